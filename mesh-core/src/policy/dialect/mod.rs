@@ -1,0 +1,1 @@
+//! Dialects: what users write, lowered into the model.
