@@ -87,6 +87,15 @@ impl ServerConfig {
         Arc::clone(&self.inner)
     }
 
+    /// This configuration with rustls's settings replaced, to show what they are for.
+    #[cfg(test)]
+    pub(crate) fn with_inner_for_test(&self, inner: rustls::ServerConfig) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            own: self.own.clone(),
+        }
+    }
+
     pub(crate) fn own(&self) -> &Own {
         &self.own
     }

@@ -6,6 +6,9 @@
 //! peeking would spin. A stream of another protocol that starts with 0x16 is taken for TLS and
 //! fails its handshake, which is the safe way to be wrong.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -6,6 +6,9 @@
 //!
 //! Source: <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, sections 4 and 5.2.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::SystemTime;
 

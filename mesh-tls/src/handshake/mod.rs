@@ -4,6 +4,9 @@
 //! says whose fault it is: this process's identity, the peer's, or the network's. A client never
 //! falls back to plain text.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;

@@ -8,6 +8,9 @@
 //! A refusal keeps its reason ([`PeerError`]) on the way through rustls and comes back in
 //! [`HandshakeError::Peer`](crate::handshake::HandshakeError::Peer).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
