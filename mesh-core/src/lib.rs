@@ -18,3 +18,4 @@ pub mod random;
 pub mod request;
 pub mod snapshot;
 pub mod time;
+pub mod workload;
