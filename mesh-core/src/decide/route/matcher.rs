@@ -1,0 +1,112 @@
+//! A compiled match: conditions on path, method, headers and query.
+
+use http::HeaderName;
+
+use super::string::TextMatcher;
+use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
+use crate::request::RequestView;
+
+/// Why a match does not compile.
+pub type MatchError = regex::Error;
+
+/// The conditions of one [`RouteMatch`] that depend on the request.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    key: Key,
+    path: Option<TextMatcher>,
+    method: Option<TextMatcher>,
+    scheme: Option<TextMatcher>,
+    authority: Option<TextMatcher>,
+    port: Option<u16>,
+    headers: Box<[(HeaderName, TextMatcher)]>,
+    without_headers: Box<[(HeaderName, TextMatcher)]>,
+    query: Box<[(Box<str>, TextMatcher)]>,
+}
+
+#[derive(Debug, Default)]
+enum Key {
+    #[default]
+    Any,
+    Exact(Box<[u8]>),
+    Prefix(Box<[u8]>),
+}
+
+/// What an index may file a match under: no other path can match it.
+#[derive(Debug)]
+pub(super) enum PathKey<'a> {
+    Any,
+    Exact(&'a [u8]),
+    Prefix(&'a [u8]),
+}
+
+impl Matcher {
+    /// Matches every request.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Compiles the conditions; those on the caller (labels, namespace, gateways) are the compiler's business.
+    ///
+    /// # Errors
+    ///
+    /// A regex that does not compile.
+    pub fn new(conditions: &RouteMatch) -> Result<Self, MatchError> {
+        let text = |condition: &Option<StringMatch>| condition.as_ref().map(TextMatcher::new).transpose();
+        Ok(Self {
+            key: key(conditions),
+            path: path(conditions)?,
+            method: text(&conditions.method)?,
+            scheme: text(&conditions.scheme)?,
+            authority: text(&conditions.authority)?,
+            port: conditions.port,
+            headers: pairs(&conditions.headers)?,
+            without_headers: pairs(&conditions.without_headers)?,
+            query: conditions.query.iter().map(|(k, v)| Ok((k.as_str().into(), TextMatcher::new(v)?))).collect::<Result<_, MatchError>>()?,
+        })
+    }
+
+    pub(super) fn path_key(&self) -> PathKey<'_> {
+        match &self.key {
+            Key::Any => PathKey::Any,
+            Key::Exact(path) => PathKey::Exact(path),
+            Key::Prefix(path) => PathKey::Prefix(path),
+        }
+    }
+
+    /// Whether all conditions hold.
+    #[must_use]
+    pub fn matches(&self, request: &RequestView<'_>) -> bool {
+        let holds = |matcher: &Option<TextMatcher>, text: &str| matcher.as_ref().is_none_or(|matcher| matcher.matches(text.as_bytes()));
+        holds(&self.path, request.path)
+            && holds(&self.method, request.method.as_str())
+            && holds(&self.scheme, request.scheme)
+            && holds(&self.authority, request.authority)
+            && self.port.is_none_or(|port| port == request.dialled_port())
+            && self.headers.iter().all(|(name, matcher)| matcher.matches_header(request.headers, name))
+            && self.without_headers.iter().all(|(name, matcher)| matcher.lacks_header(request.headers, name))
+            && self.query.iter().all(|(key, matcher)| matcher.matches_query(request.query, key))
+    }
+}
+
+fn path(conditions: &RouteMatch) -> Result<Option<TextMatcher>, MatchError> {
+    let compile = |path| match conditions.path_case {
+        PathCase::Sensitive => TextMatcher::new(path),
+        PathCase::Folded => TextMatcher::case_folded(path),
+    };
+    conditions.path.as_ref().map(compile).transpose()
+}
+
+fn pairs(conditions: &[(HeaderName, StringMatch)]) -> Result<Box<[(HeaderName, TextMatcher)]>, MatchError> {
+    conditions.iter().map(|(name, value)| Ok((name.clone(), TextMatcher::new(value)?))).collect()
+}
+
+/// A folded path is compared with every request: it has no single spelling to file it under.
+fn key(conditions: &RouteMatch) -> Key {
+    match (&conditions.path, conditions.path_case) {
+        (Some(StringMatch::Exact(path)), PathCase::Sensitive) => Key::Exact(path.as_bytes().into()),
+        (Some(StringMatch::Prefix(path)), PathCase::Sensitive) => Key::Prefix(path.as_bytes().into()),
+        (Some(StringMatch::SegmentPrefix(path)), PathCase::Sensitive) => Key::Prefix(path.trim_end_matches('/').as_bytes().into()),
+        _ => Key::Any,
+    }
+}
