@@ -1,6 +1,6 @@
 //! Diagnostics as text.
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin as PathOnly, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin as PathOnly, Renderer, Snippet};
 
 use super::{Diagnostic, Place, Severity, one_line};
 use crate::policy::source::{SourceFile, SourceSpan, Sources};
@@ -17,8 +17,10 @@ pub enum Paint {
 
 /// A label this many lines away from the place before it gets a snippet of its own.
 const NEARBY: u32 = 20;
-/// Longer lines are not shown: their position is named alone.
-const LONGEST_LINE: usize = 2000;
+/// Of lines with more bytes than this (JSON without line breaks) only an excerpt is shown.
+const WIDE: usize = 1000;
+/// Bytes that an excerpt shows before and after the place.
+const AROUND: usize = 50;
 
 /// `file:line:column: error[MESH0101]: message`.
 pub(super) fn line(diagnostic: &Diagnostic, sources: &Sources) -> String {
@@ -43,31 +45,42 @@ pub(super) fn human(diagnostic: &Diagnostic, sources: &Sources, paint: Paint) ->
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(&*diagnostic.message).id(diagnostic.code.id()));
+    let title = level
+        .clone()
+        .primary_title(&*diagnostic.message)
+        .id(diagnostic.code.id());
+    let mut groups = Groups {
+        level,
+        finished: Vec::new(),
+        last: Group::with_title(title),
+    };
     let snippets = snippets(diagnostic, sources);
-    let unplaced = snippets.is_empty();
-    for snippet in snippets {
-        group = snippet.add_to(group, sources);
+    if let (true, Place::Path(path)) = (snippets.is_empty(), &diagnostic.place) {
+        groups.add(PathOnly::path(&**path));
     }
-    if let (true, Place::Path(path)) = (unplaced, &diagnostic.place) {
-        group = group.element(PathOnly::path(&**path));
+    for snippet in snippets {
+        snippet.add_to(&mut groups, sources);
     }
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(&**help));
+        groups.add(Level::HELP.message(&**help));
     }
     let renderer = match paint {
         Paint::Plain => Renderer::plain(),
         Paint::Ansi => Renderer::styled(),
     };
-    let mut text = renderer.render(&[group]);
+    groups.finished.push(groups.last);
+    let mut text = renderer.render(&groups.finished);
     text.push('\n');
     text
 }
 
+/// What is underlined, where, and with which remark.
+type Mark<'a> = (AnnotationKind, SourceSpan, Option<&'a str>);
+
 /// Marks in one file that are shown together.
 struct Marks<'a> {
     lines: (u32, u32),
-    marks: Vec<(AnnotationKind, SourceSpan, Option<&'a str>)>,
+    marks: Vec<Mark<'a>>,
 }
 
 fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &Sources) -> Vec<Marks<'a>> {
@@ -110,30 +123,63 @@ impl<'a> Marks<'a> {
         same_file && line + NEARBY >= first && line <= last + NEARBY
     }
 
-    fn add_to<'s: 'a>(self, group: Group<'a>, sources: &'s Sources) -> Group<'a> {
+    fn add_to<'s: 'a>(self, groups: &mut Groups<'a>, sources: &'s Sources) {
         let Some(file) = self.marks.first().and_then(|(_, span, _)| sources.file(span.file)) else {
-            return group;
+            return;
         };
         let (first, last) = self.lines;
         let window = window(file, first, last);
-        let is_too_wide = window.1.lines().any(|line| line.len() > LONGEST_LINE);
-        if is_too_wide {
-            let (line, column) = self
-                .marks
-                .first()
-                .map_or((first, 1), |(_, span, _)| file.position(span.start));
-            return group.element(
-                PathOnly::path(&**file.name())
-                    .line(line as usize)
-                    .char_column(column as usize),
-            );
+        if window.1.lines().any(|line| line.len() > WIDE) {
+            self.marks.into_iter().for_each(|mark| groups.add_excerpt(file, mark));
+            return;
         }
         let marks = self.marks.into_iter().map(|mark| annotation(mark, window));
         let snippet = Snippet::source(window.1)
             .path(&**file.name())
             .line_start(first as usize);
-        group.element(snippet.annotations(marks))
+        groups.add(snippet.annotations(marks));
     }
+}
+
+/// What the renderer takes: the first group has the title.
+struct Groups<'a> {
+    level: Level<'a>,
+    finished: Vec<Group<'a>>,
+    last: Group<'a>,
+}
+
+impl<'a> Groups<'a> {
+    fn add(&mut self, element: impl Into<Element<'a>>) {
+        let last = std::mem::replace(&mut self.last, Group::with_level(self.level.clone()));
+        self.last = last.element(element);
+    }
+
+    /// Shows a few words around a place in a line that is too long to be shown.
+    fn add_excerpt(&mut self, file: &'a SourceFile, mark: Mark<'a>) {
+        let (line, column) = file.position(mark.1.start);
+        let place = PathOnly::path(&**file.name())
+            .line(line as usize)
+            .char_column(column as usize);
+        let (offset, text) = window(file, line, line);
+        let within = (mark.1.start as usize).saturating_sub(offset);
+        let start = boundary(text, within.saturating_sub(AROUND));
+        let end = boundary(text, within + AROUND);
+        let excerpt = text.get(start..end).unwrap_or("").trim_end();
+        let snippet = Snippet::source(excerpt).line_start(line as usize);
+        self.add(place);
+        // In a group of its own the renderer does not take the excerpt for another file.
+        let last = std::mem::replace(&mut self.last, Group::with_level(self.level.clone()));
+        self.finished.push(last);
+        self.add(snippet.annotation(annotation(mark, (offset + start, excerpt))));
+    }
+}
+
+/// The last boundary of a character up to a byte.
+fn boundary(text: &str, byte: usize) -> usize {
+    (0..=byte.min(text.len()))
+        .rev()
+        .find(|index| text.is_char_boundary(*index))
+        .unwrap_or(0)
 }
 
 /// The text of lines `first..=last`, and its first byte.
@@ -144,13 +190,9 @@ fn window(file: &SourceFile, first: u32, last: u32) -> (usize, &str) {
 }
 
 /// A mark in a window; of a span over several lines the first is marked.
-fn annotation<'a>(
-    (kind, span, text): (AnnotationKind, SourceSpan, Option<&'a str>),
-    (offset, window): (usize, &str),
-) -> Annotation<'a> {
-    let start = (span.start as usize).saturating_sub(offset).min(window.len());
+fn annotation<'a>((kind, span, text): Mark<'a>, (offset, window): (usize, &str)) -> Annotation<'a> {
+    let start = boundary(window, (span.start as usize).saturating_sub(offset));
     let line = window.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    let marked = (span.end.saturating_sub(span.start) as usize).min(line.trim_end().len());
-    let marked = (0..=marked).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-    kind.span(start..start + marked).label(text)
+    let length = (span.end.saturating_sub(span.start) as usize).min(line.trim_end().len());
+    kind.span(start..start + boundary(line, length)).label(text)
 }

@@ -1,13 +1,14 @@
 //! From parser events to documents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, options};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, options};
 
 use super::file::offset;
 use super::tree::{Document, Key, Node, Scalar, Style, Value};
 use super::{FileId, SourceSpan, Sources};
-use crate::policy::diagnostic::{Code, Diagnostic, Place, Report, quoted};
+use super::{keys, syntax};
+use crate::policy::diagnostic::{Code, Diagnostic, Place, Report};
 
 /// What a file may cost. Beyond a limit it is refused with a diagnostic.
 pub mod limits {
@@ -35,9 +36,11 @@ pub fn parse(sources: &Sources, file: FileId, report: &mut Report) -> Vec<Docume
     let options = options! {
         disallow_directives: true,
         emit_comments: false,
+        flow_nesting_limit: limits::DEPTH,
+        block_nesting_limit: limits::DEPTH,
     };
     let errors = report.errors();
-    let mut builder = Builder::new(file, report);
+    let mut builder = Builder::new(file, source.text(), report);
     let mut parser = Parser::new_from_str_with_options(source.text(), options);
     builder.run(&mut parser);
     let documents = builder.documents;
@@ -66,8 +69,11 @@ enum Stop {
 
 struct Builder<'r> {
     file: FileId,
+    text: &'r str,
     report: &'r mut Report,
     documents: Vec<Document>,
+    /// How many documents there were when this one began.
+    finished: usize,
     /// The collections that are open, outermost first.
     open: Vec<Frame>,
     /// What stands under each anchor of the document, by the parser's number of it.
@@ -109,11 +115,13 @@ enum Next {
 }
 
 impl<'r> Builder<'r> {
-    const fn new(file: FileId, report: &'r mut Report) -> Self {
+    const fn new(file: FileId, text: &'r str, report: &'r mut Report) -> Self {
         Self {
             file,
+            text,
             report,
             documents: Vec::new(),
+            finished: 0,
             open: Vec::new(),
             anchors: BTreeMap::new(),
             nodes: 0,
@@ -131,7 +139,7 @@ impl<'r> Builder<'r> {
                 continue;
             };
             self.open.clear();
-            self.anchors.clear();
+            self.documents.truncate(self.finished);
             if matches!(stop, Stop::File) || !matches!(parser.proceed_next_document(), Ok(true)) {
                 return;
             }
@@ -141,12 +149,21 @@ impl<'r> Builder<'r> {
     fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), Stop> {
         match event {
             Event::DocumentStart(..) => {
+                self.finished = self.documents.len();
                 self.anchors.clear();
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, (anchor, tag.is_some()), span),
-            Event::SequenceStart(_, anchor, tag) => {
-                self.start(Content::Sequence(Vec::new()), (anchor, tag.is_some()), span)
+            Event::SequenceStart(style, anchor, tag) => {
+                self.start(Content::Sequence(Vec::new()), (anchor, tag.is_some()), span)?;
+                if style == StructureStyle::Block {
+                    self.include_dash();
+                }
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                self.finished = self.documents.len();
+                Ok(())
             }
             Event::MappingStart(_, anchor, tag) => {
                 let content = Content::Mapping {
@@ -245,6 +262,21 @@ impl<'r> Builder<'r> {
         Ok(())
     }
 
+    /// A block list begins at its first dash; the parser says where its first item does.
+    fn include_dash(&mut self) {
+        let Some(frame) = self.open.last_mut() else {
+            return;
+        };
+        let before = self
+            .text
+            .get(..frame.start as usize)
+            .unwrap_or("")
+            .trim_end_matches(' ');
+        if before.ends_with('-') {
+            frame.start = offset(before.len() - 1);
+        }
+    }
+
     fn end(&mut self, span: &Span) -> Result<(), Stop> {
         let Some(frame) = self.open.pop() else {
             return Ok(());
@@ -260,7 +292,7 @@ impl<'r> Builder<'r> {
         let value = match frame.content {
             _ if frame.refused => Value::Refused,
             Content::Sequence(items) => Value::Sequence(items),
-            Content::Mapping { entries, .. } => Value::Mapping(self.without_duplicates(entries)),
+            Content::Mapping { entries, .. } => Value::Mapping(keys::without_duplicates(entries, self.report)),
         };
         let node = Node::new(at, value);
         let height = frame.height + 1;
@@ -332,30 +364,11 @@ impl<'r> Builder<'r> {
         match &mut frame.content {
             Content::Sequence(items) => items.push(node),
             Content::Mapping { entries, next } => match std::mem::replace(next, Next::Key) {
-                Next::Key => *next = key(node, self.report),
+                Next::Key => *next = keys::key(node, self.report).map_or(Next::Nothing, Next::ValueOf),
                 Next::ValueOf(key) => entries.push((key, node)),
                 Next::Nothing => {}
             },
         }
-    }
-
-    fn without_duplicates(&mut self, mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
-        let mut order: Vec<(&Key, usize)> = entries.iter().map(|(key, _)| key).zip(0..).collect();
-        order.sort_by_key(|(key, _)| &*key.name);
-        let mut duplicates = BTreeSet::new();
-        let mut first: Option<&Key> = None;
-        for (key, index) in order {
-            match first {
-                Some(first) if first.name == key.name => {
-                    self.report.push(duplicate(key, first.span));
-                    duplicates.insert(index);
-                }
-                _ => first = Some(key),
-            }
-        }
-        let mut indexes = 0..;
-        entries.retain(|_| indexes.next().is_none_or(|index| !duplicates.contains(&index)));
-        entries
     }
 
     fn syntax_error(&mut self, error: &ScanError) -> Stop {
@@ -365,44 +378,14 @@ impl<'r> Builder<'r> {
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return self.too_deep(at);
         }
-        self.report.push(Diagnostic::new(Code::SYNTAX, at, error.info()));
+        let opened = self
+            .open
+            .last()
+            .map(|frame| SourceSpan::new(self.file, frame.start, frame.start + 1));
+        let opened = opened.filter(|at| matches!(self.text.as_bytes().get(at.start as usize), Some(b'[' | b'{')));
+        self.report.push(syntax::diagnostic(error.kind(), at, opened));
         Stop::Document
     }
-}
-
-fn duplicate(key: &Key, first: SourceSpan) -> Diagnostic {
-    Diagnostic::new(
-        Code::DUPLICATE_KEY,
-        key.span,
-        format!("key {} is given twice", quoted(&key.name)),
-    )
-    .with_label(first, "first given here")
-    .with_help("remove one of the two")
-}
-
-/// Takes a node as the key of the next value.
-fn key(node: Node, report: &mut Report) -> Next {
-    let problem = match node.value {
-        Value::Scalar(scalar) if scalar.style == Style::Plain && *scalar.text == *"<<" => {
-            Diagnostic::new(Code::MERGE_KEY, node.span, "merge keys (`<<`) are not supported")
-                .with_help("write the keys out, or give the whole mapping by an alias (`key: *anchor`)")
-        }
-        Value::Scalar(scalar) => {
-            return Next::ValueOf(Key {
-                name: scalar.text,
-                span: node.span,
-            });
-        }
-        Value::Refused => return Next::Nothing,
-        Value::Null => Diagnostic::new(Code::SYNTAX, node.span, "expected a key before `:`, found nothing"),
-        Value::Sequence(_) | Value::Mapping(_) => Diagnostic::new(
-            Code::SYNTAX,
-            node.span,
-            "expected a key of plain text, found a list or mapping",
-        ),
-    };
-    report.push(problem);
-    Next::Nothing
 }
 
 /// Whether a plain scalar is null in YAML 1.2's core schema.

@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 mod build;
 mod file;
+mod keys;
+mod syntax;
 mod tree;
 
 pub use build::{limits, parse};
