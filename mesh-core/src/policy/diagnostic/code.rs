@@ -144,4 +144,6 @@ codes! {
         "The field or object has a successor, which should be used instead.";
     IGNORED_OBJECT = "MESH0504", Warning, "ignored object",
         "The object is well formed, but is none that configures a mesh, so that it changes nothing.";
+    NO_EFFECT = "MESH0505", Warning, "no effect",
+        "The field or object is valid, but beside what else is given it changes nothing.";
 }

@@ -2,4 +2,9 @@
 use super::Dialect;
 
 /// The dialect.
-pub const DIALECT: Dialect = Dialect { name: "smi", knows: |_, _| false, is_settings: |_| false, lower: |_, _, _| () };
+pub const DIALECT: Dialect = Dialect {
+    name: "smi",
+    knows: |_, _| false,
+    is_settings: |_| false,
+    lower: |_, _, _| (),
+};

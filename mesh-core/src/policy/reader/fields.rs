@@ -45,7 +45,9 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
 
     /// The entry of a field, if it is given and not `null`; it counts as read.
     pub fn entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let mut found: Option<(&'n Key, &'n Node)> = None;
         for ((key, node), taken) in self.entries.iter().zip(&mut self.taken) {
             if !is_named(&key.name, name, self.reader.spelling) {

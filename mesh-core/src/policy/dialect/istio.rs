@@ -1,5 +1,0 @@
-//! istio
-use super::Dialect;
-
-/// The dialect.
-pub const DIALECT: Dialect = Dialect { name: "istio", knows: |_, _| false, is_settings: |_| false, lower: |_, _, _| () };
