@@ -1,7 +1,8 @@
 //! `AuthorizationPolicy`: who may do what.
 
 use super::authorization_rule::rule;
-use super::scope::{Scope, selector, warn_of_empty_selector};
+use super::scope::{Scope, selector};
+use super::values::given_or;
 use super::{NOT_YET, refuse_all};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
@@ -33,12 +34,11 @@ fn authorization_policy(
     let rules = fields.list("rules", |cx, node| rule(cx, node, scope, &policy.mesh));
     let reason = "policies are for workloads, which `selector` picks";
     refuse_all(&mut fields, NOT_YET, &[("targetRef", reason), ("targetRefs", reason)]);
-    warn_of_empty_selector(cx, selector.as_ref());
     check_rules(cx, &fields, spec, action);
     fields.finish();
     Some(AuthorizationPolicy {
         meta: object.meta.clone(),
-        selector: selector.map(|selector| selector.value).unwrap_or_default(),
+        selector: selector.unwrap_or_default(),
         action: action?,
         rules,
     })
@@ -53,18 +53,12 @@ const ACTIONS: &[(&str, Option<Action>)] = &[
 ];
 
 fn action(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<Action> {
-    let action = match fields.node("action") {
-        None => Some(Action::Allow),
-        Some(node) => {
-            let action = choice(ACTIONS)(cx, node)?;
-            if action.is_none() {
-                let found = quoted(node.as_text().unwrap_or_default());
-                let message = format!("action {found} is {}: rules allow or deny", NOT_YET.title());
-                cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            }
-            action
-        }
-    };
+    let action = given_or(fields, "action", Some(Action::Allow), choice(ACTIONS))?;
+    if let Some(node) = fields.node("action").filter(|_| action.is_none()) {
+        let found = quoted(node.as_text().unwrap_or_default());
+        let message = format!("action {found} is {}: rules allow or deny", NOT_YET.title());
+        cx.report(Diagnostic::new(NOT_YET, node.span, message));
+    }
     let provider = fields.entry("provider").filter(|_| action.is_some());
     if let Some((key, _)) = provider {
         let message = "`provider` is for the action `CUSTOM`";

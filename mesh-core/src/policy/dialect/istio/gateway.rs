@@ -2,6 +2,7 @@
 
 use super::names::{dns_label, is_dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::Scope;
+use super::values::given_or;
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::Object;
@@ -214,7 +215,7 @@ fn encrypted(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<Gateway
         tls.finish();
         return None;
     }
-    let credential = credential(cx, &mut tls);
+    let credential = credential(&mut tls);
     refuse_options(cx, &mut tls);
     tls.finish();
     Some(GatewayTls {
@@ -236,33 +237,32 @@ const STREAMS: &str = "connections are not forwarded as they are";
 
 /// Whether TLS ends here with the server's certificate alone.
 fn is_simple(cx: &Reader<'_>, tls: &mut Fields<'_, '_, '_>) -> bool {
-    let (span, mode, refusal) = match tls.node("mode") {
-        // Without a mode it is the first of Istio's list.
-        None => (tls.span(), "PASSTHROUGH", Some((NOT_YET, STREAMS))),
-        Some(node) => match choice(MODES)(cx, node) {
-            None => return false,
-            Some(refusal) => (node.span, node.as_text().unwrap_or_default(), refusal),
-        },
+    // Without a mode it is the first of Istio's list.
+    let Some(refusal) = given_or(tls, "mode", Some((NOT_YET, STREAMS)), choice(MODES)) else {
+        return false;
     };
     let Some((code, reason)) = refusal else {
         return true;
     };
+    let given = tls.node("mode");
+    let mode = given.and_then(Node::as_text).unwrap_or("PASSTHROUGH");
+    let span = given.map_or_else(|| tls.span(), |node| node.span);
     let message = format!("TLS mode `{mode}` is {}: {reason}", code.title());
     cx.report(Diagnostic::new(code, span, message).with_help("give `mode: SIMPLE` and `credentialName`"));
     false
 }
 
 /// Reads where the certificate comes from, of which there must be one source.
-fn credential(cx: &Reader<'_>, tls: &mut Fields<'_, '_, '_>) -> Option<String> {
+fn credential(tls: &mut Fields<'_, '_, '_>) -> Option<String> {
     let sources = [
         "credentialName",
         "credentialNames",
         "tlsCertificates",
         "serverCertificate",
     ];
-    let (name, node) = tls.required_one_of(&sources)?;
+    let (name, _) = tls.required_one_of(&sources)?;
     if name == "credentialName" {
-        return credential_name(cx, node);
+        return tls.optional(name, credential_name);
     }
     tls.refuse(
         name,
@@ -284,13 +284,7 @@ fn credential_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
     if is_folder && !text.starts_with('.') {
         return Some(text);
     }
-    cx.invalid(
-        node,
-        format!(
-            "`credentialName`: expected the name of a folder, found {}",
-            quoted(&text)
-        ),
-    )
+    cx.invalid(node, format!("expected the name of a folder, found {}", quoted(&text)))
 }
 
 fn refuse_options(cx: &Reader<'_>, tls: &mut Fields<'_, '_, '_>) {

@@ -1,6 +1,7 @@
 //! `IstioOperator`, of which only `meshConfig` has a meaning in a process.
 
 use super::names::{dns_label, is_dns_name};
+use super::values::given_or;
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
@@ -133,10 +134,7 @@ const OUTBOUND: &[(&str, OutboundMode)] = &[
 fn outbound(cx: &Reader<'_>, node: &Node) -> Option<OutboundMode> {
     let mut fields = cx.mapping(node)?;
     // The first of Istio's list, which is not the default of the field as a whole.
-    let mode = match fields.node("mode") {
-        Some(node) => choice(OUTBOUND)(cx, node),
-        None => Some(OutboundMode::RegistryOnly),
-    };
+    let mode = given_or(&mut fields, "mode", OutboundMode::RegistryOnly, choice(OUTBOUND));
     fields.finish();
     mode
 }

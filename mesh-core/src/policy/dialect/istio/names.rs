@@ -33,8 +33,11 @@ pub(super) fn is_host_pattern(text: &str) -> bool {
         Some((first, others)) => (first, Some(others)),
         None => (rest, None),
     };
-    let first = first.strip_prefix('-').unwrap_or(first);
-    (first.is_empty() || is_dns_label(first)) && others.is_none_or(is_dns_name) && !rest.starts_with("-.")
+    let is_first = match first.strip_prefix('-') {
+        Some(label) => is_dns_label(label),
+        None => first.is_empty() || is_dns_label(first),
+    };
+    is_first && others.is_none_or(is_dns_name)
 }
 
 /// Whether some host is covered by both patterns.
@@ -121,7 +124,7 @@ fn label(cx: &Reader<'_>, key: &Key, value: &Node) -> Option<(String, String)> {
 }
 
 /// Reports every name that stands there a second time; `what` says what they name.
-pub(super) fn refuse_duplicates<'t>(cx: &Reader<'_>, what: &str, names: &[(&'t str, SourceSpan)]) {
+pub(super) fn refuse_duplicates(cx: &Reader<'_>, what: &str, names: &[(&str, SourceSpan)]) {
     for (index, (name, span)) in names.iter().enumerate() {
         let earlier = names.iter().take(index).find(|(other, _)| other == name);
         if let Some((_, first)) = earlier {

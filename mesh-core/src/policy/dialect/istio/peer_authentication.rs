@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::required_spec;
-use super::scope::{selector, warn_of_empty_selector};
+use super::scope::{has_labels, selector};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
+use crate::policy::model::Policy;
 use crate::policy::model::identity::{MtlsMode, PeerAuthentication};
-use crate::policy::model::{Labels, Policy};
 use crate::policy::reader::{Reader, choice};
-use crate::policy::source::{Node, Spanned, Value};
+use crate::policy::source::{Node, Value};
 
 /// `None` takes the mode of the next outer level.
 const MODES: &[(&str, Option<MtlsMode>)] = &[
@@ -35,26 +35,25 @@ fn peer_authentication(
     let selector = fields.optional("selector", selector);
     let mode = fields.optional("mtls", mtls).flatten();
     let ports = fields.optional("portLevelMtls", ports).unwrap_or_default();
-    warn_of_empty_selector(cx, selector.as_ref());
-    let is_selective = selector.as_ref().is_some_and(|selector| !selector.is_empty());
-    if let Some((key, _)) = fields.entry("portLevelMtls").filter(|_| !is_selective) {
+    let selecting = fields.node("selector").filter(|node| has_labels(node));
+    if let Some((key, _)) = fields.entry("portLevelMtls").filter(|_| selecting.is_none()) {
         let message = "`portLevelMtls` needs a `selector`: ports are those of workloads";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
     }
     fields.finish();
-    warn_of_root(cx, object, selector.as_ref(), policy);
+    warn_of_root(cx, object, selecting, policy);
     Some(PeerAuthentication {
         meta: object.meta.clone(),
-        selector: selector.map(|selector| selector.value).unwrap_or_default(),
+        selector: selector.unwrap_or_default(),
         mode,
         ports,
     })
 }
 
 /// In the root namespace, which stands for the mesh, Istio takes no policy for single workloads.
-fn warn_of_root(cx: &Reader<'_>, object: &Object<'_>, selector: Option<&Spanned<Labels>>, policy: &Policy) {
+fn warn_of_root(cx: &Reader<'_>, object: &Object<'_>, selector: Option<&Node>, policy: &Policy) {
     let root = &policy.mesh.root_namespace;
-    if let Some(selector) = selector.filter(|selector| !selector.is_empty() && object.meta.namespace == *root) {
+    if let Some(selector) = selector.filter(|_| object.meta.namespace == *root) {
         let message = format!(
             "the policy has no effect: in the root namespace {} none may have a selector",
             quoted(root)

@@ -5,7 +5,7 @@ use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::{Export, Labels, MeshSettings, full_host};
 use crate::policy::reader::{Fields, Reader, spanned};
-use crate::policy::source::{Node, Spanned};
+use crate::policy::source::Node;
 
 /// The namespace of a document, and the domain of the cluster.
 #[derive(Clone, Copy)]
@@ -63,19 +63,22 @@ impl<'p> Scope<'p> {
     }
 }
 
-/// Reads a selector of workloads, `{ matchLabels: { … } }`, with its place.
-pub(super) fn selector(cx: &Reader<'_>, node: &Node) -> Option<Spanned<Labels>> {
+/// Reads a selector of workloads, `{ matchLabels: { … } }`; without labels it selects the whole namespace.
+pub(super) fn selector(cx: &Reader<'_>, node: &Node) -> Option<Labels> {
     let mut fields = cx.mapping(node)?;
-    let value = fields.optional("matchLabels", labels).unwrap_or_default();
+    let selected = fields.optional("matchLabels", labels).unwrap_or_default();
     fields.finish();
-    Some(Spanned { value, span: node.span })
-}
-
-/// Warns of a selector without labels: it selects every workload of the namespace.
-pub(super) fn warn_of_empty_selector(cx: &Reader<'_>, selector: Option<&Spanned<Labels>>) {
-    if let Some(selector) = selector.filter(|selector| selector.is_empty()) {
+    if !has_labels(node) {
         let message = "`selector` has no labels: the policy holds for every workload of its namespace";
         let help = "leave `selector` out, or give it labels";
-        cx.report(Diagnostic::new(Code::NO_EFFECT, selector.span, message).with_help(help));
+        cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
     }
+    Some(selected)
+}
+
+/// Whether a selector selects by labels, be they right or wrong.
+pub(super) fn has_labels(selector: &Node) -> bool {
+    selector
+        .get("matchLabels")
+        .is_some_and(|labels| !labels.entries().is_empty())
 }

@@ -3,12 +3,13 @@
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::Scope;
 use super::traffic_policy::spiffe_id;
+use super::values::given_or;
 use super::workload_entry::{Addresses, endpoint};
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::Object;
-use crate::policy::model::Policy;
 use crate::policy::model::service::{Endpoint, EndpointSource, Location, Protocol, Service, ServicePort};
+use crate::policy::model::{Labels, Policy};
 use crate::policy::reader::{Fields, Reader, choice, list_of, spanned};
 use crate::policy::source::{Node, Spanned};
 
@@ -161,18 +162,18 @@ const RESOLUTIONS: &[(&str, Resolution)] = &[
 
 /// Reads where the endpoints come from.
 fn endpoint_source(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, ports: &[ServicePort]) -> Option<EndpointSource> {
-    let resolution = match fields.node("resolution") {
-        Some(node) => choice(RESOLUTIONS)(cx, node)?,
-        None => Resolution::None,
-    };
+    let resolution = given_or(fields, "resolution", Resolution::None, choice(RESOLUTIONS))?;
     let given = fields.one_of(&["endpoints", "workloadSelector"]);
     let addresses = match resolution {
         Resolution::Static => Addresses::Ip,
         _ => Addresses::IpOrName,
     };
     let source = match given {
-        Some(("endpoints", node)) => Some(EndpointSource::Listed(endpoints(cx, node, addresses, ports)?)),
-        Some((_, node)) => Some(EndpointSource::Selected(workload_selector(cx, node)?)),
+        Some(("endpoints", _)) => {
+            let read = |cx: &Reader<'_>, node: &Node| endpoints(cx, node, addresses, ports);
+            Some(EndpointSource::Listed(fields.optional("endpoints", read)?))
+        }
+        Some((name, _)) => Some(EndpointSource::Selected(fields.optional(name, workload_selector)?)),
         None => None,
     };
     if !serves(cx, fields, resolution, source.as_ref()) {
@@ -224,7 +225,9 @@ fn serves(
         }
         Resolution::Static | Resolution::Dns => return true,
     };
-    let span = fields.node("resolution").map_or(fields.span(), |node| node.span);
+    let span = fields
+        .node("resolution")
+        .map_or_else(|| fields.span(), |node| node.span);
     let help = "give `resolution: DNS`, or `STATIC` with endpoints";
     cx.report(Diagnostic::new(code, span, message).with_help(help));
     false
@@ -249,11 +252,11 @@ fn check_port_names(cx: &Reader<'_>, node: &Node, endpoint: &Endpoint, ports: &[
     }
 }
 
-fn workload_selector(cx: &Reader<'_>, node: &Node) -> Option<crate::policy::model::Labels> {
+fn workload_selector(cx: &Reader<'_>, node: &Node) -> Option<Labels> {
     let mut fields = cx.mapping(node)?;
     let labels = fields.optional("labels", labels).unwrap_or_default();
     fields.finish();
-    if labels.is_empty() {
+    if node.get("labels").is_none_or(|labels| labels.entries().is_empty()) {
         let message = "`workloadSelector` has no labels: it selects every workload entry of its namespace";
         cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message));
     }

@@ -4,7 +4,7 @@ use super::connection_pool::limits;
 use super::names::refuse_duplicates;
 use super::outlier_detection::outlier_detection;
 use super::retries::retries;
-use super::values::port_number;
+use super::values::{given_or, port_number};
 use super::{NOT_HERE, NOT_YET, refuse_all};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::traffic::{Algorithm, ClientTls, TrafficPolicy};
@@ -100,7 +100,11 @@ fn retry_policy(
 
 fn load_balancer(cx: &Reader<'_>, node: &Node) -> Option<Algorithm> {
     let mut fields = cx.mapping(node)?;
-    let given = fields.one_of(&["simple", "consistentHash"]);
+    let is_hashed = matches!(
+        fields.one_of(&["simple", "consistentHash"]),
+        Some(("consistentHash", _))
+    );
+    let algorithm = given_or(&mut fields, "simple", Algorithm::LeastRequest, simple);
     let refused = [
         ("consistentHash", "requests are not hashed"),
         ("localityLbSetting", LOCALITY),
@@ -110,11 +114,7 @@ fn load_balancer(cx: &Reader<'_>, node: &Node) -> Option<Algorithm> {
     ];
     refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
-    match given {
-        Some(("simple", node)) => simple(cx, node),
-        Some(_) => None,
-        None => Some(Algorithm::LeastRequest),
-    }
+    algorithm.filter(|_| !is_hashed)
 }
 
 const LOCALITY: &str = "localities are not weighed";
@@ -175,10 +175,7 @@ const CERTIFICATE: &str = "a workload has only its own identity";
 fn client_tls(cx: &Reader<'_>, node: &Node) -> Option<ClientTls> {
     let mut fields = cx.mapping(node)?;
     // Without a mode it is the first of Istio's list, plain text.
-    let mode = match fields.node("mode") {
-        Some(node) => choice(TLS_MODES)(cx, node),
-        None => Some(TlsMode::Disable),
-    };
+    let mode = given_or(&mut fields, "mode", TlsMode::Disable, choice(TLS_MODES));
     let names = fields.list("subjectAltNames", spiffe_id);
     if mode == Some(TlsMode::Refused) {
         refuse_mode(cx, &mut fields);

@@ -55,3 +55,16 @@ pub(super) fn refuse_on(fields: &mut Fields<'_, '_, '_>, name: &'static str, rea
         fields.refuse(name, Code::NOT_YET_IN_FORCE, reason);
     }
 }
+
+/// Reads a field that stands for `default` where it is absent; `None` where it is wrong.
+pub(super) fn given_or<'a, 'n, T>(
+    fields: &mut Fields<'_, 'a, 'n>,
+    name: &'static str,
+    default: T,
+    read: impl FnOnce(&Reader<'a>, &'n Node) -> Option<T>,
+) -> Option<T> {
+    if fields.node(name).is_none() {
+        return Some(default);
+    }
+    fields.optional(name, read)
+}

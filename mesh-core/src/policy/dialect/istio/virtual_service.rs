@@ -31,6 +31,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("mirrorPercentage", MIRROR),
     ("mirrorPercent", MIRROR),
     ("corsPolicy", "cross-origin requests are not answered"),
+    ("websocketUpgrade", "connections are not upgraded"),
 ];
 const MIRROR: &str = "requests are not mirrored";
 const HEADERS: &str = "headers are not changed";
@@ -142,20 +143,17 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
     let mut fields = cx.mapping(node)?;
     let name = fields.optional("name", Reader::string).filter(|name| !name.is_empty());
     let matches = fields.list("match", |cx, node| route_match(cx, node, scope));
-    let action = fields.required_one_of(ACTIONS);
+    fields.required_one_of(ACTIONS);
+    let destinations = fields.optional("route", |cx, node| destinations(cx, node, scope));
     let timeout = fields.optional("timeout", duration);
     let retry = fields.optional("retries", retries);
     refuse_all(&mut fields, NOT_YET, REFUSED);
     fields.finish();
-    let destinations = match action? {
-        ("route", node) => destinations(cx, node, scope)?,
-        _ => return None,
-    };
     Some(RouteRule {
         name,
         origin: cx.origin(node.span),
         matches,
-        destinations,
+        destinations: destinations?,
         timeout,
         retry,
     })
@@ -164,7 +162,7 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
 fn destinations(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Destination>> {
     let items = list_of(|cx, node| weighted(cx, node, scope))(cx, node)?;
     if node.items().is_empty() {
-        return cx.invalid(node, "`route`: expected at least one destination, found an empty list");
+        return cx.invalid(node, "expected at least one destination, found an empty list");
     }
     if items.len() == node.items().len() {
         check_weights(cx, node, &items);
