@@ -24,6 +24,7 @@ const LOCAL_TRUST_DOMAIN: &str = "cluster.local";
 /// Reads a rule: an absent list takes every source, or every operation.
 pub(super) fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<Rule> {
     let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
     let from = fields.optional("from", |cx, node| {
         items(cx, node, "source", |cx, node| source(cx, node, scope, mesh))
     });
@@ -39,6 +40,14 @@ pub(super) fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSe
         to: to.unwrap_or_default(),
         origin: cx.origin(node.span),
     })
+}
+
+/// Refuses fields without a value, as Kubernetes does: a condition that is not there matches everything.
+fn refuse_nothing(cx: &Reader<'_>, node: &Node) {
+    for (key, _) in node.entries().iter().filter(|(_, value)| value.is_null()) {
+        let message = format!("{} has no value, so that it would match everything", quoted(&key.name));
+        cx.report(Diagnostic::new(Code::INVALID_VALUE, key.span, message).with_help("leave it out if that is meant"));
+    }
 }
 
 /// Reads a list of `{ name: … }`, which must not be empty: it would match nothing, or everything.
@@ -62,6 +71,7 @@ fn items<T>(
 fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<Source> {
     let errors = cx.errors();
     let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
     let source = Source {
         principals: condition(&mut fields, ["principals", "notPrincipals"], |cx, node| {
             principal(cx, node, mesh)
@@ -95,8 +105,12 @@ fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -
 fn operation(cx: &Reader<'_>, node: &Node) -> Option<Operation> {
     let errors = cx.errors();
     let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
     let operation = Operation {
-        hosts: condition(&mut fields, ["hosts", "notHosts"], host),
+        hosts: Condition {
+            any_of: fields.optional("hosts", hosts).unwrap_or_default(),
+            none_of: fields.optional("notHosts", hosts).unwrap_or_default(),
+        },
         ports: condition(&mut fields, ["ports", "notPorts"], port),
         methods: condition(&mut fields, ["methods", "notMethods"], pattern),
         paths: condition(&mut fields, ["paths", "notPaths"], path),
@@ -216,21 +230,35 @@ fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
     }
 }
 
-/// Reads a host, which is compared without case and without the port that a request may name.
-fn host(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?.to_ascii_lowercase();
-    let host = text.strip_suffix(":*").unwrap_or(&text);
-    let after_address = host.rsplit(']').next().unwrap_or(host);
-    if after_address.contains(':') {
+/// Reads hosts, which are compared without case and without the port that a request may name.
+fn hosts(cx: &Reader<'_>, node: &Node) -> Option<Vec<Pattern>> {
+    let bare: Vec<&str> = node.items().iter().filter_map(Node::as_text).collect();
+    let hosts = list_of(|cx, node| host(cx, node, &bare))(cx, node)?;
+    Some(hosts.into_iter().flatten().collect())
+}
+
+/// Reads one of several hosts; `None` in it is `host:*` beside `host`, which covers it.
+#[expect(clippy::option_option, reason = "a host that needs no pattern is no wrong one")]
+fn host(cx: &Reader<'_>, node: &Node, all: &[&str]) -> Option<Option<Pattern>> {
+    let text = cx.name(node)?;
+    let covering = text.strip_suffix(":*").unwrap_or_default();
+    if all
+        .iter()
+        .any(|other| !covering.is_empty() && other.eq_ignore_ascii_case(covering))
+    {
+        return Some(None);
+    }
+    if text.rsplit(']').next().unwrap_or(&text).contains(':') {
         let message = format!(
             "host {} is {}: hosts are compared without their port",
             quoted(&text),
             NOT_YET.title()
         );
-        cx.report(Diagnostic::new(NOT_YET, node.span, message).with_help("use `ports` for the port of the server"));
+        let help = "name the host alone, which stands for all ports, and use `ports` for the port of the server";
+        cx.report(Diagnostic::new(NOT_YET, node.span, message).with_help(help));
         return None;
     }
-    Some(Pattern::wildcard(host))
+    Some(Some(Pattern::wildcard(&text.to_ascii_lowercase())))
 }
 
 fn port(cx: &Reader<'_>, node: &Node) -> Option<u16> {

@@ -2,19 +2,20 @@
 
 use http::StatusCode;
 
+use super::NOT_YET;
 use super::values::{count, duration, refuse_on};
-use super::{NOT_YET, refuse_all};
 use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::model::traffic::{Backoff, RetryCondition, RetryOn, RetryPolicy};
 use crate::policy::reader::{Fields, Reader};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, SourceSpan};
 
 /// What is tried again where `retryOn` is not given: Istio's default.
-const DEFAULT: [RetryCondition; 4] = [
+const DEFAULT: [RetryCondition; 5] = [
     RetryCondition::ConnectFailure,
     RetryCondition::RefusedStream,
     RetryCondition::Unavailable,
     RetryCondition::Cancelled,
+    RetryCondition::RetriableStatusCodes,
 ];
 
 /// Conditions that Envoy knows and this version does not.
@@ -35,8 +36,10 @@ pub(super) fn retries(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
         "retryRemoteLocalities",
         "endpoints are tried whatever their locality",
     );
-    let reason = "which endpoint a further try takes cannot be chosen";
-    refuse_all(&mut fields, NOT_YET, &[("retryIgnorePreviousHosts", reason)]);
+    if fields.optional("retryIgnorePreviousHosts", Reader::bool) == Some(false) {
+        let reason = "a further try takes another endpoint where there is one";
+        fields.refuse("retryIgnorePreviousHosts", NOT_YET, reason);
+    }
     if attempts == 0 {
         refuse_without_attempts(cx, &mut fields);
     }
@@ -70,58 +73,73 @@ fn retry_on(cx: &Reader<'_>, node: &Node) -> Option<RetryOn> {
     }
     let mut on = RetryOn::default();
     for token in text.split(',') {
-        if let Some(condition) = condition(token) {
-            on.conditions.push(condition);
-        } else if let Some(code) = status(token) {
-            on.codes.push(code);
-        } else {
-            refuse_condition(cx, node, token);
+        if let Err(problem) = add(&mut on, token) {
+            cx.report(problem.diagnostic(token, node.span));
         }
     }
-    complete_codes(cx, node, &mut on);
-    Some(on)
-}
-
-/// A number is short for its code and the condition `retriable-status-codes`.
-fn complete_codes(cx: &Reader<'_>, node: &Node, on: &mut RetryOn) {
-    let is_given = on.conditions.contains(&RetryCondition::RetriableStatusCodes);
-    if !on.codes.is_empty() && !is_given {
-        on.conditions.push(RetryCondition::RetriableStatusCodes);
-    }
-    if on.codes.is_empty() && is_given {
+    if on.codes.is_empty() && on.conditions.contains(&RetryCondition::RetriableStatusCodes) {
         let message = "`retryOn`: `retriable-status-codes` has no effect without a code";
         let help = "list the codes, such as `retriable-status-codes,503`";
         cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
     }
+    Some(on)
 }
 
+/// Why a token is no condition.
+enum Problem {
+    NotInForce,
+    Blank,
+    Unknown,
+}
+
+impl Problem {
+    fn diagnostic(&self, token: &str, span: SourceSpan) -> Diagnostic {
+        let found = quoted(token);
+        let unknown = Diagnostic::new(
+            Code::INVALID_VALUE,
+            span,
+            format!("`retryOn`: unknown condition {found}"),
+        );
+        let near = nearest(token, CONDITIONS.iter().map(|(name, _)| *name));
+        match (self, near) {
+            (Self::NotInForce, _) => {
+                let message = format!("`retryOn`: condition {found} is {}", NOT_YET.title());
+                Diagnostic::new(NOT_YET, span, message)
+            }
+            (Self::Blank, _) => unknown.with_help("conditions are separated by commas without blanks"),
+            (Self::Unknown, Some(name)) => unknown.with_help(format!("did you mean `{name}`?")),
+            (Self::Unknown, None) => {
+                unknown.with_help("expected names such as `5xx`, `reset` or `connect-failure`, or status codes")
+            }
+        }
+    }
+}
+
+/// Adds a condition, or a status code with the condition that looks at it.
+fn add(on: &mut RetryOn, token: &str) -> Result<(), Problem> {
+    let known = CONDITIONS.iter().find(|(name, _)| *name == token);
+    let condition = match (known, status(token)) {
+        (Some((_, condition)), _) => *condition,
+        (None, Some(code)) => {
+            if !on.codes.contains(&code) {
+                on.codes.push(code);
+            }
+            RetryCondition::RetriableStatusCodes
+        }
+        (None, None) if NOT_IN_FORCE.contains(&token) => return Err(Problem::NotInForce),
+        (None, None) if token.trim() != token => return Err(Problem::Blank),
+        (None, None) => return Err(Problem::Unknown),
+    };
+    if !on.conditions.contains(&condition) {
+        on.conditions.push(condition);
+    }
+    Ok(())
+}
+
+/// A registered status code, as Istio wants it: a typing error is seen.
 fn status(token: &str) -> Option<StatusCode> {
     let code = StatusCode::from_bytes(token.as_bytes()).ok()?;
     code.canonical_reason().map(|_| code)
-}
-
-fn refuse_condition(cx: &Reader<'_>, node: &Node, token: &str) {
-    if NOT_IN_FORCE.contains(&token) {
-        let message = format!("`retryOn`: condition {} is {}", quoted(token), NOT_YET.title());
-        cx.report(Diagnostic::new(NOT_YET, node.span, message));
-        return;
-    }
-    let message = format!("`retryOn`: unknown condition {}", quoted(token));
-    let diagnostic = Diagnostic::new(Code::INVALID_VALUE, node.span, message);
-    let names = CONDITIONS.iter().map(|(name, _)| *name);
-    cx.report(match nearest(token.trim(), names) {
-        _ if token.trim() != token => diagnostic.with_help("conditions are separated by commas without blanks"),
-        Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
-        None => diagnostic.with_help("expected names such as `5xx`, `reset` or `connect-failure`, or status codes"),
-    });
-}
-
-/// The condition of this name.
-fn condition(name: &str) -> Option<RetryCondition> {
-    CONDITIONS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, condition)| *condition)
 }
 
 /// Names of conditions, as Envoy spells them.

@@ -90,7 +90,7 @@ fn sources_are_read() {
 #[test]
 fn operations_are_read() {
     let found = found(
-        "rules: [{ to: [{ operation: { hosts: [A.com, '*.b.com', 'c.com:*', '[::1]'], ports: ['80'], notPorts: ['0'], \
+        "rules: [{ to: [{ operation: { hosts: [A.com, '*.b.com', c.com, 'C.com:*', '[::1]'], ports: ['80'], notPorts: ['0'], \
          methods: [GET], notMethods: ['P*'], paths: ['/api/*', '/foo/{*}'], notPaths: ['*/admin'] } }] }]",
     );
     let operation = &found.rules[0].to[0];
@@ -264,6 +264,14 @@ fn operations_are_checked() {
         (
             "paths: ['/foo/{buzz}']",
             &["4:9: error[MESH0104]: `paths`: expected `{*}`, `{**}` or plain text as a segment, found `{buzz}`"],
+        ),
+        (
+            "hosts: ['a.com:*', b.com]",
+            &["4:9: error[MESH0401]: host `a.com:*` is not yet in force: hosts are compared without their port"],
+        ),
+        (
+            "paths: , methods: [GET]",
+            &["4:1: error[MESH0104]: `paths` has no value, so that it would match everything"],
         ),
         ("path: ['/foo']", &["4:1: error[MESH0101]: unknown field `path`"]),
     ]);

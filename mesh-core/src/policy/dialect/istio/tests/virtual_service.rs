@@ -202,7 +202,13 @@ fn timeouts_and_retries_are_read() {
 fn retries_without_conditions_take_the_default_list() {
     for retries in ["attempts: 2", "attempts: 2, retryOn: ''"] {
         let retry = rule(&format!("{DESTINATION}, retries: {{ {retries} }}")).retry.unwrap();
-        let expected = [On::ConnectFailure, On::RefusedStream, On::Unavailable, On::Cancelled];
+        let expected = [
+            On::ConnectFailure,
+            On::RefusedStream,
+            On::Unavailable,
+            On::Cancelled,
+            On::RetriableStatusCodes,
+        ];
         assert_eq!(retry.on.conditions, expected);
         assert_eq!(retry.on.codes, [] as [StatusCode; 0]);
     }
@@ -210,7 +216,7 @@ fn retries_without_conditions_take_the_default_list() {
 
 #[test]
 fn no_attempts_switch_retries_off() {
-    for retries in ["", "attempts: 0"] {
+    for retries in ["", "attempts: 0", "retryIgnorePreviousHosts: true"] {
         let retry = rule(&format!("{DESTINATION}, retries: {{ {retries} }}")).retry;
         assert_eq!(retry.map(|retry| retry.attempts), Some(0));
     }
@@ -400,7 +406,7 @@ fn retries_are_checked() {
         (
             "attempts: 1, retryIgnorePreviousHosts: false",
             &[
-                "4:64: error[MESH0401]: field `retryIgnorePreviousHosts` is not yet in force: which endpoint a further try takes cannot be chosen",
+                "4:64: error[MESH0401]: field `retryIgnorePreviousHosts` is not yet in force: a further try takes another endpoint where there is one",
             ],
         ),
     ];
