@@ -1,6 +1,6 @@
 //! Istio's resources, as its API documents them.
 //!
-//! One row of [`KINDS`] is one kind. A kind that configures what this mesh does is lowered into the
+//! One row of `KINDS` is one kind. A kind that configures what this mesh does is lowered into the
 //! model by its own file, field by field; the others are known, and refused with a reason. The rules
 //! are those of Istio's own validation: what Istio rejects is an error here, what it deprecates is a
 //! warning, and a field that is not in force is an error that says so (`docs/dialects.md` has the
