@@ -65,3 +65,28 @@ fn fill(columns: &mut [Column], low: usize, high: usize, height: u64) -> u64 {
         column.own
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn columns_hold_exactly_the_weights(weights in prop::collection::vec(1u32.., 1..40)) {
+            let table = AliasTable::new(&weights);
+
+            let mut held = vec![0u128; weights.len()];
+            for (index, column) in table.columns.iter().enumerate() {
+                prop_assert!(column.own <= table.height);
+                held[index] += u128::from(column.own);
+                held[column.alias] += u128::from(table.height - column.own);
+            }
+
+            for (weight, held) in weights.iter().zip(held) {
+                prop_assert_eq!(held, u128::from(*weight) * weights.len() as u128);
+            }
+        }
+    }
+}

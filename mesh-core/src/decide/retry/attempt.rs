@@ -120,9 +120,8 @@ const fn is_connecting(outcome: Outcome) -> bool {
     )
 }
 
-/// Whether a request may be processed twice.
+/// Whether a request may be processed twice. Complete: it may or it may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "complete: it may or it may not")]
 pub enum Repeat {
     /// Its method is idempotent, or it carries an `Idempotency-Key`.
     Safe,

@@ -135,14 +135,14 @@ impl Budget {
         (now.as_nanos() / self.width.load(Relaxed)) as u32
     }
 
-    /// Adds to the slot of `period`, which is emptied first if it holds an earlier one.
+    /// Adds to the slot of `period`, which is emptied first if it holds another one.
     fn add(&self, amount: i32, period: u32) {
         let Some(slot) = self.slots.get(period as usize % SLOTS) else {
             return;
         };
         let added = |bits| {
             let slot = Slot::unpack(bits);
-            let slot = if slot.counts_in(period) {
+            let slot = if slot.period == period {
                 slot
             } else {
                 Slot { period, balance: 0 }

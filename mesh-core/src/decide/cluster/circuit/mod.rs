@@ -2,6 +2,9 @@
 //!
 //! Lock-free. A new limit holds at once; permits that are out stay out, and none is given until enough came back.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -32,9 +35,8 @@ pub struct Usage {
     pub refused: u64,
 }
 
-/// Whether an endpoint has a connection already.
+/// Whether an endpoint has a connection already. Complete: it has one or it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "complete: it has one or it has none")]
 pub enum HostConnections {
     /// It has none: it may always have one, or the limit would starve it (Envoy).
     None,
