@@ -29,7 +29,7 @@ use crate::policy::model::traffic::OutlierDetection;
 
 /// Whether one more endpoint may be ejected: `100 · (ejected + 1) / endpoints ≤ max_percent`.
 ///
-/// With the default of 10 % a service of fewer than ten endpoints never loses one. (Envoy before 1.31 always allowed one.)
+/// With the default of 10 % a service of fewer than ten endpoints never loses one. (Older releases of Envoy always allowed one.)
 #[must_use]
 pub const fn may_eject(ejected: usize, endpoints: usize, max_percent: u8) -> bool {
     ejected.saturating_add(1).saturating_mul(100) <= endpoints.saturating_mul(max_percent as usize)
