@@ -146,4 +146,12 @@ codes! {
         "The object is well formed, but is none that configures a mesh, so that it changes nothing.";
     NO_EFFECT = "MESH0505", Warning, "no effect",
         "The field or object is valid, but beside what else is given it changes nothing.";
+    UNRESOLVED_REFERENCE = "MESH0506", Warning, "unresolved reference",
+        "A name refers to something that these files do not define. Another place may; here it has no effect.";
+    UNREACHABLE_RULE = "MESH0507", Warning, "unreachable rule",
+        "Rules are tried in order, and one before this takes every request.";
+    SHARED_HOST = "MESH0508", Warning, "host routed twice",
+        "Two route tables hold for the same host and callers. Only one is used: the oldest, then the first by name.";
+    RETRIES_OUTLAST_TIMEOUT = "MESH0509", Warning, "retries outlast the timeout",
+        "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
 }

@@ -2,16 +2,23 @@
 //!
 //! A dialect is one row of [`DIALECTS`]: which objects it knows by `apiVersion` and `kind`, and a
 //! function that reads one of them and adds to the [`Policy`]. Native documents have neither; they
-//! are recognised by their top-level keys.
+//! are recognised by their top-level keys ([`native`]). What is said of the objects that usually stand
+//! beside these, and of those that a later version reads, is in one table as well (`beside`).
 
 use super::model::{Meta, Policy};
-use super::reader::Reader;
+use super::reader::{Reader, Spelling};
 use super::source::Node;
 
+pub(super) mod beside;
+pub(super) mod envelope;
 pub mod istio;
 pub mod linkerd;
+mod names;
 pub mod native;
+mod path_template;
+mod pattern;
 pub mod smi;
+mod values;
 
 /// An object with an envelope: `apiVersion`, `kind`, `metadata`, `spec`.
 #[derive(Clone, Debug)]
@@ -35,6 +42,8 @@ pub struct Object<'n> {
 pub struct Dialect {
     /// Its name, for messages.
     pub name: &'static str,
+    /// How the fields of its objects may be written.
+    pub spelling: Spelling,
     /// Whether it knows objects of this `apiVersion` and `kind`.
     pub knows: fn(api_version: &str, kind: &str) -> bool,
     /// Whether such an object sets the mesh's settings, which are read before all others.
@@ -45,3 +54,8 @@ pub struct Dialect {
 
 /// All dialects of objects with an envelope.
 pub const DIALECTS: &[Dialect] = &[istio::DIALECT, linkerd::DIALECT, smi::DIALECT];
+
+/// The dialect that knows such objects.
+pub(super) fn find(api_version: &str, kind: &str) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| (dialect.knows)(api_version, kind))
+}

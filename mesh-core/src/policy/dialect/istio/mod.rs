@@ -9,10 +9,10 @@
 //! Where an item of a list is wrong, the others are read still: a policy with errors never comes in
 //! force, and a half-read document gives fewer findings about missing names than none.
 
-use super::{Dialect, Object};
+use super::{Dialect, Object, names, path_template, pattern, values};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Policy;
-use crate::policy::reader::{Fields, Reader};
+use crate::policy::reader::{Fields, Reader, Spelling};
 use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
@@ -21,9 +21,7 @@ mod connection_pool;
 mod destination_rule;
 mod gateway;
 mod mesh_config;
-mod names;
 mod outlier_detection;
-mod path_template;
 mod peer_authentication;
 mod retries;
 mod route_match;
@@ -31,13 +29,13 @@ mod scope;
 mod service_entry;
 mod string_match;
 mod traffic_policy;
-mod values;
 mod virtual_service;
 mod workload_entry;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
     name: "istio",
+    spelling: Spelling::CamelOrSnake,
     knows,
     is_settings,
     lower,

@@ -3,13 +3,11 @@
 use http::HeaderName;
 
 use super::NOT_YET;
+use super::pattern::regex;
 use crate::policy::diagnostic::{Diagnostic, quoted};
 use crate::policy::model::route::StringMatch;
 use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node, Value};
-
-/// The longest regex, in bytes.
-const REGEX_LENGTH: usize = 1024;
 
 const FORMS: &[&str] = &["exact", "prefix", "regex"];
 
@@ -58,38 +56,6 @@ fn comparison(cx: &Reader<'_>, form: &str, value: &Node) -> Option<StringMatch> 
         "prefix" => cx.string(value).map(StringMatch::Prefix),
         _ => regex(cx, value).map(StringMatch::Regex),
     }
-}
-
-/// Reads a regex in RE2's syntax, which is known to compile after this.
-fn regex(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    if text.is_empty() {
-        return cx.invalid(node, "expected a regex, found empty text");
-    }
-    if text.len() > REGEX_LENGTH {
-        return cx.invalid(
-            node,
-            format!("the regex has {} bytes, the limit is {REGEX_LENGTH}", text.len()),
-        );
-    }
-    // A regex can be valid alone and not between anchors (`(?x)a # b`), or the other way round (`a)(b`).
-    let problem = regex::Regex::new(text)
-        .and_then(|_| regex::Regex::new(&format!("^(?:{text})$")))
-        .err();
-    match problem {
-        None => Some(text.into()),
-        Some(error) => cx.invalid(
-            node,
-            format!("regex {} does not compile: {}", quoted(text), cause(&error)),
-        ),
-    }
-}
-
-/// The last line of the error, which names the cause; the lines before it draw the regex.
-fn cause(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_lowercase()
 }
 
 /// Reads conditions on headers.
