@@ -1,0 +1,5 @@
+//! Files in, policy or exact findings out.
+
+use super::*;
+
+mod seeds;
