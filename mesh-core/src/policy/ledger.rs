@@ -53,14 +53,9 @@ impl Ledger {
     }
 
     /// Runs `read`, and keeps in mind if it reports an error: what this item defines is then not known.
-    pub(in crate::policy) fn watch<T>(
-        &mut self,
-        cx: &Reader<'_>,
-        origin: &Origin,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    pub(in crate::policy) fn watch<T>(&mut self, cx: &Reader<'_>, origin: &Origin, read: impl FnOnce() -> T) -> T {
         let before = cx.errors();
-        let value = read(self);
+        let value = read();
         if cx.errors() > before {
             self.broken.insert(origin.clone());
         }

@@ -93,11 +93,6 @@ enum Item<'n> {
 }
 
 fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Option<Policy> {
-    if files.is_empty() && !report.has_errors() {
-        let message = "no policy found: there is no file to read";
-        report.push(Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, message));
-    }
-    let errors = report.errors();
     let documents: Vec<Document> = files.iter().flat_map(|file| parse(sources, *file, report)).collect();
     let mut ledger = Ledger::default();
     let mut policy = Policy::default();
@@ -105,7 +100,10 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     for document in &documents {
         recognise(&Reader::new(sources, report), &document.root, &mut items);
     }
-    let is_complete = report.errors() == errors;
+    let is_complete = !report.has_errors();
+    if items.is_empty() && is_complete {
+        report.push(nothing(files));
+    }
     for item in &items {
         read_settings(sources, report, item, &mut policy, &mut ledger);
     }
@@ -115,6 +113,15 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     ledger.resolve(report);
     check::check_known(&policy, &ledger.known(is_complete), report);
     (!report.has_errors()).then_some(policy)
+}
+
+/// Files without a policy are never meant as a policy of nothing, which would allow everything.
+fn nothing(files: &[FileId]) -> Diagnostic {
+    let message = match files {
+        [] => "no policy found: there is no file to read",
+        _ => "no policy found: no document configures a mesh",
+    };
+    Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, message)
 }
 
 /// Finds out what a document is.
@@ -160,12 +167,9 @@ fn is_native(node: &Node) -> bool {
 fn foreign(node: &Node) -> Diagnostic {
     let help =
         "a policy has `apiVersion` and `kind`, or sections such as `services`; keep other files out of its directory";
-    let entries = match &node.value {
-        Value::Mapping(entries) => entries,
-        _ => {
-            let message = "this is no policy: expected a mapping, found a list or plain text";
-            return Diagnostic::new(Code::UNKNOWN_KIND, node.span, message).with_help(help);
-        }
+    let Value::Mapping(entries) = &node.value else {
+        let message = "this is no policy: expected a mapping, found a list or plain text";
+        return Diagnostic::new(Code::UNKNOWN_KIND, node.span, message).with_help(help);
     };
     let Some((first, _)) = entries.first() else {
         let message = "the document is empty: it says nothing about a mesh";
@@ -215,7 +219,7 @@ fn read_item(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &m
                 .and_then(|metadata| metadata.get("name"))
                 .unwrap_or(object.node);
             ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
-            ledger.watch(&cx, &object.meta.origin, |_| (dialect.lower)(&cx, object, policy));
+            ledger.watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
         }
         Item::Object(..) => {}
         Item::Native(node) => native::lower(&Reader::new(sources, report), node, policy, ledger),

@@ -99,7 +99,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// The kinds that are read, for messages.
-pub(super) const READ: &[(&str, &str)] = &[
+pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("networking.istio.io/v1", "VirtualService"),
     ("networking.istio.io/v1", "DestinationRule"),
     ("networking.istio.io/v1", "ServiceEntry"),

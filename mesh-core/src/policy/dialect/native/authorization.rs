@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Into;
+use super::Sink;
 use super::envelope::object_name;
 use super::mtls::{mention, selector};
 use super::path_template;
@@ -25,15 +25,20 @@ enum Reach {
 
 const REACHES: &[(&str, Reach)] = &[("namespace", Reach::Namespace), ("mesh", Reach::Mesh)];
 
+const ACTIONS: &[&str] = &["allow", "deny"];
+
 /// Reads one entry.
-pub(super) fn read(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option<()> {
-    let scope = into.scope;
+pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<()> {
+    let scope = sink.scope;
     let mut fields = cx.mapping(node)?;
     refuse_nothing(cx, node, "field");
     let name = fields.required("name", spanned(object_name));
     let selected = selector(cx, &mut fields);
     let reach = fields.optional("scope", choice(REACHES)).unwrap_or(Reach::Namespace);
-    let given = fields.required_one_of(&["allow", "deny"]);
+    let given = fields.one_of(ACTIONS);
+    if ACTIONS.iter().all(|action| node.get(action).is_none()) {
+        fields.missing(ACTIONS);
+    }
     let rules = given.and_then(|(action, _)| {
         fields.optional(action, |cx, node| match action {
             // No rule allows nothing, which is a policy; no rule that denies is none.
@@ -47,14 +52,14 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option<
     if reach == Reach::Mesh {
         meta.namespace.clone_from(&scope.mesh.root_namespace);
     } else {
-        mention(into.ledger, scope, selected.service);
+        mention(sink.ledger, scope, selected.service);
     }
-    into.ledger.define(cx, "authorization", &meta, name.span);
+    sink.ledger.define(cx, "authorization", &meta, name.span);
     let action = match given?.0 {
         "allow" => Action::Allow,
         _ => Action::Deny,
     };
-    into.policy.authorizations.push(AuthorizationPolicy {
+    sink.policy.authorizations.push(AuthorizationPolicy {
         meta,
         selector: selected.labels,
         action,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Into;
+use super::Sink;
 use super::names::{is_dns_label, is_dns_name, labels};
 use super::scope::is_item;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -51,15 +51,15 @@ fn check_ports(cx: &Reader<'_>, node: &Node, endpoint: &Endpoint, ports: &[Servi
 }
 
 /// Reads an entry of `workloads`: an endpoint that services select by its labels.
-pub(super) fn workload(cx: &Reader<'_>, key: &Key, node: &Node, into: &mut Into<'_>) {
+pub(super) fn workload(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
     let endpoint = endpoint(cx, node);
     if !is_item(cx, key) {
         return;
     }
-    let meta = into.scope.meta(cx, &key.name, key.span);
-    into.ledger.define(cx, "workload", &meta, key.span);
+    let meta = sink.scope.meta(cx, &key.name, key.span);
+    sink.ledger.define(cx, "workload", &meta, key.span);
     let entry = endpoint.map(|endpoint| WorkloadEntry { meta, endpoint });
-    into.policy.workload_entries.extend(entry);
+    sink.policy.workload_entries.extend(entry);
 }
 
 fn endpoint(cx: &Reader<'_>, node: &Node) -> Option<Endpoint> {

@@ -1,6 +1,6 @@
 //! `gateways`: front doors that take traffic from outside the mesh.
 
-use super::Into;
+use super::Sink;
 use super::envelope::is_namespace;
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::{Scope, is_item};
@@ -11,13 +11,13 @@ use crate::policy::reader::{Reader, spanned};
 use crate::policy::source::{Key, Node};
 
 /// Reads one gateway.
-pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, into: &mut Into<'_>) {
+pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
     if !is_item(cx, key) {
         return;
     }
-    let scope = into.scope;
+    let scope = sink.scope;
     let meta = scope.meta(cx, &key.name, key.span);
-    into.ledger.define(cx, "`Gateway`", &meta, key.span);
+    sink.ledger.define(cx, "`Gateway`", &meta, key.span);
     let Some(mut fields) = cx.mapping(node) else {
         return;
     };
@@ -32,7 +32,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, into: &mut Into<'_>)
         .map(|server| (server.port_name.as_str(), server.span))
         .collect();
     refuse_duplicates(cx, "port name", &names);
-    into.policy.gateways.push(Gateway {
+    sink.policy.gateways.push(Gateway {
         meta,
         selector,
         servers: servers.into_iter().map(|server| server.value).collect(),

@@ -76,31 +76,31 @@ pub(in crate::policy) fn lower(cx: &Reader<'_>, node: &Node, policy: &mut Policy
     let mesh = policy.mesh.clone();
     let scope = Scope::new(&namespace, &mesh);
     fields.skip(&["mesh"]);
-    let mut into = Into { policy, ledger, scope };
+    let mut sink = Sink { policy, ledger, scope };
     each(&mut fields, "services", |cx, key, node| {
-        service::read(cx, key, node, &mut into)
+        service::read(cx, key, node, &mut sink)
     });
     each(&mut fields, "workloads", |cx, key, node| {
-        endpoint::workload(cx, key, node, &mut into);
+        endpoint::workload(cx, key, node, &mut sink);
     });
     each(&mut fields, "destinations", |cx, key, node| {
-        destination::read(cx, key, node, &mut into);
+        destination::read(cx, key, node, &mut sink);
     });
-    fields.list("routes", |cx, node| route::table(cx, node, &mut into));
+    fields.list("routes", |cx, node| route::table(cx, node, &mut sink));
     each(&mut fields, "profiles", |cx, key, node| {
-        profile::read(cx, key, node, &mut into)
+        profile::read(cx, key, node, &mut sink)
     });
     each(&mut fields, "gateways", |cx, key, node| {
-        gateway::read(cx, key, node, &mut into)
+        gateway::read(cx, key, node, &mut sink)
     });
-    fields.list("mtls", |cx, node| mtls::read(cx, node, &mut into));
-    fields.list("authorization", |cx, node| authorization::read(cx, node, &mut into));
+    fields.list("mtls", |cx, node| mtls::read(cx, node, &mut sink));
+    fields.list("authorization", |cx, node| authorization::read(cx, node, &mut sink));
     fields.finish();
     check_sections(cx, node);
 }
 
 /// Where a section is read into.
-struct Into<'p> {
+struct Sink<'p> {
     policy: &'p mut Policy,
     ledger: &'p mut Ledger,
     scope: Scope<'p>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Into;
+use super::Sink;
 use super::envelope::object_name;
 use super::scope::Scope;
 use crate::policy::diagnostic::{Code, Diagnostic};
@@ -24,7 +24,7 @@ pub(super) const MODES: &[(&str, MtlsMode)] = &[
 pub(super) const APP: &str = "app";
 
 /// Reads one entry.
-pub(super) fn read(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option<()> {
+pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<()> {
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", spanned(object_name));
     let Selected { labels, service } = selector(cx, &mut fields);
@@ -33,10 +33,10 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option<
     check(cx, &mut fields, &labels);
     fields.finish();
     let name = name?;
-    let meta = into.scope.meta(cx, &name, node.span);
-    into.ledger.define(cx, "mtls", &meta, name.span);
-    mention(into.ledger, into.scope, service);
-    into.policy.peer_authentications.push(PeerAuthentication {
+    let meta = sink.scope.meta(cx, &name, node.span);
+    sink.ledger.define(cx, "mtls", &meta, name.span);
+    mention(sink.ledger, sink.scope, service);
+    sink.policy.peer_authentications.push(PeerAuthentication {
         meta,
         selector: labels,
         mode,
@@ -63,20 +63,24 @@ pub(super) fn selector(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Sele
             let label = found.service.iter().map(|name| (APP.to_owned(), name.value.clone()));
             found.labels = label.collect();
         }
-        Some((_, node)) => {
-            found.labels = fields.optional("selector", labels).unwrap_or_default();
-            if matches!(&node.value, Value::Mapping(entries) if entries.is_empty()) {
-                cx.invalid::<()>(
-                    node,
-                    "expected labels, leave `selector` out to select the whole namespace",
-                );
-            }
-        }
+        Some(_) => found.labels = fields.optional("selector", selecting_labels).unwrap_or_default(),
         None => {}
     }
     found
 }
 
+/// Reads labels that select some workloads, not all.
+fn selecting_labels(cx: &Reader<'_>, node: &Node) -> Option<Labels> {
+    if matches!(&node.value, Value::Mapping(entries) if entries.is_empty()) {
+        return cx.invalid(
+            node,
+            "expected labels, leave `selector` out to select the whole namespace",
+        );
+    }
+    labels(cx, node)
+}
+
+/// Keeps in mind that a service is meant, which should be one that is defined.
 pub(super) fn mention(ledger: &mut crate::policy::ledger::Ledger, scope: Scope<'_>, service: Option<Spanned<String>>) {
     if let Some(service) = service {
         ledger.mention(scope.namespace, service);

@@ -1,6 +1,6 @@
 //! `profiles`: route classes of a service, as Linkerd has them.
 
-use super::Into;
+use super::Sink;
 use super::pattern::regex;
 use super::scope::Scope;
 use super::traffic::retry_budget;
@@ -12,21 +12,21 @@ use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node};
 
 /// Reads the classes of one service.
-pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, into: &mut Into<'_>) {
-    let scope: Scope<'_> = into.scope;
+pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
+    let scope: Scope<'_> = sink.scope;
     if !super::names::is_dns_name(&key.name) {
         cx.invalid_key(key, "expected the name of a service");
         return;
     }
     let meta = scope.meta(cx, &key.name, key.span);
-    into.ledger.define(cx, "profile", &meta, key.span);
+    sink.ledger.define(cx, "profile", &meta, key.span);
     let Some(mut fields) = cx.mapping(node) else {
         return;
     };
     let routes = fields.list("routes", route);
     let budget = fields.optional("retry_budget", retry_budget).unwrap_or_default();
     fields.finish();
-    into.policy.profiles.push(ServiceProfile {
+    sink.policy.profiles.push(ServiceProfile {
         meta,
         host: scope.full_host(&key.name),
         routes,

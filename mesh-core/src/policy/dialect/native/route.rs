@@ -1,6 +1,6 @@
 //! Routes: those of a service, and tables of their own in `routes`.
 
-use super::Into;
+use super::Sink;
 use super::envelope::object_name;
 use super::names::{is_dns_label, overlap};
 use super::route_match::route_match;
@@ -86,8 +86,8 @@ fn destination(cx: &Reader<'_>, host: String, subset: Option<String>, span: Sour
 }
 
 /// Reads a table of the section `routes`.
-pub(super) fn table(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option<()> {
-    let scope = into.scope;
+pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<()> {
+    let scope = sink.scope;
     let target = Target::services(scope);
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", spanned(object_name));
@@ -101,12 +101,12 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, into: &mut Into<'_>) -> Option
     let (name, hosts) = (name?, hosts?);
     check_hosts(cx, &hosts, &bindings);
     let meta = scope.meta(cx, &name, node.span);
-    into.ledger.define(cx, "route table", &meta, name.span);
+    sink.ledger.define(cx, "route table", &meta, name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
         host: host.value,
     };
-    into.policy.routes.push(RouteTable {
+    sink.policy.routes.push(RouteTable {
         meta,
         hosts: hosts.into_iter().map(pattern).collect(),
         bindings,

@@ -161,7 +161,7 @@ fn path(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
     let (StringMatch::Exact(path) | StringMatch::Prefix(path) | StringMatch::SegmentPrefix(path)) = &found else {
         return Some(found);
     };
-    if !path.starts_with('/') && !(is_long && path == "*") {
+    if !path.starts_with('/') {
         return cx.invalid(
             node,
             format!("expected a path that begins with `/`, found {}", quoted(path)),

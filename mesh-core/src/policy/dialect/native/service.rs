@@ -1,6 +1,6 @@
 //! `services`: what is called, where it is, and how to talk to it.
 
-use super::Into;
+use super::Sink;
 use super::endpoint::{is_port_name, source};
 use super::envelope::object_name;
 use super::mtls::{APP, MODES};
@@ -20,16 +20,16 @@ use crate::policy::reader::{Fields, Reader, choice, list_of, spanned};
 use crate::policy::source::{Key, Node, Spanned, Value};
 
 /// Reads one service, which becomes a service, a destination policy and, where it has routes, a route table.
-pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, into: &mut Into<'_>) {
+pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
     if !is_dns_name(&key.name) || key.name.contains(|c: char| c.is_ascii_uppercase()) {
         cx.invalid_key(key, "expected the name of a service: a DNS name in lower case");
         return;
     }
-    let meta = into.scope.meta(cx, &key.name, key.span);
-    into.ledger.define(cx, SERVICE, &meta, key.span);
-    let scope = into.scope;
-    let policy = &mut *into.policy;
-    into.ledger.watch(cx, &meta.origin, |_| {
+    let meta = sink.scope.meta(cx, &key.name, key.span);
+    sink.ledger.define(cx, SERVICE, &meta, key.span);
+    let scope = sink.scope;
+    let policy = &mut *sink.policy;
+    sink.ledger.watch(cx, &meta.origin, || {
         let Some(found) = parts(cx, &meta, node, scope) else {
             return;
         };
