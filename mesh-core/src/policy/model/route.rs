@@ -181,12 +181,12 @@ pub struct ProfileRoute {
     pub path_regex: Option<String>,
     /// Whether failed requests of this class are tried again.
     pub retryable: Retryable,
-    /// Limit for the whole exchange; Linkerd's default is 10 s.
-    pub timeout: Duration,
+    /// Limit for the whole exchange, retries included; `None` is no limit, as in Linkerd.
+    pub timeout: Option<Duration>,
 }
 
 impl ProfileRoute {
-    /// A class of every request, not retried, with Linkerd's default timeout.
+    /// A class of every request, not retried and without a timeout.
     #[must_use]
     pub const fn new(name: String, origin: Origin) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl ProfileRoute {
             method: None,
             path_regex: None,
             retryable: Retryable::No,
-            timeout: Duration::from_secs(10),
+            timeout: None,
         }
     }
 }
