@@ -1,1 +1,3 @@
 //! route
+
+pub mod string;
