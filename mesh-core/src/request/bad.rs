@@ -82,8 +82,8 @@ pub enum BadPath {
     /// Escapes that are not UTF-8.
     #[error("is not UTF-8 once decoded")]
     NotUtf8,
-    /// `..;x` or `.;x`: a dot segment to who strips parameters.
-    #[error("holds a dot segment with parameters")]
+    /// `..;x`, `.;x` or `;x`: a dot segment or none to who strips parameters.
+    #[error("holds an empty or dot segment with parameters")]
     DotParameters,
     /// `;` while authorization rules look at paths.
     #[error("holds `;` while authorization rules look at paths")]

@@ -338,9 +338,13 @@ fn target<'a>(method: &Method, uri: &'a Uri, grpc: bool, options: Options) -> Re
     if *method == Method::OPTIONS && uri.path() == "*" {
         return Ok(Cow::Borrowed(uri));
     }
+    // `http://host?query` has the path `/`, which its text does not show.
+    let shown = uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().starts_with('/'));
     let path = match path::canonical(uri.path(), options.path_rules)? {
-        Cow::Borrowed(_) => return Ok(Cow::Borrowed(uri)),
-        Cow::Owned(path) => path,
+        Cow::Borrowed(_) if shown => return Ok(Cow::Borrowed(uri)),
+        path => path.into_owned(),
     };
     if grpc || options.path_mode == PathMode::Strict {
         return Err(BadPath::NotCanonical.into());

@@ -94,10 +94,12 @@ fn inspect(path: &str, rules: PathRules) -> Result<Form, BadPath> {
     Ok(form)
 }
 
-/// Whether what follows a slash is another one or a dot segment.
+/// Whether what follows a slash is another one or a dot segment; refuses those that parameters hide.
 fn slash_needs_work(after: &[u8]) -> Result<bool, BadPath> {
     let dots = match after {
         [b'/', ..] => return Ok(true),
+        // An empty segment with parameters: `//` to who strips them.
+        [b';', ..] => return Err(BadPath::DotParameters),
         [b'.', b'.', tail @ ..] | [b'.', tail @ ..] => tail,
         _ => return Ok(false),
     };

@@ -100,6 +100,10 @@ impl<V> TextMap<V> {
         map
     }
 
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty()
+    }
+
     fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
         if let Some(value) = self.exact.get(text) {
             visit(value);
@@ -280,17 +284,19 @@ impl Stage {
 
     /// Visits the groups whose rules may fire for a peer.
     pub(super) fn buckets(&self, facts: &Facts<'_>, mut visit: impl FnMut(&Bucket)) {
-        if self.fires == Truth::Unknown && !facts.is_complete() {
+        if !self.all.ids.is_empty() && !facts.is_complete() {
             return visit(&self.all);
         }
         visit(&self.open);
         if let Some(principal) = facts.principal {
             self.by_principal.for_each(principal, &mut visit);
         }
-        if let Some(namespace) = facts.namespace {
+        if !self.by_namespace.is_empty()
+            && let Some(namespace) = facts.namespace()
+        {
             self.by_namespace.for_each(namespace, &mut visit);
         }
-        if !self.by_account.exact.is_empty() || !self.by_account.prefix.is_empty() {
+        if !self.by_account.is_empty() {
             facts.account(|account| {
                 if let Some(account) = account {
                     self.by_account.for_each(account, &mut visit);

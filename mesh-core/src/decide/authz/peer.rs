@@ -37,7 +37,11 @@ impl<'a> Peer<'a> {
     }
 
     pub(super) fn facts(&self) -> Facts<'a> {
-        Facts::new(self.identity.map(SpiffeId::without_scheme), self.address, self.port)
+        Facts {
+            principal: self.identity.map(SpiffeId::without_scheme),
+            address: self.address,
+            port: self.port,
+        }
     }
 }
 
@@ -46,37 +50,34 @@ impl<'a> Peer<'a> {
 pub(super) struct Facts<'a> {
     /// The id without its scheme.
     pub(super) principal: Option<&'a str>,
-    pub(super) namespace: Option<&'a str>,
-    account: Option<&'a str>,
     pub(super) address: IpAddr,
     pub(super) port: u16,
 }
 
 impl<'a> Facts<'a> {
-    fn new(principal: Option<&'a str>, address: IpAddr, port: u16) -> Self {
-        Self {
-            principal,
-            namespace: principal.and_then(|id| segment_after(id, "ns")),
-            account: principal.and_then(|id| segment_after(id, "sa")),
-            address,
-            port,
-        }
+    /// The namespace that the id names.
+    pub(super) fn namespace(&self) -> Option<&'a str> {
+        segment_after(self.principal?, "ns")
     }
 
     /// Whether all that an identity can tell is known.
     pub(super) fn is_complete(&self) -> bool {
-        let account = self.namespace.zip(self.account);
-        account.is_some_and(|(namespace, account)| namespace.len() + account.len() < MAX_ACCOUNT)
+        self.account(|account| account.is_some())
     }
 
     /// Calls `visit` with `namespace/name` of the service account.
     pub(super) fn account<T>(&self, visit: impl FnOnce(Option<&str>) -> T) -> T {
         let mut text = [0; MAX_ACCOUNT];
-        let joined = self
-            .namespace
-            .zip(self.account)
-            .and_then(|(namespace, account)| join(&mut text, namespace, account));
-        visit(joined)
+        let name = self.principal.and_then(|id| segment_after(id, "sa"));
+        let account = self.namespace().zip(name);
+        visit(account.and_then(|(namespace, name)| join(&mut text, namespace, name)))
+    }
+
+    pub(super) fn with_namespace(&self, namespaces: &Check<PatternSet>) -> Truth {
+        if namespaces.is_unset() {
+            return Truth::True;
+        }
+        namespaces.test(self.namespace(), PatternSet::is_match)
     }
 
     pub(super) fn with_account(&self, accounts: &Check<PatternSet>) -> Truth {
@@ -156,18 +157,10 @@ impl PeerRules {
     /// Decides on one request of the connection.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let principal = self.principal.as_deref();
-        let facts = if self.deny.grouped == Grouped::None && self.allow.grouped == Grouped::None {
-            // Nothing but the judged rules is left to ask: the peer does not matter any more.
-            Facts {
-                principal,
-                namespace: None,
-                account: None,
-                address: self.address,
-                port: self.port,
-            }
-        } else {
-            Facts::new(principal, self.address, self.port)
+        let facts = Facts {
+            principal: self.principal.as_deref(),
+            address: self.address,
+            port: self.port,
         };
         let ask = Ask::new(facts, Some(request));
         let find = |stage: &Stage, candidates: &Candidates| {

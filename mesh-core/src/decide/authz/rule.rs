@@ -143,7 +143,7 @@ impl CompiledSource {
     fn truth(&self, facts: &Facts<'_>) -> Truth {
         self.principals
             .test(facts.principal, PatternSet::is_match)
-            .and(|| self.namespaces.test(facts.namespace, PatternSet::is_match))
+            .and(|| facts.with_namespace(&self.namespaces))
             .and(|| facts.with_account(&self.accounts))
             .and(|| {
                 self.blocks
