@@ -27,13 +27,13 @@
 //!     fn endpoints(&self) -> Value { json!({}) }
 //! }
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! # runtime.block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
 //! let admin = Admin::start(AdminOptions::default(), Arc::new(Nothing)).await?;
 //! println!("http://{}/metrics", admin.local_addr());
 //! admin.shutdown().await;
-//! # Ok::<_, std::io::Error>(())
-//! # })
+//! # Ok(())
+//! # }
 //! ```
 
 mod host;

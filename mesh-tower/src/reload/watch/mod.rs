@@ -11,8 +11,8 @@
 //! ```
 //! use mesh_tower::reload::watch::{PolicyFiles, Watcher, WatchTiming};
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-//! # runtime.block_on(async {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path();
 //! std::fs::write(path.join("mesh.yaml"), "mesh: { mtls: strict }\n")?;
@@ -23,8 +23,8 @@
 //! std::fs::write(path.join("mesh.yaml"), "mesh: { mtls: permissive }\n")?;
 //! let second = watcher.next_change().await?;
 //! assert_ne!(first.fingerprint, second.fingerprint);
-//! # Ok::<_, Box<dyn std::error::Error>>(())
-//! # })
+//! # Ok(())
+//! # }
 //! ```
 
 mod error;
@@ -151,7 +151,6 @@ impl Watcher {
         loop {
             if !self.is_due {
                 self.wait().await;
-                self.is_due = true;
             }
             let Some(look) = self.look().await else { continue };
             let digest = look.as_ref().map(|files| files.fingerprint).map_err(Clone::clone);
@@ -170,10 +169,15 @@ impl Watcher {
     }
 
     /// Waits until something was told, or for the next poll.
-    async fn wait(&self) {
-        tokio::select! {
-            () = self.signals.changed.notified() => tokio::time::sleep(self.timing.settle).await,
-            () = tokio::time::sleep_until(self.next_poll) => {}
+    async fn wait(&mut self) {
+        let told = tokio::select! {
+            () = self.signals.changed.notified() => true,
+            () = tokio::time::sleep_until(self.next_poll) => false,
+        };
+        // Before anything else is waited for: the signal is used up.
+        self.is_due = true;
+        if told {
+            tokio::time::sleep(self.timing.settle).await;
         }
     }
 
