@@ -94,15 +94,33 @@ impl TraceContext {
     /// The header's value.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
-        HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+        let [high, low] = [self.trace_id >> 64, self.trace_id].map(|half| half as u64);
+        let mut text = Vec::with_capacity(55);
+        text.extend_from_slice(b"00-");
+        push_hex(&mut text, high, 16);
+        push_hex(&mut text, low, 16);
+        text.push(b'-');
+        push_hex(&mut text, self.parent_id, 16);
+        text.push(b'-');
+        push_hex(&mut text, self.sent_flags().into(), 2);
+        header_value(text)
+    }
+
+    /// Flags that version 00 does not define are sent as zero.
+    const fn sent_flags(&self) -> u8 {
+        self.flags & (SAMPLED | RANDOM)
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Flags that version 00 does not define are sent as zero.
-        let flags = self.flags & (SAMPLED | RANDOM);
-        write!(f, "00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.parent_id)
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            self.parent_id,
+            self.sent_flags()
+        )
     }
 }
 
@@ -116,4 +134,17 @@ fn hex(digits: &[u8]) -> Option<u128> {
         };
         Some((value << 4) | u128::from(digit))
     })
+}
+
+/// Appends the lowest `digits` hexadecimal digits; headers are written for each request, and `fmt` costs more.
+pub(super) fn push_hex(out: &mut Vec<u8>, value: u64, digits: u32) {
+    for place in (0..digits).rev() {
+        let digit = (value >> (4 * place)) as u8 & 0xf;
+        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+    }
+}
+
+/// A header value of what is ASCII.
+pub(super) fn header_value(ascii: Vec<u8>) -> HeaderValue {
+    HeaderValue::try_from(ascii).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }

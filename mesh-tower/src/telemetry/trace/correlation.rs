@@ -1,12 +1,12 @@
 //! What ties a request to others: its trace and its request id.
 
-use std::fmt::Write as _;
 use std::future::Future;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::random::Rng;
 use tokio::task::futures::TaskLocalFuture;
 
+use super::context::{header_value, push_hex};
 use super::{Sampling, TraceContext};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -38,29 +38,38 @@ impl Correlation {
     /// `traceparent` and `x-request-id` are kept where they are sane, else made anew; `tracestate` without a valid
     /// `traceparent`, and `tracestate` and `baggage` beyond the limits of their standards, are removed.
     pub fn ensure(headers: &mut HeaderMap, sampling: Sampling, rng: &mut (impl Rng + ?Sized)) -> Self {
-        let trace = trace_of(headers).unwrap_or_else(|| start_trace(headers, TraceContext::generate(sampling, rng)));
+        Self::complete(headers, None, sampling, rng)
+    }
+
+    /// The same for a request that goes out: what its headers lack is taken from the request that the current task
+    /// serves ([`Correlation::scope`]), and made anew where it serves none.
+    pub fn propagate(headers: &mut HeaderMap, sampling: Sampling, rng: &mut (impl Rng + ?Sized)) -> Self {
+        let served = SERVED.try_with(Self::clone).ok();
+        Self::complete(headers, served, sampling, rng)
+    }
+
+    fn complete(
+        headers: &mut HeaderMap,
+        served: Option<Self>,
+        sampling: Sampling,
+        rng: &mut (impl Rng + ?Sized),
+    ) -> Self {
+        let (served_trace, served_id) = served.map(|served| (served.trace, served.request_id)).unzip();
+        let trace = trace_of(headers).unwrap_or_else(|| {
+            let trace = served_trace.unwrap_or_else(|| TraceContext::generate(sampling, rng));
+            // The state of another trace means nothing in this one.
+            headers.remove(TRACESTATE);
+            headers.insert(TRACEPARENT, trace.to_header());
+            trace
+        });
         let request_id = request_id_of(headers).unwrap_or_else(|| {
-            let id = new_request_id(rng);
+            let id = served_id.unwrap_or_else(|| new_request_id(rng));
             headers.insert(REQUEST_ID, id.clone());
             id
         });
         limit(headers, &TRACESTATE, TRACESTATE_MEMBERS, TRACESTATE_BYTES);
         limit(headers, &BAGGAGE, BAGGAGE_MEMBERS, BAGGAGE_BYTES);
         Self { trace, request_id }
-    }
-
-    /// The same for a request that goes out: what its headers lack is taken from the request that the current task
-    /// serves ([`Correlation::scope`]), and made anew where it serves none.
-    pub fn propagate(headers: &mut HeaderMap, sampling: Sampling, rng: &mut (impl Rng + ?Sized)) -> Self {
-        let _ = SERVED.try_with(|served| {
-            if trace_of(headers).is_none() {
-                start_trace(headers, served.trace);
-            }
-            if request_id_of(headers).is_none() {
-                headers.insert(REQUEST_ID, served.request_id.clone());
-            }
-        });
-        Self::ensure(headers, sampling, rng)
     }
 
     /// Runs a future as the service of this request: what it sends through the mesh belongs to the same trace.
@@ -86,13 +95,6 @@ impl Correlation {
 /// The trace of the one valid `traceparent`; two are none.
 fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(single(headers, &TRACEPARENT)?.as_bytes())
-}
-
-/// The state of another trace means nothing in a new one.
-fn start_trace(headers: &mut HeaderMap, trace: TraceContext) -> TraceContext {
-    headers.remove(TRACESTATE);
-    headers.insert(TRACEPARENT, trace.to_header());
-    trace
 }
 
 /// The one request id, where it is short and of visible ASCII.
@@ -125,18 +127,13 @@ fn new_request_id(rng: &mut (impl Rng + ?Sized)) -> HeaderValue {
     let (high, low) = (rng.next_u64(), rng.next_u64());
     let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
     let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-    let mut text = String::with_capacity(36);
-    let written = write!(
-        text,
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff,
-    );
-    match written {
-        Ok(()) => HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("-")),
-        Err(_) => HeaderValue::from_static("-"),
+    let mut text = Vec::with_capacity(36);
+    push_hex(&mut text, high >> 32, 8);
+    for group in [high >> 16, high, low >> 48] {
+        text.push(b'-');
+        push_hex(&mut text, group, 4);
     }
+    text.push(b'-');
+    push_hex(&mut text, low, 12);
+    header_value(text)
 }
