@@ -1,1 +1,6 @@
-//! mesh-tower
+//! Makes the decisions of `mesh-core` happen: layers, client, server, reload and telemetry.
+
+pub mod body;
+pub mod client;
+
+pub use body::Body;
