@@ -120,10 +120,12 @@ mod tests {
         }
         strip_hop_by_hop(&mut headers, upgrades);
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
-        headers
+        let mut left: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.to_string(), text(value)))
-            .collect()
+            .collect();
+        left.sort();
+        left
     }
 
     fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -194,7 +196,7 @@ mod tests {
 
         assert_eq!(
             strip(&fields, Upgrades::Strip),
-            owned(&[("host", "orders"), ("content-length", "3")])
+            owned(&[("content-length", "3"), ("host", "orders")])
         );
     }
 }

@@ -171,6 +171,9 @@ impl Lease {
                 }
                 (Protocol::Http1, None) => None,
                 (Protocol::Http2, _) => {
+                    if self.connection.requests() == 1 {
+                        self.connection.refresh_max_streams();
+                    }
                     state.end_stream(self.connection.id());
                     None
                 }

@@ -96,6 +96,12 @@ impl Connection {
         self.max_streams.load(Ordering::Relaxed)
     }
 
+    /// Has the connection's task look at what the peer allows: its settings arrive with the first
+    /// response at the latest, but do not wake the task.
+    pub(super) fn refresh_max_streams(&self) {
+        self.returned.driver.wake();
+    }
+
     /// Leaves a sender that is not ready yet to the connection's task.
     pub(super) fn return_later(&self, sender: http1::SendRequest<Body>) {
         self.returned.put(sender);
@@ -210,6 +216,7 @@ impl Opening {
         };
         let mut sender = Some(sender);
         let ended = poll_fn(|cx| {
+            connection.returned.driver.register(cx.waker());
             let polled = Pin::new(&mut driver).poll(cx);
             if polled.is_pending() {
                 // A peer that allows none for the moment would else get one connection after another.

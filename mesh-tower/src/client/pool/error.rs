@@ -2,6 +2,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use http::Request;
 
+use super::state::Origin;
 use crate::{body::Body, client::connect::ConnectError};
 
 /// What kept a pool from answering.
@@ -32,6 +33,7 @@ pub enum SendErrorKind {
 pub struct SendError {
     kind: SendErrorKind,
     source: Option<Source>,
+    origin: Origin,
     request: Option<Box<Request<Body>>>,
 }
 
@@ -57,6 +59,16 @@ impl SendError {
             self.kind,
             SendErrorKind::Reset | SendErrorKind::Protocol | SendErrorKind::RequestBody
         )
+    }
+
+    /// Whether a kept-alive connection closed before the head of an answer was complete.
+    ///
+    /// Then the peer most likely closed it for being idle while the request was on its way, and a
+    /// request with an idempotent method may be sent again (RFC 9112 section 9.3.1).
+    #[must_use]
+    pub fn is_stale_connection(&self) -> bool {
+        let is_cut = matches!(&self.source, Some(Source::Http(error)) if error.is_incomplete_message());
+        self.kind == SendErrorKind::Reset && self.origin == Origin::Kept && is_cut
     }
 
     /// Whether this process refused the request: no fault of the endpoint.
@@ -89,11 +101,12 @@ impl SendError {
         Self {
             kind,
             source,
+            origin: Origin::Fresh,
             request: Some(Box::new(request)),
         }
     }
 
-    pub(super) fn sending(error: hyper::Error, request: Option<Request<Body>>) -> Self {
+    pub(super) fn sending(error: hyper::Error, origin: Origin, request: Option<Request<Body>>) -> Self {
         let kind = match request {
             Some(_) => SendErrorKind::Canceled,
             None => classify(&error),
@@ -101,6 +114,7 @@ impl SendError {
         Self {
             kind,
             source: Some(Source::Http(error)),
+            origin,
             request: request.map(Box::new),
         }
     }

@@ -52,7 +52,7 @@ impl Pool {
             match error.take_message() {
                 // The peer closed a kept-alive connection before it saw the request.
                 Some(returned) if lease.origin() == Origin::Kept => request = returned,
-                returned => return Err(SendError::sending(error.into_error(), returned)),
+                returned => return Err(SendError::sending(error.into_error(), lease.origin(), returned)),
             }
         }
     }

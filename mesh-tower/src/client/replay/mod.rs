@@ -321,7 +321,7 @@ impl Reader {
     fn size_hint(&self) -> SizeHint {
         let Some(recording) = &self.held else {
             return match self.progress {
-                Progress::Open => self.shared.hint.clone(),
+                Progress::Open => self.shared.hint,
                 Progress::Finished => SizeHint::with_exact(0),
             };
         };
