@@ -102,8 +102,8 @@ impl Drop for Waiting {
 
 /// A connection in the hands of one request.
 ///
-/// It goes back to the pool when the response's body has ended. Dropped before, it takes its
-/// HTTP/1 connection with it, or ends its HTTP/2 stream.
+/// It goes back to the pool when the response's body has ended. Dropped before its response came,
+/// it takes its HTTP/1 connection with it, or ends its HTTP/2 stream.
 pub(crate) struct Lease {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
@@ -194,8 +194,11 @@ impl Lease {
 
 impl OnEnd for Lease {
     fn on_end(&mut self, end: End<'_>) {
-        if !matches!(end, End::Complete(_)) {
-            self.sender = None;
+        match end {
+            End::Complete(_) => {}
+            // Nobody reads the rest. If hyper has, the connection is as clean as after any response.
+            End::Dropped => self.sender = self.sender.take().filter(http1::SendRequest::is_ready),
+            End::Failed(_) => self.sender = None,
         }
         self.give_back();
     }

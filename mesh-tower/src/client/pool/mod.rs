@@ -8,8 +8,8 @@
 //!
 //! - **HTTP/1.1**: a request has its connection for itself. Idle ones are a stack. A connection
 //!   comes back when its response was read to the end and hyper is ready for the next request;
-//!   never after an error, a body that was dropped half read, `Connection: close`, `CONNECT` or an
-//!   upgrade.
+//!   never after an error, a body that was dropped before the peer had sent all of it,
+//!   `Connection: close`, `CONNECT` or an upgrade.
 //! - **HTTP/2**: requests share a connection up to the smaller of the peer's and the policy's
 //!   limit on streams, then another one is opened.
 //! - Without a free connection a request waits, first come, first served, and a connection is

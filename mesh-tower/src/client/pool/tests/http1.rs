@@ -131,6 +131,57 @@ async fn a_body_dropped_half_read_ends_the_connection() {
     until("first closed", || pool.stats().open == 1).await;
 }
 
+/// As after an attempt whose response only its status was needed of.
+#[tokio::test]
+async fn a_body_dropped_after_it_arrived_keeps_the_connection() {
+    let server = Server::http1().await;
+    let pool = pool(&server);
+
+    let response = unread(&pool).await;
+    drop(response);
+
+    assert_eq!(
+        pool.stats(),
+        PoolStats {
+            open: 1,
+            idle: 1,
+            ..PoolStats::default()
+        }
+    );
+    assert_eq!(
+        ask(&pool, "/").await,
+        Answer {
+            status: 200,
+            connection: 0,
+            text: "hello".to_owned()
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_body_dropped_before_its_end_arrived_ends_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 1024];
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
+            .await
+            .unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0, "closed");
+    });
+    let pool = Pool::new(address, None, PoolConfig::default(), Unlimited);
+
+    let mut response = pool.send(get("/")).await.unwrap();
+    response.body_mut().frame().await.unwrap().unwrap();
+    drop(response);
+
+    server.await.unwrap();
+    until("closed", || pool.stats() == PoolStats::default()).await;
+}
+
 #[tokio::test]
 async fn a_request_given_up_ends_its_connection() {
     let server = Server::http1().await;

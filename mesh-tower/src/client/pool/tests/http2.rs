@@ -63,21 +63,26 @@ async fn lc6_two_streams_a_connection_and_four_requests_need_two_connections() {
 
 #[tokio::test]
 async fn the_peers_limit_on_streams_opens_another_connection() {
-    let server = Server::start(Speaks::Http2 { max_streams: Some(2) }).await;
-    let pool = pool_with(&server, prior_knowledge());
-    ask(&pool, "/").await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    for speaks in [
+        Speaks::Http2 { max_streams: Some(2) },
+        Speaks::LateHttp2 { max_streams: 2 },
+    ] {
+        let server = Server::start(speaks).await;
+        let pool = pool_with(&server, prior_knowledge());
+        ask(&pool, "/").await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
 
-    let requests: Vec<_> = (0..4).map(|_| ask_later(&pool, "/hold")).collect();
-    until("all held", || server.held() == 4).await;
-    server.release(4);
-    for request in requests {
-        request.await.unwrap();
-    }
+        let requests: Vec<_> = (0..4).map(|_| ask_later(&pool, "/hold")).collect();
+        until("all held", || server.held() == 4).await;
+        server.release(4);
+        for request in requests {
+            request.await.unwrap();
+        }
 
-    assert_eq!(server.accepted(), 2);
+        assert_eq!(server.accepted(), 2);
+    }
 }
 
 #[tokio::test]

@@ -77,6 +77,10 @@ async fn an_old_connection_finishes_its_request_and_takes_no_other() {
     pause();
 
     advance(Duration::from_secs(61)).await;
+    until("no sweep is due for it", || {
+        pool.shared().state().next_sweep() > Some(Duration::from_secs(1))
+    })
+    .await;
     server.release(1);
 
     assert_eq!(request.await.unwrap().connection, 0);

@@ -132,6 +132,16 @@ fn ask_later(pool: &Pool, path: &'static str) -> tokio::task::JoinHandle<Answer>
     tokio::spawn(async move { ask(&pool, path).await })
 }
 
+/// A response whose whole body waits in memory, unread.
+async fn unread(pool: &Pool) -> http::Response<Body> {
+    let response = pool.send(get("/")).await.unwrap();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pool.stats().active, 1);
+    response
+}
+
 /// Lets the other tasks run until `condition` holds. Fails after five seconds of real time.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = std::time::Instant::now();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::connect::HttpVersion;
 
 fn limited(server: &Server, limits: &Limits) -> Pool {
     Pool::new(server.address, None, PoolConfig::default(), limits.clone())
@@ -76,19 +77,8 @@ async fn a_request_that_gives_up_leaves_the_queue() {
 
 /// Reads up to the last frame, which the connection's task has delivered already.
 async fn finish(mut response: http::Response<Body>) {
-    let frame = Box::pin(response.body_mut().frame());
-    let mut frame = frame;
+    let mut frame = Box::pin(response.body_mut().frame());
     assert!(poll_once(&mut frame).await.is_ready());
-}
-
-/// A response whose whole body waits in memory, unread.
-async fn unread(pool: &Pool) -> http::Response<Body> {
-    let response = pool.send(get("/")).await.unwrap();
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(pool.stats().active, 1);
-    response
 }
 
 #[tokio::test]
@@ -259,4 +249,49 @@ async fn a_refused_connect_fails_all_that_wait_and_gives_requests_back() {
 
     assert_eq!((limits.connections(), limits.pending()), (0, 0));
     assert_eq!(pool.stats(), PoolStats::default());
+}
+
+/// Whatever is given up and whenever: in the end every permit, place and connection is accounted for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_give_up_at_any_time_leave_no_trace() {
+    for version in [HttpVersion::Http1, HttpVersion::Http2PriorKnowledge] {
+        let server = match version {
+            HttpVersion::Http1 => Server::http1().await,
+            _ => Server::http2().await,
+        };
+        let limits = Limits::new(3, 1000);
+        let max_concurrent_streams = std::num::NonZeroU32::new(2);
+        let config = PoolConfig {
+            version,
+            max_concurrent_streams,
+            ..PoolConfig::default()
+        };
+        let pool = Pool::new(server.address, None, config, limits.clone());
+
+        for round in 0..40 {
+            let requests: Vec<_> = (0..16).map(|_| ask_later(&pool, "/")).collect();
+            for (number, request) in requests.into_iter().enumerate() {
+                for _ in 0..(round * 7 + number) % 23 {
+                    tokio::task::yield_now().await;
+                }
+                if number % 3 == 0 {
+                    assert_eq!(request.await.unwrap().text, "hello");
+                } else {
+                    request.abort();
+                }
+            }
+        }
+
+        until("settled", || {
+            let stats = pool.stats();
+            (stats.active, stats.pending, stats.connecting) == (0, 0, 0) && stats.idle == stats.open
+        })
+        .await;
+        until("permits", || {
+            limits.connections() == pool.stats().open && limits.pending() == 0
+        })
+        .await;
+        assert!(pool.stats().open <= 3);
+        assert_eq!(ask(&pool, "/").await.text, "hello");
+    }
 }

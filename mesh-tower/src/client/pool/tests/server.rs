@@ -42,7 +42,13 @@ struct Inner {
 #[derive(Clone)]
 pub(super) enum Speaks {
     Http1,
-    Http2 { max_streams: Option<u32> },
+    Http2 {
+        max_streams: Option<u32>,
+    },
+    /// Sends its settings when the first request has arrived, as over a long way.
+    LateHttp2 {
+        max_streams: u32,
+    },
     Tls(Arc<rustls::ServerConfig>),
 }
 
@@ -80,6 +86,12 @@ impl Server {
                 match speaks {
                     Speaks::Http1 => server.serve_http1(connection, stream).await,
                     Speaks::Http2 { max_streams } => server.serve_http2(connection, stream, max_streams).await,
+                    Speaks::LateHttp2 { max_streams } => {
+                        for _ in 0..1000 {
+                            tokio::task::yield_now().await;
+                        }
+                        server.serve_http2(connection, stream, Some(max_streams)).await;
+                    }
                     Speaks::Tls(config) => server.serve_tls(connection, stream, config).await,
                 }
                 server.inner.open.fetch_sub(1, Ordering::SeqCst);
