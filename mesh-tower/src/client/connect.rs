@@ -1,0 +1,352 @@
+//! From an address to a byte stream: TCP, then TLS when the endpoint's policy says so.
+//!
+//! One time limit covers both, as Envoy's `connectTimeout` does. The protocols that are offered by
+//! ALPN follow from the [`HttpVersion`] that is wanted, not from the TLS configuration, so that one
+//! configuration serves every pool.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::body::BoxError;
+
+/// The HTTP version that is spoken to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 from the first byte, in plain text too.
+    Http2PriorKnowledge,
+    /// What ALPN settles on; HTTP/1.1 in plain text.
+    #[default]
+    Auto,
+}
+
+/// How a connection is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Time limit for TCP and TLS together. Default: 10 s, as Istio.
+    pub timeout: Duration,
+    /// TCP keep-alive probes. Default: none.
+    pub keepalive: Option<Keepalive>,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            keepalive: None,
+        }
+    }
+}
+
+/// TCP keep-alive; what is `None` is left to the operating system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle time before the first probe, whole seconds.
+    pub time: Option<Duration>,
+    /// Time between probes, whole seconds.
+    pub interval: Option<Duration>,
+    /// Unanswered probes before the connection counts as dead.
+    pub probes: Option<u32>,
+}
+
+/// How an endpoint is spoken to in TLS.
+#[derive(Clone)]
+pub struct TlsTarget {
+    /// Verifies the peer and holds the own identity. Its ALPN list is not used.
+    pub config: Arc<ClientConfig>,
+    /// The name for SNI and verification.
+    pub server_name: ServerName<'static>,
+}
+
+impl fmt::Debug for TlsTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsTarget")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The peer's socket address.
+    pub address: SocketAddr,
+    /// The peer's verified chain, leaf first; empty in plain text.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The protocol that ALPN settled on.
+    pub alpn: Option<Vec<u8>>,
+}
+
+/// A connection that is ready for its first byte.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connected {
+    /// The byte stream.
+    pub io: Io,
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
+/// A byte stream to an endpoint, in plain text or TLS.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Io {
+    /// Plain text.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why no connection came about. Nothing of a request was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody listens there.
+    #[error("connection to `{address}` refused")]
+    Refused {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// TCP and TLS took longer than [`ConnectOptions::timeout`].
+    #[error("connection to `{address}` not made within {limit:?}")]
+    Timeout {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Any other failure of the network.
+    #[error("connection to `{address}` failed")]
+    Io {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS handshake with `{address}` failed: {failure}")]
+    Tls {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// Who refused.
+        failure: TlsFailure,
+        /// The error of the handshake.
+        source: io::Error,
+    },
+    /// The connection was made and ended before it could take a request. A TLS 1.3 server that
+    /// refuses our certificate does so here, after our side of the handshake.
+    #[error("connection to `{address}` closed before its first request")]
+    Http {
+        /// The address that was tried.
+        address: SocketAddr,
+        /// The protocol's error, if the peer did not just close.
+        source: Option<BoxError>,
+    },
+}
+
+/// Which side a TLS handshake failed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The peer's certificate or name is not the one that policy expects.
+    PeerNotTrusted,
+    /// The peer refused, our certificate most likely.
+    RefusedByPeer,
+    /// Both sides have no application protocol in common.
+    NoCommonProtocol,
+    /// The peer does not speak TLS, or the stream broke.
+    Protocol,
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PeerNotTrusted => "peer not trusted",
+            Self::RefusedByPeer => "refused by the peer",
+            Self::NoCommonProtocol => "no protocol in common",
+            Self::Protocol => "not a TLS handshake",
+        })
+    }
+}
+
+/// Connects to an address.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the socket; nothing else remains.
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+pub async fn connect(
+    address: SocketAddr,
+    tls: Option<&TlsTarget>,
+    version: HttpVersion,
+    options: &ConnectOptions,
+) -> Result<Connected, ConnectError> {
+    let limit = options.timeout;
+    tokio::time::timeout(limit, connect_unbounded(address, tls, version, options))
+        .await
+        .unwrap_or(Err(ConnectError::Timeout { address, limit }))
+}
+
+async fn connect_unbounded(
+    address: SocketAddr,
+    tls: Option<&TlsTarget>,
+    version: HttpVersion,
+    options: &ConnectOptions,
+) -> Result<Connected, ConnectError> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|source| tcp_error(address, source))?;
+    configure(&stream, options).map_err(|source| tcp_error(address, source))?;
+    let Some(tls) = tls else {
+        let peer = Peer {
+            address,
+            certificates: Vec::new(),
+            alpn: None,
+        };
+        return Ok(Connected {
+            io: Io::Plain(stream),
+            peer,
+        });
+    };
+    let stream = TlsConnector::from(Arc::clone(&tls.config))
+        .with_alpn(offered(version))
+        .connect(tls.server_name.clone(), stream)
+        .await
+        .map_err(|source| tls_error(address, source))?;
+    let session = stream.get_ref().1;
+    let peer = Peer {
+        address,
+        certificates: session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
+        alpn: session.alpn_protocol().map(<[_]>::to_vec),
+    };
+    Ok(Connected {
+        io: Io::Tls(Box::new(stream)),
+        peer,
+    })
+}
+
+fn configure(stream: &TcpStream, options: &ConnectOptions) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let Some(keepalive) = &options.keepalive else {
+        return Ok(());
+    };
+    let mut probes = TcpKeepalive::new();
+    if let Some(time) = keepalive.time {
+        probes = probes.with_time(time);
+    }
+    if let Some(interval) = keepalive.interval {
+        probes = probes.with_interval(interval);
+    }
+    if let Some(retries) = keepalive.probes {
+        probes = probes.with_retries(retries);
+    }
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+fn offered(version: HttpVersion) -> Vec<Vec<u8>> {
+    let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+    match version {
+        HttpVersion::Http1 => vec![h1],
+        HttpVersion::Http2PriorKnowledge => vec![h2],
+        HttpVersion::Auto => vec![h2, h1],
+    }
+}
+
+fn tcp_error(address: SocketAddr, source: io::Error) -> ConnectError {
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
+        _ => ConnectError::Io { address, source },
+    }
+}
+
+fn tls_error(address: SocketAddr, source: io::Error) -> ConnectError {
+    use rustls::{AlertDescription, Error};
+
+    let error = source.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    let failure = match error {
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented | Error::UnsupportedNameType) => {
+            TlsFailure::PeerNotTrusted
+        }
+        Some(Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            TlsFailure::NoCommonProtocol
+        }
+        Some(Error::AlertReceived(_)) => TlsFailure::RefusedByPeer,
+        _ => TlsFailure::Protocol,
+    };
+    ConnectError::Tls {
+        address,
+        failure,
+        source,
+    }
+}
+
+/// Calls the same method of whichever stream it is.
+macro_rules! on_stream {
+    ($io:expr, $method:ident($($argument:expr),*)) => {
+        match $io.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Io::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_stream!(self, poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_stream!(self, poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
