@@ -1,0 +1,97 @@
+//! The proven identity of a connection's other side.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mesh_core::identity::SpiffeId;
+use rustls::pki_types::CertificateDer;
+
+use crate::clock::Clock;
+use crate::leaf::{Leaf, Role};
+use crate::svid::TrustBundles;
+use crate::verify::{PeerError, verify_chain};
+
+/// Who is on the other side of a connection, proven by a handshake. Cheap to clone.
+///
+/// Only [`accept_tls`](crate::handshake::accept_tls) and
+/// [`connect_tls`](crate::handshake::connect_tls) make one, so that no header and no request
+/// extension of somebody else's making can pass for it:
+///
+/// ```compile_fail
+/// use mesh_tls::peer::PeerIdentity;
+///
+/// let id = "spiffe://cluster.local/ns/shop/sa/admin".parse().unwrap();
+/// let forged = PeerIdentity { id };
+/// ```
+///
+/// ```compile_fail
+/// let forged = mesh_tls::peer::PeerIdentity::default();
+/// ```
+#[derive(Clone)]
+pub struct PeerIdentity {
+    leaf: Arc<Leaf>,
+    /// Kept for [`verify_again`](Self::verify_again).
+    chain: Arc<[CertificateDer<'static>]>,
+    role: Role,
+}
+
+impl PeerIdentity {
+    /// Reads what a finished handshake has verified.
+    pub(crate) fn verified(chain: Option<&[CertificateDer<'static>]>, role: Role) -> Result<Self, PeerError> {
+        let chain = chain.unwrap_or_default();
+        let first = chain.first().ok_or(PeerError::NoCertificate)?;
+        Ok(Self {
+            leaf: Arc::new(Leaf::parse(first)?),
+            chain: chain.into(),
+            role,
+        })
+    }
+
+    /// The identity.
+    #[must_use]
+    pub fn id(&self) -> &SpiffeId {
+        &self.leaf.id
+    }
+
+    /// The first second at which the peer's certificate is valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.leaf.not_before()
+    }
+
+    /// The last second at which the peer's certificate is valid.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.leaf.not_after()
+    }
+
+    /// Whether the peer opened the connection or accepted it.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Judges the peer's certificate anew, as a handshake with it would now.
+    ///
+    /// For connections that live on while trust changes: call it for each when the identity
+    /// source reports a new generation, and drain those that fail.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`] where a handshake would be refused now.
+    pub fn verify_again(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), PeerError> {
+        let (certificate, intermediates) = self.chain.split_first().ok_or(PeerError::NoCertificate)?;
+        verify_chain(bundles, certificate, intermediates, self.role, clock.unix_now()).map(|_| ())
+    }
+}
+
+impl fmt::Debug for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerIdentity")
+            .field("id", &self.leaf.id.as_str())
+            .field("role", &self.role)
+            .field("not_after", &self.not_after())
+            .finish_non_exhaustive()
+    }
+}

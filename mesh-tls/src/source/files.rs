@@ -1,0 +1,161 @@
+//! An identity that follows files.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
+use crate::clock::Clock;
+use crate::svid::{Svid, TrustBundle, TrustBundles};
+
+/// What a look at the files found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refresh {
+    /// The files are those in force.
+    Unchanged,
+    /// A new identity is in force, with this generation.
+    Replaced(u64),
+}
+
+/// An identity from files, looked at again and again by content.
+///
+/// Content decides, not time stamps and not file-system events: Kubernetes swaps a directory link,
+/// others rename over a file, and both are seen alike.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use mesh_tls::clock::Clock;
+/// use mesh_tls::source::FileSource;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let files = FileSource::open("/var/run/secrets/identity", Clock::system())?;
+/// let source = files.source();
+/// tokio::spawn(files.watch(Duration::from_secs(10)));
+/// println!("this is {}", source.current().svid().id());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    files: IdentityFiles,
+    source: IdentitySource,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// Of the contents in force.
+    fingerprint: u64,
+    error: Option<SourceError>,
+}
+
+impl FileSource {
+    /// Reads the identity in a directory, see [`IdentityFiles::in_directory`].
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`]: without a usable identity there is nothing to start with.
+    pub fn open(directory: impl AsRef<Path>, clock: Clock) -> Result<Self, SourceError> {
+        Self::open_files(IdentityFiles::in_directory(directory)?, clock)
+    }
+
+    /// Reads the identity in three files.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
+        let texts = read_stable(files.paths())?;
+        let (svid, bundles) = parse(&texts)?;
+        let seen = Seen {
+            fingerprint: fingerprint(&texts),
+            error: None,
+        };
+        let source = IdentitySource::new(svid, bundles, clock)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                files,
+                source,
+                seen: Mutex::new(seen),
+            }),
+        })
+    }
+
+    /// The handle for servers and clients.
+    #[must_use]
+    pub fn source(&self) -> IdentitySource {
+        self.shared.source.clone()
+    }
+
+    /// Why the files as they are now are not in force; `None` where they are.
+    #[must_use]
+    pub fn last_error(&self) -> Option<SourceError> {
+        self.seen().error.clone()
+    }
+
+    /// Looks at the files, and puts them in force where they changed for a usable identity.
+    ///
+    /// It reads files and so blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where the files are unusable; the last good identity stays in force. Each
+    /// error is logged when it appears or changes, not at every look.
+    pub fn refresh(&self) -> Result<Refresh, SourceError> {
+        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = self.look(&mut seen);
+        let error = looked.as_ref().err();
+        if let Some(error) = error.filter(|error| seen.error.as_ref() != Some(error)) {
+            tracing::warn!(%error, "identity files are unusable, the last good identity stays in force");
+        }
+        seen.error = error.cloned();
+        looked
+    }
+
+    fn look(&self, seen: &mut Seen) -> Result<Refresh, SourceError> {
+        let texts = read_stable(self.shared.files.paths())?;
+        let fingerprint = fingerprint(&texts);
+        if fingerprint == seen.fingerprint {
+            return Ok(Refresh::Unchanged);
+        }
+        let (svid, bundles) = parse(&texts)?;
+        let (id, not_after) = (svid.id().clone(), svid.not_after());
+        let generation = self.shared.source.publish(svid, bundles)?;
+        seen.fingerprint = fingerprint;
+        tracing::info!(%id, generation, ?not_after, "identity rotated");
+        Ok(Refresh::Replaced(generation))
+    }
+
+    /// Looks at the files every `poll`, for ever. Ten seconds is a good interval.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the watch; a look that has begun is finished in the background.
+    pub async fn watch(self, poll: Duration) {
+        loop {
+            tokio::time::sleep(poll).await;
+            let files = self.clone();
+            // The outcome is logged and kept in `last_error`; a failed join means a runtime that ends.
+            if tokio::task::spawn_blocking(move || files.refresh()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundles), SourceError> {
+    let svid = Svid::from_pem(certificate, key)?;
+    let bundle = TrustBundle::from_pem(bundle)?;
+    let bundles = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
+    Ok((svid, bundles))
+}

@@ -1,0 +1,247 @@
+//! The identity in force: [`IdentitySource`], a live cell that a rotation swaps.
+//!
+//! Whoever accepts or opens a connection asks the source for the configuration *then*, so the
+//! first handshake after a rotation already uses the new certificate, and connections that are
+//! open stay open. A new identity is taken only where peers would accept it: key and certificate
+//! belong together, it is valid now, it chains to its own bundle, and it is for the same workload
+//! as before. Otherwise the last good one stays.
+//!
+//! [`FileSource`] follows files, [`StaticSource`] is told by code.
+
+mod files;
+mod layout;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use self::files::{FileSource, Refresh};
+pub use self::layout::{IdentityFiles, SourceError};
+pub(crate) use self::layout::{fingerprint, read_stable};
+use crate::clock::Clock;
+use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig};
+use crate::svid::{OwnIdentityError, Svid, TrustBundles};
+use crate::verify::ExpectedPeer;
+
+/// The most client configurations that one generation keeps; more are built anew each time.
+const CACHED_CLIENTS: usize = 1024;
+
+type ClientKey = (ExpectedPeer, Vec<Alpn>);
+
+/// One generation of this process's identity, with the TLS configurations made from it.
+pub struct Identity {
+    svid: Svid,
+    bundles: TrustBundles,
+    generation: u64,
+    clock: Clock,
+    servers: Mutex<BTreeMap<Vec<Alpn>, Arc<ServerConfig>>>,
+    clients: Mutex<BTreeMap<ClientKey, Arc<ClientConfig>>>,
+}
+
+impl Identity {
+    fn new(svid: Svid, bundles: TrustBundles, generation: u64, clock: Clock) -> Self {
+        Self {
+            svid,
+            bundles,
+            generation,
+            clock,
+            servers: Mutex::default(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// The certificate and key.
+    #[must_use]
+    pub fn svid(&self) -> &Svid {
+        &self.svid
+    }
+
+    /// Whom this process trusts.
+    #[must_use]
+    pub fn bundles(&self) -> &TrustBundles {
+        &self.bundles
+    }
+
+    /// Counts the identities that a source has had, from 1. Connections made under different
+    /// generations must not share a pool.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The clock that certificates are judged by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The configuration to accept connections with; made once for each `alpn`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ServerConfig::mutual`].
+    pub fn server_config(&self, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = servers.get(alpn) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(ServerConfig::mutual(&self.svid, &self.bundles, alpn, &self.clock)?);
+        servers.insert(alpn.to_vec(), Arc::clone(&config));
+        Ok(config)
+    }
+
+    /// The configuration to open connections to `expected` with; made once for each of the first
+    /// 1024 pairs of `expected` and `alpn`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ClientConfig::mutual`].
+    pub fn client_config(&self, expected: &ExpectedPeer, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, ConfigError> {
+        let key = (expected.clone(), alpn.to_vec());
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = clients.get(&key) {
+            return Ok(Arc::clone(config));
+        }
+        let config = ClientConfig::mutual(&self.svid, &self.bundles, expected, alpn, &self.clock)?;
+        let config = Arc::new(config);
+        if clients.len() < CACHED_CLIENTS {
+            clients.insert(key, Arc::clone(&config));
+        }
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("svid", &self.svid)
+            .field("bundles", &self.bundles)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle on the identity in force. Cheap to clone; all clones see the same rotations.
+#[derive(Clone, Debug)]
+pub struct IdentitySource {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<Identity>,
+    changes: watch::Sender<u64>,
+    clock: Clock,
+    /// Held while a new identity is judged and swapped in, so that generations stay in order.
+    publishing: Mutex<()>,
+}
+
+impl IdentitySource {
+    fn new(svid: Svid, bundles: TrustBundles, clock: Clock) -> Result<Self, OwnIdentityError> {
+        svid.check(&bundles, &clock)?;
+        let first = Identity::new(svid, bundles, 1, clock.clone());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                current: ArcSwap::from_pointee(first),
+                changes: watch::Sender::new(1),
+                clock,
+                publishing: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// The identity in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Identity> {
+        self.shared.current.load_full()
+    }
+
+    /// The generation in force now, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.current.load().generation
+    }
+
+    /// Reports the generation after each rotation, for whoever must look at live connections
+    /// again ([`PeerIdentity::verify_again`](crate::peer::PeerIdentity::verify_again)).
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The configuration to accept the next connection with.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ServerConfig::mutual`].
+    pub fn server_config(&self, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        self.shared.current.load().server_config(alpn)
+    }
+
+    /// The configuration to open the next connection to `expected` with.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ClientConfig::mutual`].
+    pub fn client_config(&self, expected: &ExpectedPeer, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, ConfigError> {
+        self.shared.current.load().client_config(expected, alpn)
+    }
+
+    /// Puts a new identity in force, if it is a good one, and tells its generation.
+    fn publish(&self, svid: Svid, bundles: TrustBundles) -> Result<u64, OwnIdentityError> {
+        let shared = &self.shared;
+        let _ordered = shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = shared.current.load();
+        if svid.id() != current.svid.id() {
+            return Err(OwnIdentityError::OtherIdentity {
+                found: svid.id().clone(),
+                expected: current.svid.id().clone(),
+            });
+        }
+        svid.check(&bundles, &shared.clock)?;
+        let generation = current.generation + 1;
+        let next = Identity::new(svid, bundles, generation, shared.clock.clone());
+        shared.current.store(Arc::new(next));
+        shared.changes.send_replace(generation);
+        Ok(generation)
+    }
+}
+
+/// An identity that code provides, and rotates where it wants to.
+#[derive(Clone, Debug)]
+pub struct StaticSource {
+    source: IdentitySource,
+}
+
+impl StaticSource {
+    /// Puts an identity in force.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnIdentityError`] where peers would refuse it.
+    pub fn new(svid: Svid, bundles: TrustBundles, clock: Clock) -> Result<Self, OwnIdentityError> {
+        let source = IdentitySource::new(svid, bundles, clock)?;
+        Ok(Self { source })
+    }
+
+    /// The handle for servers and clients.
+    #[must_use]
+    pub fn source(&self) -> IdentitySource {
+        self.source.clone()
+    }
+
+    /// Puts a new certificate, or new trust, in force and tells the generation.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnIdentityError`] where peers would refuse it or it is for another workload; the last
+    /// one stays in force.
+    pub fn rotate(&self, svid: Svid, bundles: TrustBundles) -> Result<u64, OwnIdentityError> {
+        self.source.publish(svid, bundles)
+    }
+}
