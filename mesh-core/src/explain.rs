@@ -6,11 +6,10 @@
 use serde::Serialize;
 
 use crate::decide::authz::{Authorizer, Peer};
-use crate::decide::retry::condition_name;
 use crate::decide::route::{RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
 use crate::policy::model::identity::MtlsMode;
-use crate::policy::model::traffic::RetryPolicy;
+use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 use crate::policy::model::{Origin, OutboundMode};
 use crate::request::RequestView;
 use crate::snapshot::{Snapshot, TargetEndpoints};
@@ -28,7 +27,10 @@ impl Place {
     /// The place, unless no file says it.
     #[must_use]
     pub fn new(origin: &Origin) -> Option<Self> {
-        (origin.line > 0).then(|| Self { file: origin.file.to_string(), line: origin.line })
+        (origin.line > 0).then(|| Self {
+            file: origin.file.to_string(),
+            line: origin.line,
+        })
     }
 }
 
@@ -95,8 +97,13 @@ pub fn outbound(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
 }
 
 fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>) -> Option<Outbound> {
-    let ports = snapshot.gateways.iter().flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, &port.router)));
-    ports.filter_map(|(gateway, router)| at_gateway(snapshot, request, &gateway.name, router)).next()
+    let ports = snapshot
+        .gateways
+        .iter()
+        .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, &port.router)));
+    ports
+        .filter_map(|(gateway, router)| at_gateway(snapshot, request, &gateway.name, router))
+        .next()
 }
 
 fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, router: &Router) -> Option<Outbound> {
@@ -114,7 +121,12 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
         .shares()
         .filter_map(|(target, share)| destination(snapshot, request, target, share))
         .collect();
-    let first = selected.route.targets.shares().next().and_then(|(target, _)| snapshot.target(target));
+    let first = selected
+        .route
+        .targets
+        .shares()
+        .next()
+        .and_then(|(target, _)| snapshot.target(target));
     let retry = selected.retry().or_else(|| first.map(|target| &target.retry));
     Outbound {
         direction: "outbound",
@@ -131,8 +143,8 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
 
 fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, share: f64) -> Option<Destination> {
     let target = snapshot.target(target)?;
-    let port = target.service_port(request.dialled_port());
-    let resolved = target.resolve(request.dialled_port());
+    let port = target.service_port(request.effective_port());
+    let resolved = target.resolve(request.effective_port());
     let endpoints = match target.endpoints {
         TargetEndpoints::Undefined => Vec::new(),
         TargetEndpoints::Listed(_) => resolved.endpoints.iter().map(ToString::to_string).collect(),
@@ -147,13 +159,20 @@ fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, sh
 }
 
 fn retries(policy: &RetryPolicy) -> Option<Retry> {
-    let conditions = policy.on.conditions.iter().map(|condition| condition_name(*condition).to_owned());
-    let codes = policy.on.codes.iter().map(|code| code.as_str().to_owned());
     (policy.attempts > 0).then(|| Retry {
         attempts: policy.attempts,
         per_try_timeout_ms: policy.per_try_timeout.map(millis),
-        on: conditions.chain(codes).collect(),
+        on: conditions(&policy.on),
     })
+}
+
+/// As policies write them; the condition that only announces status codes says nothing beside them.
+fn conditions(on: &RetryOn) -> Vec<String> {
+    let written = on.to_string();
+    let names = written
+        .split(',')
+        .filter(|name| !name.is_empty() && *name != "retriable-status-codes");
+    names.map(str::to_owned).collect()
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -183,28 +202,43 @@ fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
     let hint = similar(snapshot, request.host);
     match snapshot.mesh.outbound {
         OutboundMode::AllowAny => {
-            let mut answer = nowhere("passthrough", None, format!("no policy names `{}`: it is resolved by DNS{hint}", request.host));
+            let mut answer = nowhere(
+                "passthrough",
+                None,
+                format!("no policy names `{}`: it is resolved by DNS{hint}", request.host),
+            );
             answer.destinations.push(Destination {
                 service: request.host.into(),
                 subset: None,
-                port: request.dialled_port(),
+                port: request.effective_port(),
                 share: 1.0,
                 endpoints: Vec::new(),
             });
             answer
         }
-        OutboundMode::RegistryOnly => {
-            nowhere("refused", None, format!("no policy names `{}`, and the mesh forwards to known hosts only{hint}", request.host))
-        }
+        OutboundMode::RegistryOnly => nowhere(
+            "refused",
+            None,
+            format!(
+                "no policy names `{}`, and the mesh forwards to known hosts only{hint}",
+                request.host
+            ),
+        ),
     }
 }
 
 /// A service of the same short name in another namespace: the usual mistake.
 fn similar(snapshot: &Snapshot, host: &str) -> String {
     let prefix = format!("{host}.");
-    let known = snapshot.outbound.virtual_hosts().find(|known| known.name.starts_with(&prefix));
+    let known = snapshot
+        .outbound
+        .virtual_hosts()
+        .find(|known| known.name.starts_with(&prefix));
     known.map_or_else(String::new, |known| {
-        format!("; `{}` is known: short names are read in the caller's namespace, `{}`", known.name, snapshot.workload.namespace)
+        format!(
+            "; `{}` is known: short names are read in the caller's namespace, `{}`",
+            known.name, snapshot.workload.namespace
+        )
     })
 }
 
@@ -242,19 +276,42 @@ pub struct Inbound {
 
 /// Explains a request that this workload receives from `address` on `port`.
 #[must_use]
-pub fn inbound(snapshot: &Snapshot, request: &RequestView<'_>, caller: Caller<'_>, address: std::net::IpAddr, port: u16) -> Inbound {
+pub fn inbound(
+    snapshot: &Snapshot,
+    request: &RequestView<'_>,
+    caller: Caller<'_>,
+    address: std::net::IpAddr,
+    port: u16,
+) -> Inbound {
     let (mtls, origin) = snapshot.inbound.mtls(port);
     let identity = match (caller, mtls) {
         (Caller::Plaintext, MtlsMode::Strict) => {
-            return refused(mtls, &origin, "the port takes mTLS only (STRICT), and the caller uses plain text");
+            return refused(
+                mtls,
+                &origin,
+                "the port takes mTLS only (STRICT), and the caller uses plain text",
+            );
         }
         (Caller::Mtls(_), MtlsMode::Disable) => {
-            return refused(mtls, &origin, "the port takes plain text only (DISABLE), and the caller uses mTLS");
+            return refused(
+                mtls,
+                &origin,
+                "the port takes plain text only (DISABLE), and the caller uses mTLS",
+            );
         }
         (Caller::Mtls(identity), _) => Some(identity),
         (Caller::Plaintext, _) => None,
     };
-    decided(&snapshot.inbound.authorizer, request, Peer { identity, address, port }, mtls)
+    decided(
+        &snapshot.inbound.authorizer,
+        request,
+        Peer {
+            identity,
+            address,
+            port,
+        },
+        mtls,
+    )
 }
 
 fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
@@ -272,15 +329,19 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
 
 fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
     let decision = authorizer.authorize(request, &peer);
-    let (word, status) = if decision.is_allowed() { ("allow", 200) } else { ("deny", 403) };
+    let (word, status) = if decision.is_allowed() {
+        ("allow", 200)
+    } else {
+        ("deny", 403)
+    };
     Inbound {
         direction: "inbound",
         decision: word,
         status,
         mtls,
         policy: decision.policy().map(str::to_owned),
-        rule: decision.rule(),
+        rule: decision.rule_index(),
         origin: decision.origin().and_then(Place::new),
-        reason: decision.reason().to_string(),
+        reason: decision.to_string(),
     }
 }

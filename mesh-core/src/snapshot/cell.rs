@@ -28,7 +28,13 @@ impl SnapshotCell {
     /// Returns what is in force afterwards.
     pub fn store(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let next = Arc::new(snapshot);
-        self.0.rcu(|current| if current.generation > next.generation { current.clone() } else { next.clone() });
+        self.0.rcu(|current| {
+            if current.generation > next.generation {
+                current.clone()
+            } else {
+                next.clone()
+            }
+        });
         self.load()
     }
 }

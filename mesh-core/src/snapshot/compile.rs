@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::outbound::Builder;
 use super::registry::Registry;
 use super::{Inbound, Snapshot};
-use crate::decide::route::Router;
+use crate::decide::authz::InvalidRule;
+use crate::decide::route::{MatchError, Router};
 use crate::policy::model::{Origin, Policy};
 use crate::workload::Workload;
 
@@ -13,20 +14,34 @@ use crate::workload::Workload;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// A regex that does not compile.
+    /// Conditions that cannot be compiled, such as a regex that is none.
     #[error("{origin}: {source}")]
     #[non_exhaustive]
-    Regex {
-        /// Where it was written.
+    Match {
+        /// Where they were written.
         origin: Origin,
         /// Why.
-        source: regex::Error,
+        source: MatchError,
     },
+    /// Authorization rules that cannot be compiled.
+    #[error("{}", reasons(.0))]
+    Authorization(Vec<InvalidRule>),
+}
+
+fn reasons(rules: &[InvalidRule]) -> String {
+    let reasons: Vec<_> = rules
+        .iter()
+        .map(|rule| format!("{}: {}", rule.origin, rule.reason))
+        .collect();
+    reasons.join("; ")
 }
 
 impl CompileError {
-    pub(super) fn regex(origin: &Origin, source: regex::Error) -> Self {
-        Self::Regex { origin: origin.clone(), source }
+    pub(super) fn matching(origin: &Origin, source: MatchError) -> Self {
+        Self::Match {
+            origin: origin.clone(),
+            source,
+        }
     }
 }
 
@@ -40,7 +55,7 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
         mesh: policy.mesh.clone(),
         outbound,
         targets: builder.into_targets(),
-        inbound: Inbound::compile(policy, workload),
+        inbound: Inbound::compile(policy, workload)?,
         gateways,
     })
 }

@@ -1,8 +1,9 @@
 //! Gateways that this workload serves: ports, TLS and the virtual hosts bound to them.
 
+use crate::decide::route::string::host_covers;
 use crate::decide::route::{HostTable, Router, VirtualHost};
 use crate::policy::model::gateway::{Gateway, GatewayServer, GatewayTls};
-use crate::policy::model::route::{Binding, RouteTable, host_covers};
+use crate::policy::model::route::{Binding, RouteTable};
 use crate::policy::model::{Origin, selects};
 
 use super::CompileError;
@@ -48,7 +49,11 @@ impl Builder<'_> {
     pub(super) fn gateways(&mut self) -> Result<Vec<GatewayConfig>, CompileError> {
         let policy = self.registry.policy;
         let labels = &self.registry.workload.labels;
-        let mut ours: Vec<_> = policy.gateways.iter().filter(|gateway| selects(&gateway.selector, labels)).collect();
+        let mut ours: Vec<_> = policy
+            .gateways
+            .iter()
+            .filter(|gateway| selects(&gateway.selector, labels))
+            .collect();
         ours.sort_by_key(|gateway| gateway.meta.precedence());
         ours.into_iter().map(|gateway| self.gateway(gateway)).collect()
     }
@@ -57,7 +62,10 @@ impl Builder<'_> {
         let mut numbers: Vec<_> = gateway.servers.iter().map(|server| server.port).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let ports = numbers.into_iter().map(|number| self.gateway_port(gateway, number)).collect::<Result<_, _>>()?;
+        let ports = numbers
+            .into_iter()
+            .map(|number| self.gateway_port(gateway, number))
+            .collect::<Result<_, _>>()?;
         Ok(GatewayConfig {
             name: gateway.meta.name.clone(),
             namespace: gateway.meta.namespace.clone(),
@@ -77,13 +85,18 @@ impl Builder<'_> {
             let hosts = server.hosts.iter().map(|host| host.host.clone()).collect();
             server.tls.clone().map(|tls| GatewayVirtualTls { hosts, tls })
         });
-        Ok(GatewayPort { number, tls: tls.collect(), router: Router::new(table) })
+        Ok(GatewayPort {
+            number,
+            tls: tls.collect(),
+            router: Router::new(table),
+        })
     }
 
     /// The tables bound to a gateway, in order of precedence.
     fn bound_tables(&self, gateway: &Gateway) -> Vec<&'_ RouteTable> {
         let bound = |table: &&RouteTable| {
-            table.export.includes(&gateway.meta.namespace) && table.bindings.iter().any(|binding| binds(binding, gateway))
+            table.export.includes(&gateway.meta.namespace)
+                && table.bindings.iter().any(|binding| binds(binding, gateway))
         };
         let mut tables: Vec<_> = self.registry.policy.routes.iter().filter(bound).collect();
         tables.sort_by_key(|table| table.meta.precedence());
@@ -94,7 +107,11 @@ impl Builder<'_> {
     fn bound_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
         for table in self.bound_tables(gateway) {
-            for host in table.hosts.iter().flat_map(|host| intersections(servers, table, &host.host)) {
+            for host in table
+                .hosts
+                .iter()
+                .flat_map(|host| intersections(servers, table, &host.host))
+            {
                 if !hosts.contains(&host) {
                     hosts.push(host);
                 }
@@ -104,12 +121,30 @@ impl Builder<'_> {
     }
 
     /// The rules of all tables with this host, in order; what matches everything goes last.
-    fn gateway_host(&mut self, gateway: &Gateway, servers: &[&GatewayServer], host: &str) -> Result<VirtualHost, CompileError> {
-        let mut built = VirtualHost { name: host.into(), ..VirtualHost::default() };
+    fn gateway_host(
+        &mut self,
+        gateway: &Gateway,
+        servers: &[&GatewayServer],
+        host: &str,
+    ) -> Result<VirtualHost, CompileError> {
+        let mut built = VirtualHost {
+            name: host.into(),
+            ..VirtualHost::default()
+        };
         let view = View::Gateway(&gateway.meta.namespace, &gateway.meta.name);
         let policy = self.registry.policy;
-        let names = |table: &&RouteTable| table.hosts.iter().any(|own| intersections(servers, table, &own.host).iter().any(|name| name == host));
-        let mut tables: Vec<_> = policy.routes.iter().filter(|table| table.bindings.iter().any(|binding| binds(binding, gateway))).filter(names).collect();
+        let names = |table: &&RouteTable| {
+            table
+                .hosts
+                .iter()
+                .any(|own| intersections(servers, table, &own.host).iter().any(|name| name == host))
+        };
+        let mut tables: Vec<_> = policy
+            .routes
+            .iter()
+            .filter(|table| table.bindings.iter().any(|binding| binds(binding, gateway)))
+            .filter(names)
+            .collect();
         tables.sort_by_key(|table| table.meta.precedence());
         let (specific, general): (Vec<_>, Vec<_>) = tables.into_iter().map(split_catch_alls).unzip();
         for table in specific.iter().chain(&general) {
@@ -124,7 +159,10 @@ fn split_catch_alls(table: &RouteTable) -> (RouteTable, RouteTable) {
     let (mut specific, mut general) = (table.clone(), table.clone());
     for (position, rule) in table.rules.iter().enumerate() {
         // Names by position are fixed before the rules move.
-        let name = rule.name.clone().unwrap_or_else(|| format!("{}#{position}", table.meta.name));
+        let name = rule
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
         for copy in [&mut specific, &mut general] {
             if let Some(rule) = copy.rules.get_mut(position) {
                 rule.name = Some(name.clone());
@@ -143,7 +181,10 @@ fn binds(binding: &Binding, gateway: &Gateway) -> bool {
 /// The narrower name of each pair in which one covers the other.
 fn intersections(servers: &[&GatewayServer], table: &RouteTable, host: &str) -> Vec<String> {
     let visible = |namespace: &Option<String>| namespace.as_ref().is_none_or(|name| *name == table.meta.namespace);
-    let hosts = servers.iter().flat_map(|server| &server.hosts).filter(|own| visible(&own.namespace));
+    let hosts = servers
+        .iter()
+        .flat_map(|server| &server.hosts)
+        .filter(|own| visible(&own.namespace));
     hosts.filter_map(|own| narrower(&own.host, host)).collect()
 }
 

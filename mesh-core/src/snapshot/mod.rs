@@ -20,7 +20,8 @@ pub use compile::CompileError;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;
 pub use target::{
-    EndpointAddress, EndpointTls, HttpVersion, ResolvedEndpoint, ResolvedTarget, Target, TargetEndpoint, TargetEndpoints,
+    EndpointAddress, EndpointTls, HttpVersion, ResolvedEndpoint, ResolvedTarget, Target, TargetEndpoint,
+    TargetEndpoints,
 };
 
 use crate::decide::route::Router;

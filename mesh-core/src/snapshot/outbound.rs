@@ -14,7 +14,7 @@ use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::route::{
     self, Binding, ProfileRoute, Retryable, RouteMatch, RouteRule, RouteTable, ServiceProfile,
 };
-use crate::policy::model::service::Endpoint;
+use crate::policy::model::service::{Endpoint, ServicePort};
 use crate::policy::model::traffic::{ClientTls, RetryCondition, RetryOn, RetryPolicy, Subset};
 use crate::policy::model::{Labels, Origin, selects};
 use crate::workload::Workload;
@@ -25,6 +25,27 @@ pub(super) struct Builder<'a> {
     pub(super) registry: Registry<'a>,
     targets: Vec<Target>,
     by_name: BTreeMap<(String, Option<String>, Option<u16>), usize>,
+}
+
+/// What the endpoints of one target have in common.
+#[derive(Clone, Copy, Debug)]
+struct Of<'s> {
+    host: &'s str,
+    settled: &'s Settled,
+    port: Option<u16>,
+    service_port: Option<&'s ServicePort>,
+}
+
+impl Of<'_> {
+    /// The port that the server of an endpoint listens on; 0, which no policy names, where the caller's choice decides.
+    fn server_port(&self, endpoint: &Endpoint) -> u16 {
+        let named = self
+            .service_port
+            .and_then(|port| endpoint.ports.get(&port.name))
+            .copied();
+        let target = self.service_port.and_then(|port| port.target);
+        endpoint.port.or(named).or(target).or(self.port).unwrap_or_default()
+    }
 }
 
 /// Whose point of view a rule is read from.
@@ -40,7 +61,9 @@ impl View<'_> {
     fn is(self, binding: &Binding) -> bool {
         match (self, binding) {
             (Self::Mesh, Binding::Mesh) => true,
-            (Self::Gateway(ns, gateway), Binding::Gateway { namespace, name, .. }) => ns == namespace && gateway == name,
+            (Self::Gateway(ns, gateway), Binding::Gateway { namespace, name, .. }) => {
+                ns == namespace && gateway == name
+            }
             _ => false,
         }
     }
@@ -48,7 +71,11 @@ impl View<'_> {
 
 impl<'a> Builder<'a> {
     pub(super) const fn new(registry: Registry<'a>) -> Self {
-        Self { registry, targets: Vec::new(), by_name: BTreeMap::new() }
+        Self {
+            registry,
+            targets: Vec::new(),
+            by_name: BTreeMap::new(),
+        }
     }
 
     pub(super) fn into_targets(self) -> Vec<Target> {
@@ -67,7 +94,10 @@ impl<'a> Builder<'a> {
         let taken: std::collections::BTreeSet<_> = built.iter().map(|(host, _)| *host).collect();
         for (host, virtual_host) in built.into_iter().rev() {
             let aliases = self.registry.aliases(host);
-            let free = aliases.iter().map(String::as_str).filter(|alias| *alias == host || !taken.contains(alias));
+            let free = aliases
+                .iter()
+                .map(String::as_str)
+                .filter(|alias| *alias == host || !taken.contains(alias));
             table.insert(free, virtual_host);
         }
         self.add_wildcards(&mut table)?;
@@ -78,7 +108,10 @@ impl<'a> Builder<'a> {
     fn add_wildcards(&mut self, table: &mut HostTable<VirtualHost>) -> Result<(), CompileError> {
         for routes in self.registry.visible_tables() {
             for pattern in routes.hosts.iter().filter(|pattern| pattern.host.starts_with('*')) {
-                let mut host = VirtualHost { name: pattern.host.as_str().into(), ..VirtualHost::default() };
+                let mut host = VirtualHost {
+                    name: pattern.host.as_str().into(),
+                    ..VirtualHost::default()
+                };
                 self.add_rules(&mut host.rules, routes, View::Mesh)?;
                 table.insert([pattern.host.as_str()], host);
             }
@@ -88,7 +121,10 @@ impl<'a> Builder<'a> {
 
     /// The rules of a service: of the table that claims it, else the default route to itself.
     fn service_host(&mut self, host: &str) -> Result<VirtualHost, CompileError> {
-        let mut built = VirtualHost { name: host.into(), ..VirtualHost::default() };
+        let mut built = VirtualHost {
+            name: host.into(),
+            ..VirtualHost::default()
+        };
         if let Some(table) = self.registry.claim(host) {
             self.add_rules(&mut built.rules, table, View::Mesh)?;
         }
@@ -107,23 +143,44 @@ impl<'a> Builder<'a> {
     }
 
     /// Appends the rules of a table that apply from a point of view.
-    pub(super) fn add_rules(&mut self, rules: &mut RuleList<Route>, table: &RouteTable, view: View<'_>) -> Result<(), CompileError> {
+    pub(super) fn add_rules(
+        &mut self,
+        rules: &mut RuleList<Route>,
+        table: &RouteTable,
+        view: View<'_>,
+    ) -> Result<(), CompileError> {
         for (position, rule) in table.rules.iter().enumerate() {
             self.add_rule(rules, table, (position, rule), view)?;
         }
         Ok(())
     }
 
-    fn add_rule(&mut self, rules: &mut RuleList<Route>, table: &RouteTable, (position, rule): (usize, &RouteRule), view: View<'_>) -> Result<(), CompileError> {
-        let name = rule.name.clone().unwrap_or_else(|| format!("{}#{position}", table.meta.name));
+    fn add_rule(
+        &mut self,
+        rules: &mut RuleList<Route>,
+        table: &RouteTable,
+        (position, rule): (usize, &RouteRule),
+        view: View<'_>,
+    ) -> Result<(), CompileError> {
+        let name = rule
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
         if rule.matches.is_empty() {
             let route = self.route(rule, &name, &rule.origin);
             rules.push([Matcher::any()], route);
             return Ok(());
         }
-        for conditions in rule.matches.iter().filter(|conditions| self.applies(conditions, view)) {
-            let matcher = Matcher::new(conditions).map_err(|error| CompileError::regex(&conditions.origin, error))?;
-            let full = conditions.name.as_ref().map_or_else(|| name.clone(), |own| format!("{name}.{own}"));
+        for conditions in &rule.matches {
+            if !self.applies(conditions, view) {
+                continue;
+            }
+            let matcher =
+                Matcher::new(conditions).map_err(|error| CompileError::matching(&conditions.origin, error))?;
+            let full = conditions
+                .name
+                .as_ref()
+                .map_or_else(|| name.clone(), |own| format!("{name}.{own}"));
             let route = self.route(rule, &full, &rule.origin);
             rules.push([matcher], route);
         }
@@ -155,7 +212,13 @@ impl<'a> Builder<'a> {
     /// The caller's own namespace first, then the service's.
     fn profile(&self, host: &str) -> Option<&'a ServiceProfile> {
         let own = &self.registry.workload.namespace;
-        let mut profiles: Vec<_> = self.registry.policy.profiles.iter().filter(|profile| profile.host == host).collect();
+        let mut profiles: Vec<_> = self
+            .registry
+            .policy
+            .profiles
+            .iter()
+            .filter(|profile| profile.host == host)
+            .collect();
         profiles.sort_by_key(|profile| (profile.meta.namespace != *own, profile.meta.precedence()));
         profiles.first().copied()
     }
@@ -177,9 +240,16 @@ impl<'a> Builder<'a> {
         let subset = subset_name.and_then(|name| destination.subset(name));
         let budget = self.profile(host).map(|profile| profile.budget);
         let settled = |port| settle(destination.traffic(subset, port), budget);
-        let ports = self.ports(host);
+        let ports = self.registry.ports(host);
         let port = port.or_else(|| self.only_port(host, &ports));
+        let service_port = ports.iter().find(|known| Some(known.number) == port).cloned();
         let base = settled(port);
+        let of = Of {
+            host,
+            settled: &base,
+            port,
+            service_port: service_port.as_ref(),
+        };
         let defined = subset_name.is_none() || subset.is_some();
         Target {
             service: host.into(),
@@ -187,25 +257,23 @@ impl<'a> Builder<'a> {
             origin: subset.map_or_else(|| self.registry.origin(host), |subset| subset.origin.clone()),
             port,
             ports,
-            endpoints: if defined { TargetEndpoints::Listed(self.endpoints(host, subset, &base)) } else { TargetEndpoints::Undefined },
+            endpoints: if defined {
+                TargetEndpoints::Listed(self.endpoints(subset, &of))
+            } else {
+                TargetEndpoints::Undefined
+            },
             retry: Arc::new(base.retry.clone()),
-            port_settings: destination.ports(subset).into_iter().map(|port| (port, settled(Some(port)).cluster)).collect(),
+            port_settings: destination
+                .ports(subset)
+                .into_iter()
+                .map(|port| (port, settled(Some(port)).cluster))
+                .collect(),
             settings: base.cluster,
         }
     }
 
-    fn ports(&self, host: &str) -> Vec<crate::policy::model::service::ServicePort> {
-        let mut ports: Vec<crate::policy::model::service::ServicePort> = Vec::new();
-        for port in self.registry.definitions(host).iter().flat_map(|service| &service.ports) {
-            if ports.iter().all(|known| known.number != port.number) {
-                ports.push(port.clone());
-            }
-        }
-        ports
-    }
-
     /// The only port of a service, or 80 where its endpoints carry their own.
-    fn only_port(&self, host: &str, ports: &[crate::policy::model::service::ServicePort]) -> Option<u16> {
+    fn only_port(&self, host: &str, ports: &[ServicePort]) -> Option<u16> {
         if let [port] = ports {
             return Some(port.number);
         }
@@ -214,21 +282,27 @@ impl<'a> Builder<'a> {
         own.then_some(80)
     }
 
-    fn endpoints(&self, host: &str, subset: Option<&Subset>, settled: &Settled) -> Vec<TargetEndpoint> {
+    fn endpoints(&self, subset: Option<&Subset>, of: &Of<'_>) -> Vec<TargetEndpoint> {
         let labels = subset.map(|subset| &subset.labels);
-        let by_dns = Endpoint { address: host.into(), weight: 1, ..Endpoint::default() };
+        let by_dns = Endpoint {
+            address: of.host.into(),
+            weight: 1,
+            ..Endpoint::default()
+        };
         let in_subset = |endpoint: &Endpoint| labels.is_none_or(|labels| selects(labels, &endpoint.labels));
-        match self.registry.endpoints(host) {
-            None if in_subset(&by_dns) => vec![self.endpoint(host, &by_dns, None, settled)],
+        match self.registry.endpoints(of.host) {
+            None if in_subset(&by_dns) => vec![self.endpoint(of, &by_dns, None)],
             None => Vec::new(),
             Some(listed) => {
                 let chosen = listed.iter().filter(|listed| in_subset(listed.endpoint));
-                chosen.map(|listed| self.endpoint(host, listed.endpoint, Some(listed), settled)).collect()
+                chosen
+                    .map(|listed| self.endpoint(of, listed.endpoint, Some(listed)))
+                    .collect()
             }
         }
     }
 
-    fn endpoint(&self, host: &str, endpoint: &Endpoint, listed: Option<&Listed<'_>>, settled: &Settled) -> TargetEndpoint {
+    fn endpoint(&self, of: &Of<'_>, endpoint: &Endpoint, listed: Option<&Listed<'_>>) -> TargetEndpoint {
         TargetEndpoint {
             address: EndpointAddress::new(&endpoint.address),
             port: endpoint.port,
@@ -236,33 +310,44 @@ impl<'a> Builder<'a> {
             weight: endpoint.weight,
             labels: Arc::new(endpoint.labels.clone()),
             locality: endpoint.locality.as_str().into(),
-            tls: self.endpoint_tls(host, endpoint, listed, settled),
+            tls: self.endpoint_tls(of, endpoint, listed),
         }
     }
 
     /// What the policy says, else mTLS to endpoints that are known to speak it.
-    fn endpoint_tls(&self, host: &str, endpoint: &Endpoint, listed: Option<&Listed<'_>>, settled: &Settled) -> EndpointTls {
-        match &settled.tls {
+    fn endpoint_tls(&self, of: &Of<'_>, endpoint: &Endpoint, listed: Option<&Listed<'_>>) -> EndpointTls {
+        match &of.settled.tls {
             Some(ClientTls::Disable) => EndpointTls::Plain,
             Some(ClientTls::IstioMutual { subject_alt_names }) => {
-                EndpointTls::Mutual(self.expected(host, endpoint, listed, subject_alt_names))
+                EndpointTls::Mutual(self.expected(of.host, endpoint, listed, subject_alt_names))
             }
-            None if self.speaks_mtls(host, endpoint) => EndpointTls::Mutual(self.expected(host, endpoint, listed, &[])),
+            None if self.speaks_mtls(of, endpoint) => {
+                EndpointTls::Mutual(self.expected(of.host, endpoint, listed, &[]))
+            }
             None => EndpointTls::Plain,
         }
     }
 
-    fn speaks_mtls(&self, host: &str, endpoint: &Endpoint) -> bool {
+    fn speaks_mtls(&self, of: &Of<'_>, endpoint: &Endpoint) -> bool {
+        let host = of.host;
         if !self.registry.is_internal(host) {
             return false;
         }
         let namespace = self.registry.namespace_of(host).unwrap_or_default();
         let account = endpoint.service_account.as_deref().unwrap_or_default();
         let mut server = Workload::new(namespace, account);
-        server.labels = labels_with_app(&endpoint.labels, self.registry.kubernetes_parts(host).map(|(name, _)| name));
+        server.labels = labels_with_app(
+            &endpoint.labels,
+            self.registry.kubernetes_parts(host).map(|(name, _)| name),
+        );
         let policy = self.registry.policy;
-        let has_identity = endpoint.service_account.is_some() || endpoint.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio");
-        match resolve_mtls(&policy.peer_authentications, &server, &policy.mesh.root_namespace, endpoint.port).0 {
+        let port = of.server_port(endpoint);
+        let has_identity = endpoint.service_account.is_some()
+            || endpoint
+                .labels
+                .get("security.istio.io/tlsMode")
+                .is_some_and(|mode| mode == "istio");
+        match resolve_mtls(&policy.peer_authentications, &server, &policy.mesh.root_namespace, port).0 {
             MtlsMode::Strict => true,
             MtlsMode::Permissive => has_identity,
             MtlsMode::Disable => false,
@@ -270,7 +355,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The ids that a server may have: those of the policy, of the service, of the endpoint's account, in this order.
-    fn expected(&self, host: &str, endpoint: &Endpoint, listed: Option<&Listed<'_>>, names: &[String]) -> Arc<[SpiffeId]> {
+    fn expected(
+        &self,
+        host: &str,
+        endpoint: &Endpoint,
+        listed: Option<&Listed<'_>>,
+        names: &[String],
+    ) -> Arc<[SpiffeId]> {
         let of_service = listed.map_or(&[][..], |listed| &listed.service.subject_alt_names);
         let named = if names.is_empty() { of_service } else { names };
         let ids: Vec<_> = named.iter().filter_map(|name| SpiffeId::parse(name).ok()).collect();
@@ -296,7 +387,8 @@ fn labels_with_app(labels: &Labels, name: Option<&str>) -> Labels {
 
 fn add_classes(classes: &mut RuleList<RouteClass>, profile: &ServiceProfile) -> Result<(), CompileError> {
     for route in &profile.routes {
-        let matcher = Matcher::new(&class_conditions(route)).map_err(|error| CompileError::regex(&route.origin, error))?;
+        let matcher =
+            Matcher::new(&class_conditions(route)).map_err(|error| CompileError::matching(&route.origin, error))?;
         let mut class = RouteClass::new(route.name.as_str().into(), route.origin.clone(), route.timeout);
         class.retry = class_retry(route).map(Arc::new);
         classes.push([matcher], class);
@@ -308,14 +400,20 @@ fn class_conditions(route: &ProfileRoute) -> RouteMatch {
     RouteMatch {
         origin: route.origin.clone(),
         path: route.path_regex.clone().map(route::StringMatch::Regex),
-        method: route.method.as_ref().map(|method| route::StringMatch::Exact(method.as_str().into())),
+        method: route
+            .method
+            .as_ref()
+            .map(|method| route::StringMatch::Exact(method.as_str().into())),
         ..RouteMatch::default()
     }
 }
 
 /// A retryable class tries failed requests again until the budget or the timeout ends it; the number is a backstop.
 fn class_retry(route: &ProfileRoute) -> Option<RetryPolicy> {
-    let on = RetryOn { conditions: vec![RetryCondition::FiveXx], ..RetryOn::default() };
+    let on = RetryOn {
+        conditions: vec![RetryCondition::FiveXx],
+        ..RetryOn::default()
+    };
     match route.retryable {
         Retryable::Yes => Some(RetryPolicy::new(PROFILE_ATTEMPTS, on, route.origin.clone())),
         // An explicit no, which also switches the default retries off.

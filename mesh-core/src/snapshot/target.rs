@@ -167,7 +167,11 @@ impl Target {
         let settings = self.settings(port).clone();
         let service_port = self.ports.iter().find(|known| known.number == port);
         ResolvedTarget {
-            key: ClusterKey { service: self.service.clone(), subset: self.subset.clone(), port },
+            key: ClusterKey {
+                service: self.service.clone(),
+                subset: self.subset.clone(),
+                port,
+            },
             http: http_version(service_port.map(|port| port.protocol), settings.limits.h2_upgrade),
             endpoints: self.resolved_endpoints(port, service_port),
             settings,
@@ -175,8 +179,13 @@ impl Target {
     }
 
     fn resolved_endpoints(&self, port: u16, service_port: Option<&ServicePort>) -> Vec<ResolvedEndpoint> {
-        let TargetEndpoints::Listed(endpoints) = &self.endpoints else { return Vec::new() };
-        endpoints.iter().map(|endpoint| endpoint.resolve(port, service_port)).collect()
+        let TargetEndpoints::Listed(endpoints) = &self.endpoints else {
+            return Vec::new();
+        };
+        endpoints
+            .iter()
+            .map(|endpoint| endpoint.resolve(port, service_port))
+            .collect()
     }
 }
 

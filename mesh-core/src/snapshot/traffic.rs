@@ -2,7 +2,7 @@
 
 use crate::decide::cluster::ClusterSettings;
 use crate::decide::retry;
-use crate::policy::model::route::host_covers;
+use crate::decide::route::string::host_covers;
 use crate::policy::model::traffic::{ClientTls, DestinationPolicy, RetryBudget, RetryPolicy, Subset, TrafficPolicy};
 
 use super::registry::Registry;
@@ -19,29 +19,40 @@ impl<'a> Destination<'a> {
         let own = registry.workload.namespace.as_str();
         let root = registry.policy.mesh.root_namespace.as_str();
         let namespaces = [Some(own), registry.namespace_of(host), Some(root)];
-        let found = namespaces.into_iter().flatten().map(|namespace| Self::within(registry, host, namespace));
-        found.into_iter().find(|found| !found.policies.is_empty()).unwrap_or_default()
+        let found = namespaces
+            .into_iter()
+            .flatten()
+            .map(|namespace| Self::within(registry, host, namespace));
+        found
+            .into_iter()
+            .find(|found| !found.policies.is_empty())
+            .unwrap_or_default()
     }
 
     fn within(registry: &Registry<'a>, host: &str, namespace: &str) -> Self {
         let own = &registry.workload.namespace;
-        let local = registry.policy.destinations.iter().filter(|policy| policy.meta.namespace == namespace);
+        let local = registry
+            .policy
+            .destinations
+            .iter()
+            .filter(|policy| policy.meta.namespace == namespace);
         let visible = local.filter(|policy| namespace == own || policy.export.includes(own));
         let covering: Vec<_> = visible.filter(|policy| host_covers(&policy.host, host)).collect();
         let best = covering.iter().map(|policy| specificity(&policy.host)).max();
-        let mut policies: Vec<_> = covering.into_iter().filter(|policy| Some(specificity(&policy.host)) == best).collect();
+        let mut policies: Vec<_> = covering
+            .into_iter()
+            .filter(|policy| Some(specificity(&policy.host)) == best)
+            .collect();
         policies.sort_by_key(|policy| policy.meta.precedence());
         Self { policies }
     }
 
     /// The subset of this name; of several, the oldest.
     pub(super) fn subset(&self, name: &str) -> Option<&'a Subset> {
-        self.policies.iter().flat_map(|policy| &policy.subsets).find(|subset| subset.name == name)
-    }
-
-    /// Names of all subsets.
-    pub(super) fn subset_names(&self) -> impl Iterator<Item = &'a str> + '_ {
-        self.policies.iter().flat_map(|policy| policy.subsets.iter().map(|subset| subset.name.as_str()))
+        self.policies
+            .iter()
+            .flat_map(|policy| &policy.subsets)
+            .find(|subset| subset.name == name)
     }
 
     /// Ports with settings of their own, in the service or in the subset.
@@ -56,7 +67,8 @@ impl<'a> Destination<'a> {
 
     /// The policy whose traffic settings count: the oldest that sets any.
     fn leading(&self) -> Option<&'a DestinationPolicy> {
-        let sets = |policy: &&&DestinationPolicy| policy.traffic != TrafficPolicy::default() || !policy.ports.is_empty();
+        let sets =
+            |policy: &&&DestinationPolicy| policy.traffic != TrafficPolicy::default() || !policy.ports.is_empty();
         self.policies.iter().find(sets).copied()
     }
 
@@ -66,11 +78,18 @@ impl<'a> Destination<'a> {
             let entry = ports.iter().find(|(number, _)| Some(*number) == port);
             entry.map(|(_, traffic)| traffic.clone())
         };
-        let base = self.leading().map(|policy| at(&policy.ports).unwrap_or_else(|| policy.traffic.clone())).unwrap_or_default();
+        let base = self
+            .leading()
+            .map(|policy| at(&policy.ports).unwrap_or_else(|| policy.traffic.clone()))
+            .unwrap_or_default();
         let Some(subset) = subset else { return base };
         match at(&subset.ports) {
             // A port entry of a subset resets the blocks it leaves out.
-            Some(entry) => TrafficPolicy { retry: entry.retry.or(base.retry), retry_budget: entry.retry_budget.or(base.retry_budget), ..entry },
+            Some(entry) => TrafficPolicy {
+                retry: entry.retry.or(base.retry),
+                retry_budget: entry.retry_budget.or(base.retry_budget),
+                ..entry
+            },
             None => overlay(base, subset.traffic.clone()),
         }
     }
@@ -102,11 +121,11 @@ pub(super) struct Settled {
 }
 
 /// Fills in the defaults of what a policy leaves open.
-pub(super) fn settle(traffic: TrafficPolicy, profile_budget: Option<RetryBudget>) -> Settled {
-    let mut cluster = ClusterSettings::default();
-    cluster.algorithm = traffic.balance.unwrap_or_default();
-    cluster.limits = traffic.limits.unwrap_or_default();
-    cluster.outliers = traffic.outliers;
-    cluster.budget = traffic.retry_budget.or(profile_budget).unwrap_or_default();
-    Settled { cluster, tls: traffic.tls, retry: traffic.retry.unwrap_or_else(retry::default_policy) }
+pub(super) fn settle(mut traffic: TrafficPolicy, profile_budget: Option<RetryBudget>) -> Settled {
+    traffic.retry_budget = traffic.retry_budget.or(profile_budget);
+    Settled {
+        cluster: ClusterSettings::from_policy(&traffic),
+        tls: traffic.tls,
+        retry: traffic.retry.unwrap_or_else(retry::default_policy),
+    }
 }

@@ -144,6 +144,9 @@ mod tests {
         let mut table = HostTable::default();
         table.insert(["a", "b"], 1);
         table.insert(["b", "c"], 2);
-        assert_eq!([table.find("a"), table.find("b"), table.find("c"), table.find("d")], [Some(&1), Some(&1), Some(&2), None]);
+        assert_eq!(
+            [table.find("a"), table.find("b"), table.find("c"), table.find("d")],
+            [Some(&1), Some(&1), Some(&2), None]
+        );
     }
 }

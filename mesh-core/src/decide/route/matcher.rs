@@ -1,13 +1,11 @@
 //! A compiled match: conditions on path, method, headers and query.
 
-use http::HeaderName;
-
-use super::string::TextMatcher;
+use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
 use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
 use crate::request::RequestView;
 
 /// Why a match does not compile.
-pub type MatchError = regex::Error;
+pub type MatchError = InvalidMatch;
 
 /// The conditions of one [`RouteMatch`] that depend on the request.
 #[derive(Debug, Default)]
@@ -18,9 +16,8 @@ pub struct Matcher {
     scheme: Option<TextMatcher>,
     authority: Option<TextMatcher>,
     port: Option<u16>,
-    headers: Box<[(HeaderName, TextMatcher)]>,
-    without_headers: Box<[(HeaderName, TextMatcher)]>,
-    query: Box<[(Box<str>, TextMatcher)]>,
+    headers: Box<[HeaderMatcher]>,
+    query: Box<[QueryMatcher]>,
 }
 
 #[derive(Debug, Default)]
@@ -52,17 +49,20 @@ impl Matcher {
     ///
     /// A regex that does not compile.
     pub fn new(conditions: &RouteMatch) -> Result<Self, MatchError> {
-        let text = |condition: &Option<StringMatch>| condition.as_ref().map(TextMatcher::new).transpose();
+        let text = |condition: &Option<StringMatch>| condition.as_ref().map(TextMatcher::compile).transpose();
+        let path = conditions.path.as_ref();
+        let path = path
+            .map(|path| TextMatcher::path(path, conditions.path_case))
+            .transpose()?;
         Ok(Self {
             key: key(conditions),
-            path: path(conditions)?,
+            path,
             method: text(&conditions.method)?,
             scheme: text(&conditions.scheme)?,
             authority: text(&conditions.authority)?,
             port: conditions.port,
-            headers: pairs(&conditions.headers)?,
-            without_headers: pairs(&conditions.without_headers)?,
-            query: conditions.query.iter().map(|(k, v)| Ok((k.as_str().into(), TextMatcher::new(v)?))).collect::<Result<_, MatchError>>()?,
+            headers: headers(conditions)?,
+            query: query(conditions)?,
         })
     }
 
@@ -77,28 +77,30 @@ impl Matcher {
     /// Whether all conditions hold.
     #[must_use]
     pub fn matches(&self, request: &RequestView<'_>) -> bool {
-        let holds = |matcher: &Option<TextMatcher>, text: &str| matcher.as_ref().is_none_or(|matcher| matcher.matches(text.as_bytes()));
+        let holds = |matcher: &Option<TextMatcher>, text: &str| {
+            matcher.as_ref().is_none_or(|matcher| matcher.is_match(text.as_bytes()))
+        };
         holds(&self.path, request.path)
             && holds(&self.method, request.method.as_str())
             && holds(&self.scheme, request.scheme)
             && holds(&self.authority, request.authority)
-            && self.port.is_none_or(|port| port == request.dialled_port())
-            && self.headers.iter().all(|(name, matcher)| matcher.matches_header(request.headers, name))
-            && self.without_headers.iter().all(|(name, matcher)| matcher.lacks_header(request.headers, name))
-            && self.query.iter().all(|(key, matcher)| matcher.matches_query(request.query, key))
+            && self.port.is_none_or(|port| port == request.effective_port())
+            && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
+            && self.query.iter().all(|matcher| matcher.is_match(request.query))
     }
 }
 
-fn path(conditions: &RouteMatch) -> Result<Option<TextMatcher>, MatchError> {
-    let compile = |path| match conditions.path_case {
-        PathCase::Sensitive => TextMatcher::new(path),
-        PathCase::Folded => TextMatcher::case_folded(path),
-    };
-    conditions.path.as_ref().map(compile).transpose()
+fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> {
+    let with = conditions.headers.iter();
+    let with = with.map(|(name, value)| HeaderMatcher::with(name.clone(), value));
+    let without = conditions.without_headers.iter();
+    let without = without.map(|(name, value)| HeaderMatcher::without(name.clone(), value));
+    with.chain(without).collect()
 }
 
-fn pairs(conditions: &[(HeaderName, StringMatch)]) -> Result<Box<[(HeaderName, TextMatcher)]>, MatchError> {
-    conditions.iter().map(|(name, value)| Ok((name.clone(), TextMatcher::new(value)?))).collect()
+fn query(conditions: &RouteMatch) -> Result<Box<[QueryMatcher]>, MatchError> {
+    let conditions = conditions.query.iter();
+    conditions.map(|(name, value)| QueryMatcher::new(name, value)).collect()
 }
 
 /// A folded path is compared with every request: it has no single spelling to file it under.
@@ -106,7 +108,9 @@ fn key(conditions: &RouteMatch) -> Key {
     match (&conditions.path, conditions.path_case) {
         (Some(StringMatch::Exact(path)), PathCase::Sensitive) => Key::Exact(path.as_bytes().into()),
         (Some(StringMatch::Prefix(path)), PathCase::Sensitive) => Key::Prefix(path.as_bytes().into()),
-        (Some(StringMatch::SegmentPrefix(path)), PathCase::Sensitive) => Key::Prefix(path.trim_end_matches('/').as_bytes().into()),
+        (Some(StringMatch::SegmentPrefix(path)), PathCase::Sensitive) => {
+            Key::Prefix(path.trim_end_matches('/').as_bytes().into())
+        }
         _ => Key::Any,
     }
 }

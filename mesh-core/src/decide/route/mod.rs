@@ -104,7 +104,13 @@ impl Route {
     /// A rule without timeout and retries of its own.
     #[must_use]
     pub const fn new(name: Arc<str>, origin: Origin, targets: Split) -> Self {
-        Self { name, origin, targets, timeout: None, retry: None }
+        Self {
+            name,
+            origin,
+            targets,
+            timeout: None,
+            retry: None,
+        }
     }
 }
 
@@ -116,8 +122,8 @@ pub struct RouteClass {
     pub name: Arc<str>,
     /// Where it was written.
     pub origin: Origin,
-    /// Limit for the whole exchange.
-    pub timeout: Duration,
+    /// Limit for the whole exchange; `None` is no limit.
+    pub timeout: Option<Duration>,
     /// Retries, where its requests may be tried again.
     pub retry: Option<Arc<RetryPolicy>>,
 }
@@ -125,8 +131,13 @@ pub struct RouteClass {
 impl RouteClass {
     /// A class whose requests are not tried again.
     #[must_use]
-    pub const fn new(name: Arc<str>, origin: Origin, timeout: Duration) -> Self {
-        Self { name, origin, timeout, retry: None }
+    pub const fn new(name: Arc<str>, origin: Origin, timeout: Option<Duration>) -> Self {
+        Self {
+            name,
+            origin,
+            timeout,
+            retry: None,
+        }
     }
 }
 
@@ -164,12 +175,17 @@ impl<'a> Selected<'a> {
     /// Limit for the whole exchange.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        self.route.timeout.or_else(|| self.class.map(|class| class.timeout))
+        self.route
+            .timeout
+            .or_else(|| self.class.and_then(|class| class.timeout))
     }
 
     /// Retries that the rule or its class sets; `None` leaves them to the target.
     #[must_use]
     pub fn retry(&self) -> Option<&'a Arc<RetryPolicy>> {
-        self.route.retry.as_ref().or_else(|| self.class.and_then(|class| class.retry.as_ref()))
+        self.route
+            .retry
+            .as_ref()
+            .or_else(|| self.class.and_then(|class| class.retry.as_ref()))
     }
 }

@@ -13,12 +13,15 @@ use crate::request::RequestView;
 pub struct RuleList<T> {
     entries: Vec<Entry>,
     values: Vec<T>,
-    exact: FxHashMap<Box<[u8]>, Vec<usize>>,
+    exact: Positions,
     /// By length, ascending.
-    prefixes: Vec<(usize, FxHashMap<Box<[u8]>, Vec<usize>>)>,
+    prefixes: Vec<(usize, Positions)>,
     /// Entries that any path may match.
     others: Vec<usize>,
 }
+
+/// Positions of entries, ascending, by the path that they are filed under.
+type Positions = FxHashMap<Box<[u8]>, Vec<usize>>;
 
 #[derive(Debug)]
 struct Entry {
@@ -64,7 +67,10 @@ impl<T> RuleList<T> {
             self.prefixes.insert(at, (path.len(), FxHashMap::default()));
         }
         // INVARIANT: the bucket at `at` was there or has just been inserted.
-        self.prefixes.iter_mut().nth(at).map_or(&mut self.others, |(_, paths)| paths.entry(path.into()).or_default())
+        match self.prefixes.get_mut(at) {
+            Some((_, paths)) => paths.entry(path.into()).or_default(),
+            None => &mut self.others,
+        }
     }
 
     /// The value of the first entry that matches. Allocates nothing.
@@ -79,7 +85,9 @@ impl<T> RuleList<T> {
             best = self.first(bucket, best, request);
         }
         for (len, paths) in &self.prefixes {
-            let Some(bucket) = path.get(..*len).and_then(|prefix| paths.get(prefix)) else { continue };
+            let Some(bucket) = path.get(..*len).and_then(|prefix| paths.get(prefix)) else {
+                continue;
+            };
             best = self.first(bucket, best, request);
         }
         self.values.get(self.entries.get(best)?.value)
@@ -89,7 +97,9 @@ impl<T> RuleList<T> {
     fn first(&self, bucket: &[usize], best: usize, request: &RequestView<'_>) -> usize {
         let earlier = bucket.iter().take_while(|position| **position < best);
         let mut candidates = earlier.filter_map(|position| Some((*position, self.entries.get(*position)?)));
-        candidates.find(|(_, entry)| entry.matcher.matches(request)).map_or(best, |(position, _)| position)
+        candidates
+            .find(|(_, entry)| entry.matcher.matches(request))
+            .map_or(best, |(position, _)| position)
     }
 
     /// All values in order.

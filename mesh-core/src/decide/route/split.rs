@@ -16,7 +16,9 @@ impl Split {
     #[must_use]
     pub fn new(entries: &[(usize, u32)]) -> Self {
         if let [(target, _)] = entries {
-            return Self { cumulative: Box::new([(*target, 1)]) };
+            return Self {
+                cumulative: Box::new([(*target, 1)]),
+            };
         }
         let mut sum = 0u64;
         let weighted = entries.iter().filter(|(_, weight)| *weight > 0);
@@ -47,11 +49,17 @@ impl Split {
     pub fn shares(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         let total = self.total();
         let before = std::iter::once(0).chain(self.cumulative.iter().map(|(_, sum)| *sum));
-        self.cumulative.iter().zip(before).map(move |((target, sum), before)| (*target, ratio(sum - before, total)))
+        self.cumulative
+            .iter()
+            .zip(before)
+            .map(move |((target, sum), before)| (*target, ratio(sum - before, total)))
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "weights are far below 2^52, and the result is for display")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "weights are far below 2^52, and the result is for display"
+)]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }

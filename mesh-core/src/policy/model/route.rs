@@ -32,15 +32,6 @@ pub struct HostPattern {
     pub origin: Origin,
 }
 
-/// Whether `pattern` (`*`, `*.suffix`, `*-suffix` or a name) covers `host`; the `*` stands for at least one character.
-#[must_use]
-pub fn host_covers(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-        None => pattern == host,
-    }
-}
-
 /// Who serves a route table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -341,7 +341,9 @@ fn mtls_is_set_for_namespaces_workloads_ports_and_services() {
             ),
             (
                 "name: a, mode: strict, selector: {}",
-                &["43: error[MESH0104]: `selector`: expected labels, leave `selector` out to select the whole namespace"],
+                &[
+                    "43: error[MESH0104]: `selector`: expected labels, leave `selector` out to select the whole namespace",
+                ],
             ),
         ],
     );
