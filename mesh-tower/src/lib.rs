@@ -4,7 +4,13 @@ pub mod admin;
 pub mod body;
 pub mod client;
 pub mod clock;
+pub mod discovery;
+pub mod mesh;
 pub mod reload;
 pub mod telemetry;
+pub mod workload;
 
 pub use body::Body;
+pub use mesh::Mesh;
+pub use mesh_core as core;
+pub use mesh_tls as tls;
