@@ -146,6 +146,43 @@ impl ResolvedEndpoint {
     }
 }
 
+impl ResolvedEndpoint {
+    /// A host that no policy describes: plain text, no labels.
+    #[must_use]
+    pub fn by_host(host: &str, port: u16) -> Self {
+        Self {
+            address: EndpointAddress::new(host),
+            port,
+            weight: 1,
+            labels: Arc::default(),
+            locality: "".into(),
+            tls: EndpointTls::Plain,
+        }
+    }
+
+    /// The name that DNS has to be asked for, unless it is an address.
+    #[must_use]
+    pub const fn name(&self) -> Option<&Arc<str>> {
+        match &self.address {
+            EndpointAddress::Name(name) => Some(name),
+            EndpointAddress::Ip(_) => None,
+        }
+    }
+}
+
+impl ResolvedTarget {
+    /// A target that no policy describes, with one endpoint.
+    #[must_use]
+    pub fn passthrough(key: ClusterKey, settings: ClusterSettings, endpoint: ResolvedEndpoint) -> Self {
+        Self {
+            key,
+            settings,
+            http: HttpVersion::Negotiate,
+            endpoints: vec![endpoint],
+        }
+    }
+}
+
 impl Target {
     /// The service port that a request to `dialled` uses.
     #[must_use]

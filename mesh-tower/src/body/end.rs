@@ -30,11 +30,20 @@ pub enum End<'a> {
 pub trait OnEnd: Send {
     /// Settles.
     fn on_end(&mut self, end: End<'_>);
+
+    /// Hears of every chunk of data that is handed on. Does nothing by default.
+    fn on_data(&mut self, length: usize) {
+        let _ = length;
+    }
 }
 
 impl<T: OnEnd + ?Sized> OnEnd for Box<T> {
     fn on_end(&mut self, end: End<'_>) {
         (**self).on_end(end);
+    }
+
+    fn on_data(&mut self, length: usize) {
+        (**self).on_data(length);
     }
 }
 
@@ -45,6 +54,11 @@ impl OnEnd for Both {
     fn on_end(&mut self, end: End<'_>) {
         self.0.on_end(end);
         self.1.on_end(end);
+    }
+
+    fn on_data(&mut self, length: usize) {
+        self.0.on_data(length);
+        self.1.on_data(length);
     }
 }
 
@@ -99,6 +113,9 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         let polled = ready!(this.body.as_mut().poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+        if let (Some(hook), Some(length)) = (this.hook.as_mut(), data_length(&polled)) {
+            hook.on_data(length);
+        }
         if this.hook.is_some()
             && let Some(end) = at_frame(&polled, this.body.is_end_stream())
             && let Some(mut hook) = this.hook.take()
@@ -138,6 +155,12 @@ pub(super) fn at_frame<D>(polled: &Option<Result<Frame<D>, BoxError>>, ended: bo
             None => ended.then_some(End::Complete(None)),
         },
     }
+}
+
+/// How much data was polled, if any was.
+pub(super) fn data_length<D: bytes::Buf>(polled: &Option<Result<Frame<D>, BoxError>>) -> Option<usize> {
+    let frame = polled.as_ref()?.as_ref().ok()?;
+    frame.data_ref().map(bytes::Buf::remaining)
 }
 
 /// What a body that is dropped came to. An HTTP/2 peer may end a stream with an empty frame after

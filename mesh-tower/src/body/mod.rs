@@ -43,11 +43,15 @@ use hyper::body::Incoming;
 
 use crate::client::{pool::Lease, replay::ReplayBody};
 
+mod deadline;
 mod end;
 #[cfg(test)]
 mod tests;
 
+pub use deadline::DeadlineExceeded;
 pub use end::{End, OnEnd, Tracked};
+
+use deadline::Deadline;
 
 /// The error of every body of the stack.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -56,6 +60,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Body {
     kind: Kind,
     hook: Option<Box<dyn OnEnd>>,
+    deadline: Option<Box<Deadline>>,
 }
 
 enum Kind {
@@ -115,6 +120,15 @@ impl Body {
         self
     }
 
+    /// Fails with [`DeadlineExceeded`] where the body has not ended at `at`. The timer is set when data is waited for, not before.
+    #[must_use]
+    pub fn with_deadline(mut self, at: tokio::time::Instant) -> Self {
+        if !self.is_end_stream() {
+            self.deadline = Some(Box::new(Deadline::new(at)));
+        }
+        self
+    }
+
     /// The response body of a pooled connection, which goes back to its pool at the end.
     pub(crate) fn pooled(body: Incoming, lease: Lease) -> Self {
         Self::of(Kind::Pooled(Tracked::new(body, lease)))
@@ -123,6 +137,7 @@ impl Body {
     /// The data of a body that is known as a whole, not read yet, and has no hook.
     pub(crate) fn known(&self) -> Option<Bytes> {
         match &self.kind {
+            _ if self.deadline.is_some() => None,
             Kind::Empty if self.hook.is_none() => Some(Bytes::new()),
             Kind::Full(data) if self.hook.is_none() => Some(data.clone()),
             _ => None,
@@ -130,7 +145,11 @@ impl Body {
     }
 
     const fn of(kind: Kind) -> Self {
-        Self { kind, hook: None }
+        Self {
+            kind,
+            hook: None,
+            deadline: None,
+        }
     }
 }
 
@@ -190,7 +209,21 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let polled = ready!(this.kind.poll(cx));
+        let polled = match this.kind.poll(cx) {
+            Poll::Ready(polled) => polled,
+            Poll::Pending => {
+                let Some(deadline) = &mut this.deadline else {
+                    return Poll::Pending;
+                };
+                ready!(deadline.poll(cx));
+                // The stream is given up: an HTTP/2 one is reset, an HTTP/1 connection is closed.
+                this.kind = Kind::Empty;
+                Some(Err(DeadlineExceeded.into()))
+            }
+        };
+        if let (Some(hook), Some(length)) = (&mut this.hook, end::data_length(&polled)) {
+            hook.on_data(length);
+        }
         if this.hook.is_some()
             && let Some(end) = end::at_frame(&polled, this.kind.is_end_stream())
             && let Some(mut hook) = this.hook.take()

@@ -77,6 +77,12 @@ impl<T> Cluster<T> {
         EndpointChanges { added, removed }
     }
 
+    /// The endpoints, ejected ones included, in the order given.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint<T>>> {
+        self.set.load().all().to_vec()
+    }
+
     /// Ejects an endpoint whose counters have reached a threshold, or says why not.
     pub(super) fn eject(&self, endpoint: &Endpoint<T>, now: Timestamp) -> Option<HealthEvent> {
         let mut watch = self.watch();

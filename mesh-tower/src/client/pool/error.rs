@@ -1,4 +1,8 @@
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::Request;
 
@@ -34,7 +38,8 @@ pub struct SendError {
     kind: SendErrorKind,
     source: Option<Source>,
     origin: Origin,
-    request: Option<Box<Request<Body>>>,
+    /// Behind a lock that nobody waits for: errors are shared between threads, bodies need not be.
+    request: Mutex<Option<Box<Request<Body>>>>,
 }
 
 /// The cause of an error; a failed connect may fail several waiting requests.
@@ -89,7 +94,8 @@ impl SendError {
     /// Takes the request back when nothing of it was sent. Hop-by-hop headers are gone from it, and
     /// its URI and `Host` are in the form of the connection that it was meant for.
     pub fn take_request(&mut self) -> Option<Request<Body>> {
-        self.request.take().map(|request| *request)
+        let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
+        request.take().map(|request| *request)
     }
 
     pub(super) fn waiting(error: WaitError, request: Request<Body>) -> Self {
@@ -102,7 +108,7 @@ impl SendError {
             kind,
             source,
             origin: Origin::Fresh,
-            request: Some(Box::new(request)),
+            request: Mutex::new(Some(Box::new(request))),
         }
     }
 
@@ -115,7 +121,7 @@ impl SendError {
             kind,
             source: Some(Source::Http(error)),
             origin,
-            request: request.map(Box::new),
+            request: Mutex::new(request.map(Box::new)),
         }
     }
 }
