@@ -101,7 +101,11 @@ impl<'a> Tries<'a> {
             let tried = self.once(exchange, retry_permit.take(), number).await;
             let wants_more = decide(&self.plan.retry.on, &tried.attempt, self.plan.repeat).is_retry();
             if number > 1 {
-                let result = if wants_more { RetryResult::Failure } else { RetryResult::Success };
+                let result = if wants_more {
+                    RetryResult::Failure
+                } else {
+                    RetryResult::Success
+                };
                 self.plan.cluster.metrics.retry(result);
             }
             if !wants_more {
@@ -351,7 +355,11 @@ fn no_endpoint(error: PickError, cluster: &str) -> Error {
 }
 
 fn error_verdict(error: &Error) -> Option<Verdict> {
-    Some(error.verdict().unwrap_or_else(|| Verdict::from_outcome(error.outcome())))
+    Some(
+        error
+            .verdict()
+            .unwrap_or_else(|| Verdict::from_outcome(error.outcome())),
+    )
 }
 
 fn outcome_of(error: &SendError) -> Outcome {

@@ -1,8 +1,7 @@
 //! From an address to a byte stream: TCP, then TLS when the endpoint's policy says so.
 //!
-//! One time limit covers both, as Envoy's `connectTimeout` does. The protocols that are offered by
-//! ALPN follow from the [`HttpVersion`] that is wanted, not from the TLS configuration, so that one
-//! configuration serves every pool.
+//! One time limit covers both, as Envoy's `connectTimeout` does. TLS is that of the mesh: the peer has
+//! proven an identity that the policy expects, or there is no connection.
 
 use std::{
     fmt, io,
@@ -13,16 +12,17 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig,
-    pki_types::{CertificateDer, ServerName},
+use mesh_tls::{
+    config::{Alpn, ClientConfig},
+    handshake::{HandshakeError, connect_tls},
+    peer::PeerIdentity,
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::body::BoxError;
 
@@ -72,10 +72,10 @@ pub struct Keepalive {
 /// How an endpoint is spoken to in TLS.
 #[derive(Clone)]
 pub struct TlsTarget {
-    /// Verifies the peer and holds the own identity. Its ALPN list is not used.
+    /// Verifies the peer, holds the own identity and offers the protocols of the wanted HTTP version.
     pub config: Arc<ClientConfig>,
-    /// The name for SNI and verification.
-    pub server_name: ServerName<'static>,
+    /// The name for SNI.
+    pub server_name: String,
 }
 
 impl fmt::Debug for TlsTarget {
@@ -92,10 +92,10 @@ impl fmt::Debug for TlsTarget {
 pub struct Peer {
     /// The peer's socket address.
     pub address: SocketAddr,
-    /// The peer's verified chain, leaf first; empty in plain text.
-    pub certificates: Vec<CertificateDer<'static>>,
+    /// Who the peer is, proven by the handshake; `None` in plain text.
+    pub identity: Option<PeerIdentity>,
     /// The protocol that ALPN settled on.
-    pub alpn: Option<Vec<u8>>,
+    pub alpn: Option<Alpn>,
 }
 
 /// A connection that is ready for its first byte.
@@ -147,14 +147,12 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The TLS handshake failed.
-    #[error("TLS handshake with `{address}` failed: {failure}")]
+    #[error("TLS handshake with `{address}` failed: {source}")]
     Tls {
         /// The address that was tried.
         address: SocketAddr,
-        /// Who refused.
-        failure: TlsFailure,
-        /// The error of the handshake.
-        source: io::Error,
+        /// Whose fault it was, and why.
+        source: HandshakeError,
     },
     /// The connection was made and ended before it could take a request. A TLS 1.3 server that
     /// refuses our certificate does so here, after our side of the handshake.
@@ -167,28 +165,17 @@ pub enum ConnectError {
     },
 }
 
-/// Which side a TLS handshake failed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsFailure {
-    /// The peer's certificate or name is not the one that policy expects.
-    PeerNotTrusted,
-    /// The peer refused, our certificate most likely.
-    RefusedByPeer,
-    /// Both sides have no application protocol in common.
-    NoCommonProtocol,
-    /// The peer does not speak TLS, or the stream broke.
-    Protocol,
-}
+impl ConnectError {
+    /// Whether TLS failed, for whatever reason.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
 
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PeerNotTrusted => "peer not trusted",
-            Self::RefusedByPeer => "refused by the peer",
-            Self::NoCommonProtocol => "no protocol in common",
-            Self::Protocol => "not a TLS handshake",
-        })
+    /// Whether the peer is not who the policy expects, or could not prove it.
+    #[must_use]
+    pub fn is_identity_mismatch(&self) -> bool {
+        matches!(self, Self::Tls { source, .. } if source.is_peer_identity())
     }
 }
 
@@ -204,11 +191,10 @@ impl fmt::Display for TlsFailure {
 pub async fn connect(
     address: SocketAddr,
     tls: Option<&TlsTarget>,
-    version: HttpVersion,
     options: &ConnectOptions,
 ) -> Result<Connected, ConnectError> {
     let limit = options.timeout;
-    tokio::time::timeout(limit, connect_unbounded(address, tls, version, options))
+    tokio::time::timeout(limit, connect_unbounded(address, tls, options))
         .await
         .unwrap_or(Err(ConnectError::Timeout { address, limit }))
 }
@@ -216,7 +202,6 @@ pub async fn connect(
 async fn connect_unbounded(
     address: SocketAddr,
     tls: Option<&TlsTarget>,
-    version: HttpVersion,
     options: &ConnectOptions,
 ) -> Result<Connected, ConnectError> {
     let stream = TcpStream::connect(address)
@@ -226,7 +211,7 @@ async fn connect_unbounded(
     let Some(tls) = tls else {
         let peer = Peer {
             address,
-            certificates: Vec::new(),
+            identity: None,
             alpn: None,
         };
         return Ok(Connected {
@@ -234,16 +219,14 @@ async fn connect_unbounded(
             peer,
         });
     };
-    let stream = TlsConnector::from(Arc::clone(&tls.config))
-        .with_alpn(offered(version))
-        .connect(tls.server_name.clone(), stream)
+    let (stream, identity, alpn) = connect_tls(stream, Arc::clone(&tls.config), &tls.server_name, options.timeout)
         .await
-        .map_err(|source| tls_error(address, source))?;
-    let session = stream.get_ref().1;
+        .map_err(|source| ConnectError::Tls { address, source })?;
+    let identity = Some(identity);
     let peer = Peer {
         address,
-        certificates: session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
-        alpn: session.alpn_protocol().map(<[_]>::to_vec),
+        identity,
+        alpn,
     };
     Ok(Connected {
         io: Io::Tls(Box::new(stream)),
@@ -269,40 +252,10 @@ fn configure(stream: &TcpStream, options: &ConnectOptions) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-fn offered(version: HttpVersion) -> Vec<Vec<u8>> {
-    let (h1, h2) = (b"http/1.1".to_vec(), b"h2".to_vec());
-    match version {
-        HttpVersion::Http1 => vec![h1],
-        HttpVersion::Http2PriorKnowledge => vec![h2],
-        HttpVersion::Auto => vec![h2, h1],
-    }
-}
-
 fn tcp_error(address: SocketAddr, source: io::Error) -> ConnectError {
     match source.kind() {
         io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
         _ => ConnectError::Io { address, source },
-    }
-}
-
-fn tls_error(address: SocketAddr, source: io::Error) -> ConnectError {
-    use rustls::{AlertDescription, Error};
-
-    let error = source.get_ref().and_then(|error| error.downcast_ref::<Error>());
-    let failure = match error {
-        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented | Error::UnsupportedNameType) => {
-            TlsFailure::PeerNotTrusted
-        }
-        Some(Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            TlsFailure::NoCommonProtocol
-        }
-        Some(Error::AlertReceived(_)) => TlsFailure::RefusedByPeer,
-        _ => TlsFailure::Protocol,
-    };
-    ConnectError::Tls {
-        address,
-        failure,
-        source,
     }
 }
 

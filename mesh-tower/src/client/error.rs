@@ -133,7 +133,10 @@ impl Error {
     /// Whether the policy has no way for the request.
     #[must_use]
     pub fn is_no_route(&self) -> bool {
-        matches!(self.outcome(), Outcome::NoRoute | Outcome::UnknownHost | Outcome::NoService)
+        matches!(
+            self.outcome(),
+            Outcome::NoRoute | Outcome::UnknownHost | Outcome::NoService
+        )
     }
 
     /// Whether there was no endpoint to ask.

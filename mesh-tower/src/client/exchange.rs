@@ -89,7 +89,10 @@ impl Exchange {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            logged: shared.access_log.is_enabled().then(|| Box::new(Logged::of(request, &correlation))),
+            logged: shared
+                .access_log
+                .is_enabled()
+                .then(|| Box::new(Logged::of(request, &correlation))),
             served: None,
             grpc_status: None,
             response_bytes: 0,
@@ -170,7 +173,9 @@ impl Exchange {
         record.response_flags = flags;
         record.response_code_details = outcome.details();
         record.grpc_status = self.grpc_code(outcome);
-        record.upstream_transport_failure_reason.clone_from(&self.transport_failure);
+        record
+            .upstream_transport_failure_reason
+            .clone_from(&self.transport_failure);
         record.bytes_sent = self.response_bytes;
         record.upstream_service_time = self.served.map(|(at, _)| at.since(self.start));
         record.authority = self.uri.authority().cloned().map(Text::from);
@@ -181,7 +186,11 @@ impl Exchange {
         record.policy_generation = self.generation;
         record.attempts = self.attempts;
         record.destination_principal = self.endpoint.as_ref().and_then(|endpoint| endpoint.attachment().peer());
-        record.source_principal = self.shared.identity.as_ref().map(|own| own.current().svid().id().as_str().into());
+        record.source_principal = self
+            .shared
+            .identity
+            .as_ref()
+            .map(|own| own.current().svid().id().as_str().into());
         if let Some(logged) = &self.logged {
             logged.fill(&mut record);
         }

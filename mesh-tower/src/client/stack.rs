@@ -57,7 +57,9 @@ impl Via {
         match self {
             Self::Mesh => Some(&snapshot.outbound),
             Self::Gateway { gateway, port } => {
-                let is_it = |known: &&mesh_core::snapshot::GatewayConfig| known.namespace == gateway.0 && known.name == gateway.1;
+                let is_it = |known: &&mesh_core::snapshot::GatewayConfig| {
+                    known.namespace == gateway.0 && known.name == gateway.1
+                };
                 let config = snapshot.gateways.iter().find(is_it)?;
                 let server = config.ports.iter().find(|server| server.number == *port)?;
                 Some(&server.router)
@@ -79,7 +81,11 @@ pub(super) struct Plan {
 /// # Cancel safety
 ///
 /// Dropping the future gives up the request; permits return, nothing is counted against an endpoint.
-pub(crate) async fn exchange(shared: Arc<Shared>, via: Via, mut request: Request<Body>) -> Result<Response<Body>, Error> {
+pub(crate) async fn exchange(
+    shared: Arc<Shared>,
+    via: Via,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Error> {
     let live = shared.live.load_full();
     let mut exchange = Exchange::begin(&shared, live.snapshot.generation, &mut request);
     let span = exchange.span.span().clone();
@@ -116,7 +122,9 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
     let view = canonical.view();
     let repeat = Repeat::of(view.method, view.headers);
     let dialled = view.effective_port();
-    let found = via.router(&live.snapshot).map_or(RouteResult::UnknownHost, |router| router.route(&view));
+    let found = via
+        .router(&live.snapshot)
+        .map_or(RouteResult::UnknownHost, |router| router.route(&view));
     let plan = match found {
         RouteResult::Route(selected) => {
             exchange.route = Some(Arc::clone(selected.name()));
@@ -128,7 +136,10 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
             })
         }
         RouteResult::NoRoute(host) => {
-            exchange.fallback = Some(refused_series(&shared, &Destination::of_host(&host.name, &live.snapshot.workload.namespace)));
+            exchange.fallback = Some(refused_series(
+                &shared,
+                &Destination::of_host(&host.name, &live.snapshot.workload.namespace),
+            ));
             let message = format!("no route of `{}` matches {} {}", host.name, view.method, view.path);
             Err(Error::new(Outcome::NoRoute).message(message))
         }
@@ -172,10 +183,16 @@ fn route<'a>(
     let index = selected.route.targets.draw(&mut &shared.entropy).ok_or_else(nowhere)?;
     let known = live.snapshot.target(index).zip(live.targets.get(index));
     let (target, runtime) = known.ok_or_else(nowhere)?;
-    let cluster = shared.clusters.of_target(&live.snapshot, target, runtime, dialled).ok_or_else(|| {
-        let subset = target.subset.as_deref().unwrap_or_default();
-        Error::new(Outcome::NoService).message(format!("no policy defines the subset `{subset}` of `{}`", target.service))
-    })?;
+    let cluster = shared
+        .clusters
+        .of_target(&live.snapshot, target, runtime, dialled)
+        .ok_or_else(|| {
+            let subset = target.subset.as_deref().unwrap_or_default();
+            Error::new(Outcome::NoService).message(format!(
+                "no policy defines the subset `{subset}` of `{}`",
+                target.service
+            ))
+        })?;
     Ok((cluster, target))
 }
 
@@ -190,11 +207,17 @@ fn unknown_host(shared: &Shared, live: &Live, via: &Via, view: &RequestView<'_>)
             Ok(shared.clusters.passthrough(view.host, view.effective_port()))
         }
         (Via::Mesh, OutboundMode::AllowAny) => {
-            let message = format!("no policy names `{}`, and `{}` outside of the policy is not supported", view.host, view.scheme);
+            let message = format!(
+                "no policy names `{}`, and `{}` outside of the policy is not supported",
+                view.host, view.scheme
+            );
             Err(Error::new(Outcome::UnknownHost).message(message))
         }
         _ => {
-            let message = format!("no policy names `{}`, and the mesh forwards to known hosts only", view.host);
+            let message = format!(
+                "no policy names `{}`, and the mesh forwards to known hosts only",
+                view.host
+            );
             Err(Error::new(Outcome::UnknownHost).message(message))
         }
     }
@@ -202,7 +225,10 @@ fn unknown_host(shared: &Shared, live: &Live, via: &Via, view: &RequestView<'_>)
 
 fn limits(exchange: &Exchange, timeout: Option<Duration>, retry: &RetryPolicy, headers: &http::HeaderMap) -> Deadline {
     // A timeout that cannot be read is the server's to refuse.
-    let own = exchange.is_grpc().then(|| grpc_timeout(headers).ok().flatten()).flatten();
+    let own = exchange
+        .is_grpc()
+        .then(|| grpc_timeout(headers).ok().flatten())
+        .flatten();
     Deadline::new(exchange.start, timeout, retry.per_try_timeout).with_caller_limit(own)
 }
 
@@ -217,7 +243,9 @@ fn send_deadline_on(request: &mut Request<Body>, exchange: &Exchange, deadline: 
 }
 
 fn refused_series(shared: &Shared, service: &Destination) -> crate::telemetry::metrics::SeriesGroup {
-    shared.metrics.group(Reporter::Source, &shared.us, &Party::unknown(), service)
+    shared
+        .metrics
+        .group(Reporter::Source, &shared.us, &Party::unknown(), service)
 }
 
 /// Waits for the first answer of DNS, within the limits of the request.

@@ -13,8 +13,8 @@ use mesh_core::snapshot::{EndpointTls, HttpVersion};
 use mesh_tls::config::Alpn;
 use mesh_tls::verify::ExpectedPeer;
 
-use super::runtime::ClusterRuntime;
 use super::Context;
+use super::runtime::ClusterRuntime;
 use crate::client::connect::{self, ConnectOptions, TlsTarget};
 use crate::client::pool::{ConnectionPermits, Pool, PoolConfig};
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
@@ -65,7 +65,10 @@ pub(super) struct Make<'a> {
 impl Attachment {
     pub(super) fn new(make: Make<'_>, spec: &EndpointSpec, label: Label) -> Self {
         let server = party(&label);
-        let group = make.context.metrics.group(Reporter::Source, &make.context.us, &server, make.service);
+        let group = make
+            .context
+            .metrics
+            .group(Reporter::Source, &make.context.us, &server, make.service);
         Self {
             series: group,
             pools: ArcSwap::from_pointee(Pools::new(make, spec, label)),
@@ -97,7 +100,9 @@ impl Attachment {
     /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
     pub(super) fn identity_changed(&self, make: Make<'_>) {
         let pools = self.pools.load();
-        let (Ok(pool), Some(identity)) = (&pools.main, &make.context.identity) else { return };
+        let (Ok(pool), Some(identity)) = (&pools.main, &make.context.identity) else {
+            return;
+        };
         let current = identity.current();
         if let Ok(tls) = tls_target(make, &pools.label) {
             let _ = tls.is_some_and(|tls| pool.set_tls(&tls.config));

@@ -50,7 +50,9 @@ pub(crate) struct Clusters {
 
 impl fmt::Debug for Clusters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clusters").field("known", &self.known().len()).finish_non_exhaustive()
+        f.debug_struct("Clusters")
+            .field("known", &self.known().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +117,11 @@ impl Clusters {
             return None;
         }
         let port = target.service_port(dialled);
-        Some(runtime.get(port).unwrap_or_else(|| self.resolve(snapshot, target, runtime, port)))
+        Some(
+            runtime
+                .get(port)
+                .unwrap_or_else(|| self.resolve(snapshot, target, runtime, port)),
+        )
     }
 
     fn resolve(&self, snapshot: &Snapshot, target: &Target, runtime: &TargetRuntime, port: u16) -> Arc<ClusterRuntime> {

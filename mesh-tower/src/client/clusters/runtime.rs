@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::attachment::{Attachment, Label, Make, PoolSeed};
 use super::Context;
+use super::attachment::{Attachment, Label, Make, PoolSeed};
 use crate::discovery::{Update, follow};
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup, ServiceMetrics};
 
@@ -68,7 +68,12 @@ impl Drop for Following {
 }
 
 impl ClusterRuntime {
-    pub(super) fn new(context: &Arc<Context>, key: ClusterKey, settings: ClusterSettings, namespace: &str) -> Arc<Self> {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        key: ClusterKey,
+        settings: ClusterSettings,
+        namespace: &str,
+    ) -> Arc<Self> {
         let destination = Destination::of_host(&key.service, namespace);
         Self::with_destination(context, key, settings, destination)
     }
@@ -82,7 +87,12 @@ impl ClusterRuntime {
         cluster
     }
 
-    fn with_destination(context: &Arc<Context>, key: ClusterKey, settings: ClusterSettings, to: Destination) -> Arc<Self> {
+    fn with_destination(
+        context: &Arc<Context>,
+        key: ClusterKey,
+        settings: ClusterSettings,
+        to: Destination,
+    ) -> Arc<Self> {
         let metrics = &context.metrics;
         Arc::new_cyclic(|me| Self {
             metrics: metrics.service(&key.service),
@@ -112,14 +122,22 @@ impl ClusterRuntime {
 
     /// Resolves exactly the names that the policy lists.
     fn follow_names(&self, discovery: &mut Discovery) {
-        let mut names: Vec<Arc<str>> = discovery.listed.iter().filter_map(|endpoint| endpoint.name().cloned()).collect();
+        let mut names: Vec<Arc<str>> = discovery
+            .listed
+            .iter()
+            .filter_map(|endpoint| endpoint.name().cloned())
+            .collect();
         names.sort_unstable();
         names.dedup();
         discovery.resolved.retain(|name, _| names.contains(name));
         if names.is_empty() {
             discovery.following = None;
             self.readiness.send_replace(Readiness::Known);
-        } else if discovery.following.as_ref().is_none_or(|following| following.names != names) {
+        } else if discovery
+            .following
+            .as_ref()
+            .is_none_or(|following| following.names != names)
+        {
             discovery.following = self.start_following(names);
         }
     }
@@ -226,7 +244,10 @@ impl ClusterRuntime {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 let endpoints = me.upgrade().map(|cluster| cluster.state.endpoints());
-                endpoints.iter().flatten().for_each(|endpoint| endpoint.attachment().permit_released());
+                endpoints
+                    .iter()
+                    .flatten()
+                    .for_each(|endpoint| endpoint.attachment().permit_released());
             });
         }
     }
@@ -247,7 +268,8 @@ impl ClusterRuntime {
             _ => tracing::info!(cluster = %self.name, "{event}"),
         }
         let stats = self.state.stats();
-        self.metrics.ejected_now(stats.endpoints.len().saturating_sub(stats.healthy));
+        self.metrics
+            .ejected_now(stats.endpoints.len().saturating_sub(stats.healthy));
     }
 
     pub(super) fn describe(&self, now: Timestamp) -> Value {
@@ -306,10 +328,11 @@ impl Discovery {
                 EndpointAddress::Name(name) => self.resolved.get(name).map_or(&[], Vec::as_slice),
                 _ => &[],
             };
-            let specs = ips.iter().map(|ip| EndpointSpec::new(SocketAddr::new(*ip, endpoint.port), endpoint.weight));
+            let specs = ips
+                .iter()
+                .map(|ip| EndpointSpec::new(SocketAddr::new(*ip, endpoint.port), endpoint.weight));
             addresses.extend(specs.map(|spec| (spec, label())));
         }
         addresses
     }
 }
-

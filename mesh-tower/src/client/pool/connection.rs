@@ -166,8 +166,7 @@ impl Opening {
         let shared = Arc::clone(&self.shared);
         let tls = shared.tls.load_full();
         let config = shared.config();
-        let Connected { io, peer } =
-            connect::connect(shared.address, tls.as_deref(), config.version, &config.connect).await?;
+        let Connected { io, peer } = connect::connect(shared.address, tls.as_deref(), &config.connect).await?;
         let connection = Arc::new(Connection::new(shared.state().next_id(), peer));
         let guard = Guard {
             shared,
@@ -282,7 +281,7 @@ fn protocol(version: HttpVersion, peer: &Peer) -> Protocol {
     match version {
         HttpVersion::Http1 => Protocol::Http1,
         HttpVersion::Http2PriorKnowledge => Protocol::Http2,
-        HttpVersion::Auto if peer.alpn.as_deref() == Some(b"h2") => Protocol::Http2,
+        HttpVersion::Auto if peer.alpn == Some(mesh_tls::config::Alpn::H2) => Protocol::Http2,
         HttpVersion::Auto => Protocol::Http1,
     }
 }

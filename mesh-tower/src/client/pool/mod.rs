@@ -42,7 +42,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use hyper::client::conn::{http1, http2};
-use rustls::ClientConfig;
+use mesh_tls::config::ClientConfig;
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{

@@ -52,7 +52,7 @@ pub(super) struct Selected {
 }
 
 /// Reads `service`, which selects the workloads with the label `app`, or `selector`.
-pub(super) fn selector(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Selected {
+pub(super) fn selector(_cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Selected {
     let mut found = Selected {
         labels: Labels::new(),
         service: None,

@@ -19,7 +19,6 @@ use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::body::Body;
 
@@ -49,7 +48,7 @@ pub(super) enum Speaks {
     LateHttp2 {
         max_streams: u32,
     },
-    Tls(Arc<rustls::ServerConfig>),
+    Tls(Arc<mesh_tls::config::ServerConfig>),
 }
 
 impl Server {
@@ -99,12 +98,18 @@ impl Server {
         }
     }
 
-    async fn serve_tls(&self, connection: usize, stream: tokio::net::TcpStream, config: Arc<rustls::ServerConfig>) {
-        let Ok(stream) = TlsAcceptor::from(config).accept(stream).await else {
+    async fn serve_tls(
+        &self,
+        connection: usize,
+        stream: tokio::net::TcpStream,
+        config: Arc<mesh_tls::config::ServerConfig>,
+    ) {
+        let limit = std::time::Duration::from_secs(10);
+        let Ok((stream, _, alpn)) = mesh_tls::handshake::accept_tls(stream, config, limit).await else {
             return;
         };
-        match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => self.serve_http2(connection, stream, None).await,
+        match alpn {
+            Some(mesh_tls::config::Alpn::H2) => self.serve_http2(connection, stream, None).await,
             _ => self.serve_http1(connection, stream).await,
         }
     }

@@ -1,73 +1,57 @@
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
-    server::WebPkiClientVerifier,
-};
+use mesh_core::identity::{SpiffeId, TrustDomain};
+use mesh_tls::authority::DevCa;
+use mesh_tls::clock::Clock;
+use mesh_tls::config::{Alpn, ClientConfig, ServerConfig};
+use mesh_tls::svid::Svid;
+use mesh_tls::verify::ExpectedPeer;
 
 use super::{server::Speaks, *};
-use crate::client::connect::{HttpVersion, TlsFailure};
+use crate::client::connect::HttpVersion;
+
+const BOTH: [Alpn; 2] = [Alpn::H2, Alpn::Http1];
 
 /// A certificate authority and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+struct Authority(DevCa);
 
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        let domain = TrustDomain::parse("cluster.local").unwrap();
+        Self(DevCa::new(domain, std::time::SystemTime::now()).unwrap())
     }
 
-    fn sign(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        (
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-    }
-
-    fn roots(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        Arc::new(roots)
-    }
-
-    fn server(&self, protocols: &[&str]) -> Speaks {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(self.roots(), Arc::clone(&provider))
-            .build()
-            .unwrap();
-        let (chain, key) = self.sign("orders");
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+    fn sign(&self, account: &str) -> Svid {
+        let id = SpiffeId::for_workload(self.0.trust_domain(), "shop", account).unwrap();
+        let hour = Duration::from_secs(3600);
+        self.0
+            .issue(&id, hour, std::time::SystemTime::now())
             .unwrap()
-            .with_client_cert_verifier(clients)
-            .with_single_cert(chain, key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Speaks::Tls(Arc::new(config))
+            .svid()
+            .unwrap()
+    }
+
+    fn server(&self, protocols: &[Alpn]) -> Speaks {
+        let bundles = self.0.bundles().unwrap();
+        let config = ServerConfig::mutual(&self.sign("orders"), &bundles, protocols, &Clock::system());
+        Speaks::Tls(Arc::new(config.unwrap()))
     }
 
     /// A client's configuration that trusts this authority and has its certificate from `issuer`.
     fn client(&self, issuer: &Self) -> Arc<ClientConfig> {
-        let (chain, key) = issuer.sign("caller");
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots())
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        Arc::new(config)
+        self.client_with(issuer, "orders", &BOTH)
+    }
+
+    fn client_with(&self, issuer: &Self, server: &str, protocols: &[Alpn]) -> Arc<ClientConfig> {
+        let expected = SpiffeId::for_workload(self.0.trust_domain(), "shop", server).unwrap();
+        let (bundles, expected) = (self.0.bundles().unwrap(), ExpectedPeer::exactly(expected));
+        let config = ClientConfig::mutual(&issuer.sign("caller"), &bundles, &expected, protocols, &Clock::system());
+        Arc::new(config.unwrap())
     }
 }
 
 fn target(config: Arc<ClientConfig>) -> Option<TlsTarget> {
     Some(TlsTarget {
         config,
-        server_name: ServerName::try_from("orders").unwrap(),
+        server_name: "orders".into(),
     })
 }
 
@@ -82,38 +66,55 @@ fn tls_pool(server: &Server, config: Arc<ClientConfig>, version: HttpVersion) ->
 #[tokio::test]
 async fn alpn_settles_the_version() {
     let authority = Authority::new();
-    for (offered, wanted, version, alpn) in [
-        (&["h2", "http/1.1"][..], HttpVersion::Auto, "HTTP/2.0", Some("h2")),
-        (&["http/1.1"], HttpVersion::Auto, "HTTP/1.1", Some("http/1.1")),
-        (&["h2", "http/1.1"], HttpVersion::Http1, "HTTP/1.1", Some("http/1.1")),
+    for (served, wanted, offered, version, alpn) in [
+        (&BOTH[..], HttpVersion::Auto, &BOTH[..], "HTTP/2.0", Some(Alpn::H2)),
+        (&[Alpn::Http1], HttpVersion::Auto, &BOTH, "HTTP/1.1", Some(Alpn::Http1)),
+        (&BOTH, HttpVersion::Http1, &[Alpn::Http1], "HTTP/1.1", Some(Alpn::Http1)),
         (
-            &["h2", "http/1.1"],
+            &BOTH,
             HttpVersion::Http2PriorKnowledge,
+            &[Alpn::H2],
             "HTTP/2.0",
-            Some("h2"),
+            Some(Alpn::H2),
         ),
-        (&[], HttpVersion::Auto, "HTTP/1.1", None),
+        (&[], HttpVersion::Auto, &BOTH, "HTTP/1.1", None),
     ] {
-        let server = Server::start(authority.server(offered)).await;
-        let pool = tls_pool(&server, authority.client(&authority), wanted);
+        let server = Server::start(authority.server(served)).await;
+        let pool = tls_pool(&server, authority.client_with(&authority, "orders", offered), wanted);
 
         let answer = ask(&pool, "/request").await;
 
         assert!(
             answer.text.starts_with(version),
-            "{offered:?} {wanted:?}: {}",
+            "{served:?} {wanted:?}: {}",
             answer.text
         );
         let peer = pool.newest_peer().unwrap();
-        assert_eq!(peer.alpn.as_deref(), alpn.map(str::as_bytes));
-        assert_eq!(peer.certificates.len(), 1);
+        assert_eq!(peer.alpn, alpn);
+        let identity = peer.identity.as_ref().unwrap();
+        assert_eq!(identity.id().as_str(), "spiffe://cluster.local/ns/shop/sa/orders");
     }
+}
+
+#[tokio::test]
+async fn a_peer_with_another_identity_gets_no_request() {
+    let authority = Authority::new();
+    let server = Server::start(authority.server(&BOTH)).await;
+    let config = authority.client_with(&authority, "payments", &BOTH);
+    let pool = tls_pool(&server, config, HttpVersion::Auto);
+
+    let error = pool.send(get("/")).await.unwrap_err();
+
+    let reason = error.connect_error().unwrap();
+    assert!(reason.is_identity_mismatch(), "{reason}");
+    assert!(reason.to_string().contains("sa/orders"), "{reason}");
+    assert_eq!(server.paths(), [""; 0]);
 }
 
 #[tokio::test]
 async fn one_connection_finds_out_whether_requests_can_share_it() {
     let authority = Authority::new();
-    for (offered, connections) in [(&["h2"][..], 1), (&["http/1.1"], 8)] {
+    for (offered, connections) in [(&[Alpn::H2][..], 1), (&[Alpn::Http1], 8)] {
         let server = Server::start(authority.server(offered)).await;
         let pool = tls_pool(&server, authority.client(&authority), HttpVersion::Auto);
 
@@ -131,15 +132,13 @@ async fn one_connection_finds_out_whether_requests_can_share_it() {
 #[tokio::test]
 async fn a_peer_of_another_authority_is_not_trusted() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = Server::start(theirs.server(&["http/1.1"])).await;
+    let server = Server::start(theirs.server(&[Alpn::Http1])).await;
     let pool = tls_pool(&server, ours.client(&theirs), HttpVersion::Auto);
 
     let error = pool.send(get("/")).await.unwrap_err();
 
-    let Some(ConnectError::Tls { failure, .. }) = error.connect_error() else {
-        panic!("{error:?}");
-    };
-    assert_eq!(*failure, TlsFailure::PeerNotTrusted);
+    let reason = error.connect_error().unwrap();
+    assert!(reason.is_tls() && reason.is_identity_mismatch(), "{reason}");
     assert!(error.is_unsent());
     assert_eq!(server.paths(), [""; 0]);
 }
@@ -148,7 +147,7 @@ async fn a_peer_of_another_authority_is_not_trusted() {
 #[tokio::test]
 async fn a_certificate_that_the_peer_refuses_is_an_error_and_not_a_loop() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = Server::start(theirs.server(&["http/1.1"])).await;
+    let server = Server::start(theirs.server(&[Alpn::Http1])).await;
     let pool = tls_pool(&server, theirs.client(&ours), HttpVersion::Auto);
 
     let error = pool.send(get("/")).await.unwrap_err();
@@ -165,7 +164,7 @@ async fn a_certificate_that_the_peer_refuses_is_an_error_and_not_a_loop() {
 #[tokio::test]
 async fn a_new_identity_is_used_for_new_connections_and_drops_none() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = Server::start(ours.server(&["http/1.1"])).await;
+    let server = Server::start(ours.server(&[Alpn::Http1])).await;
     let pool = tls_pool(&server, ours.client(&ours), HttpVersion::Auto);
     assert_eq!(ask(&pool, "/").await.connection, 0);
     until("idle", || pool.stats().idle == 1).await;
@@ -198,14 +197,14 @@ async fn a_plain_text_pool_takes_no_identity() {
 #[tokio::test]
 async fn connections_to_a_peer_that_is_no_longer_trusted_are_retired() {
     let authority = Authority::new();
-    let server = Server::start(authority.server(&["h2"])).await;
+    let server = Server::start(authority.server(&[Alpn::H2])).await;
     let pool = tls_pool(&server, authority.client(&authority), HttpVersion::Auto);
     ask(&pool, "/").await;
 
-    pool.retire(|peer| peer.certificates.is_empty());
+    pool.retire(|peer| peer.identity.is_none());
     assert_eq!(ask(&pool, "/").await.connection, 0);
 
-    pool.retire(|peer| !peer.certificates.is_empty());
+    pool.retire(|peer| peer.identity.is_some());
     assert_eq!(ask(&pool, "/").await.connection, 1);
     until("first closed", || server.open() == 1).await;
 }
