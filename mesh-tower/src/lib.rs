@@ -7,6 +7,8 @@ pub mod clock;
 pub mod discovery;
 pub mod mesh;
 pub mod reload;
+pub mod server;
+pub mod stream;
 pub mod telemetry;
 pub mod workload;
 

@@ -3,14 +3,7 @@
 //! One time limit covers both, as Envoy's `connectTimeout` does. TLS is that of the mesh: the peer has
 //! proven an identity that the policy expects, or there is no connection.
 
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mesh_tls::{
     config::{Alpn, ClientConfig},
@@ -18,13 +11,10 @@ use mesh_tls::{
     peer::PeerIdentity,
 };
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::client::TlsStream;
+use tokio::net::TcpStream;
 
 use crate::body::BoxError;
+use crate::stream::Stream;
 
 /// The HTTP version that is spoken to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,19 +93,9 @@ pub struct Peer {
 #[non_exhaustive]
 pub struct Connected {
     /// The byte stream.
-    pub io: Io,
+    pub io: Stream,
     /// Who is at the other end.
     pub peer: Peer,
-}
-
-/// A byte stream to an endpoint, in plain text or TLS.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Io {
-    /// Plain text.
-    Plain(TcpStream),
-    /// TLS.
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Why no connection came about. Nothing of a request was sent.
@@ -215,13 +195,13 @@ async fn connect_unbounded(
             alpn: None,
         };
         return Ok(Connected {
-            io: Io::Plain(stream),
+            io: Stream::Plain(stream),
             peer,
         });
     };
     let (stream, identity, alpn) = connect_tls(stream, Arc::clone(&tls.config), &tls.server_name, options.timeout)
         .await
-        .map_err(|source| ConnectError::Tls { address, source })?;
+        .map_err(|source| handshake_error(address, source))?;
     let identity = Some(identity);
     let peer = Peer {
         address,
@@ -229,7 +209,7 @@ async fn connect_unbounded(
         alpn,
     };
     Ok(Connected {
-        io: Io::Tls(Box::new(stream)),
+        io: Stream::Tls(Box::new(stream.into())),
         peer,
     })
 }
@@ -252,54 +232,16 @@ fn configure(stream: &TcpStream, options: &ConnectOptions) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
+fn handshake_error(address: SocketAddr, source: HandshakeError) -> ConnectError {
+    match source {
+        HandshakeError::Timeout(limit) => ConnectError::Timeout { address, limit },
+        source => ConnectError::Tls { address, source },
+    }
+}
+
 fn tcp_error(address: SocketAddr, source: io::Error) -> ConnectError {
     match source.kind() {
         io::ErrorKind::ConnectionRefused => ConnectError::Refused { address, source },
         _ => ConnectError::Io { address, source },
-    }
-}
-
-/// Calls the same method of whichever stream it is.
-macro_rules! on_stream {
-    ($io:expr, $method:ident($($argument:expr),*)) => {
-        match $io.get_mut() {
-            Io::Plain(stream) => Pin::new(stream).$method($($argument),*),
-            Io::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
-        }
-    };
-}
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        on_stream!(self, poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        on_stream!(self, poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
     }
 }

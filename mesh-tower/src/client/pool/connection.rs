@@ -22,7 +22,7 @@ use tokio::{
 use super::{Shared, error::WaitError, permits::Permit, state::Protocol};
 use crate::{
     body::{Body, BoxError},
-    client::connect::{self, ConnectError, Connected, HttpVersion, Io, Peer},
+    client::connect::{self, ConnectError, Connected, HttpVersion, Peer},
 };
 
 /// What a connection's task, its requests and the pool's tables share.
@@ -311,7 +311,7 @@ impl Drop for Guard {
 
 /// A socket with its guard. The socket is declared first, so that it is closed first.
 struct Guarded {
-    io: Io,
+    io: crate::stream::Stream,
     _guard: Guard,
 }
 
