@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 pub mod clock;
 pub mod discovery;
+pub mod gateway;
 pub mod mesh;
 pub mod reload;
 pub mod server;

@@ -20,7 +20,7 @@ use http::header::HeaderName;
 use http::{HeaderValue, Request, Response};
 use mesh_core::decide::deadline::{Deadline, format_grpc_timeout, grpc_timeout};
 use mesh_core::decide::retry::{Repeat, default_policy};
-use mesh_core::decide::route::{RouteResult, Router, Selected};
+use mesh_core::decide::route::{RouteResult, Selected};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::OutboundMode;
 use mesh_core::policy::model::traffic::RetryPolicy;
@@ -45,26 +45,23 @@ pub(crate) enum Via {
     Mesh,
     /// Those of a gateway's port.
     Gateway {
-        /// The gateway's namespace and name.
-        gateway: Arc<(String, String)>,
         /// The port as the policy numbers it.
         port: u16,
     },
 }
 
 impl Via {
-    fn router<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Router> {
-        match self {
-            Self::Mesh => Some(&snapshot.outbound),
-            Self::Gateway { gateway, port } => {
-                let is_it = |known: &&mesh_core::snapshot::GatewayConfig| {
-                    known.namespace == gateway.0 && known.name == gateway.1
-                };
-                let config = snapshot.gateways.iter().find(is_it)?;
-                let server = config.ports.iter().find(|server| server.number == *port)?;
-                Some(&server.router)
-            }
-        }
+    /// Gateways of one process may share a port: the first that knows the host decides.
+    fn route<'a>(&self, snapshot: &'a Snapshot, view: &RequestView<'_>) -> RouteResult<'a> {
+        let Self::Gateway { port } = self else {
+            return snapshot.outbound.route(view);
+        };
+        let ports = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
+        let found = ports
+            .filter(|server| server.number == *port)
+            .map(|server| server.router.route(view));
+        let mut known = found.filter(|found| !matches!(found, RouteResult::UnknownHost));
+        known.next().unwrap_or(RouteResult::UnknownHost)
     }
 }
 
@@ -122,9 +119,7 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
     let view = canonical.view();
     let repeat = Repeat::of(view.method, view.headers);
     let dialled = view.effective_port();
-    let found = via
-        .router(&live.snapshot)
-        .map_or(RouteResult::UnknownHost, |router| router.route(&view));
+    let found = via.route(&live.snapshot, &view);
     let plan = match found {
         RouteResult::Route(selected) => {
             exchange.route = Some(Arc::clone(selected.name()));

@@ -5,6 +5,8 @@
 
 mod follow;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;

@@ -17,6 +17,7 @@ use crate::admin::{Admin, AdminOptions};
 use crate::client::clusters::Clusters;
 use crate::clock::{Clock, Entropy};
 use crate::discovery::{Resolve, SystemResolver};
+use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult};
@@ -227,6 +228,7 @@ impl Parts {
             clock,
             entropy: self.entropy,
             clusters,
+            credentials: Credentials::new(self.settings.credentials.clone(), self.settings.poll),
             settings: self.settings,
             stopping: watch::Sender::new(false),
         }))

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::status::PolicyStatus;
 use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
+use crate::gateway::Credentials;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::metrics::{Metrics, Party, PeerGroups};
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) entropy: Entropy,
     /// Run-time state of the services that are called; outlives reloads.
     pub(crate) clusters: Clusters,
+    /// Certificates of the gateways.
+    pub(crate) credentials: Credentials,
     pub(crate) settings: Settings,
     /// Set once, when the mesh shuts down: servers drain.
     pub(crate) stopping: watch::Sender<bool>,

@@ -1,6 +1,5 @@
 //! The accept loop, the connections it makes, and how they end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -196,9 +195,4 @@ impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         Box::pin(self.port.answer(Arc::clone(&self.connection), request.map(Body::from)))
     }
-}
-
-/// An error that does not happen, as one of the application.
-pub(crate) fn never(error: Infallible) -> BoxError {
-    match error {}
 }

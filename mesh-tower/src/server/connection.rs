@@ -17,8 +17,10 @@ use crate::telemetry::metrics::{ConnectionGuard, SecurityPolicy, SeriesGroup, Si
 pub(crate) enum Security {
     /// Plain text.
     Plain,
-    /// TLS of the web: no identity.
+    /// A gateway's side towards the world: no identity.
     Web {
+        /// Whether it is TLS.
+        transport: Transport,
         /// The host that the client asked for (SNI).
         server_name: Option<Arc<str>>,
     },
@@ -45,9 +47,6 @@ pub(crate) struct Connection {
 /// Why requests of a connection are served no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Ended {
-    /// The port takes mTLS only now.
-    #[error("the port takes mTLS only, and the connection is plain text")]
-    PlainText,
     /// The peer's certificate has expired or is trusted no more.
     #[error("the peer is trusted no more: {0}")]
     NotTrusted(String),
@@ -73,7 +72,8 @@ impl Connection {
     pub(crate) const fn transport(&self) -> Transport {
         match self.security {
             Security::Plain => Transport::Plain,
-            Security::Web { .. } | Security::Mutual(_) => Transport::Tls,
+            Security::Web { transport, .. } => transport,
+            Security::Mutual(_) => Transport::Tls,
         }
     }
 

@@ -140,7 +140,7 @@ impl Exchange {
         record.authority = self.uri.authority().cloned().map(Text::from);
         record.downstream_local_address = known(connection.local);
         record.downstream_remote_address = known(connection.remote);
-        if let Security::Web { server_name } = &connection.security {
+        if let Security::Web { server_name, .. } = &connection.security {
             record.requested_server_name.clone_from(server_name);
         }
         record.policy_origin.clone_from(&self.origin);

@@ -19,15 +19,15 @@
 //! # }
 //! ```
 
-mod accept;
+pub(crate) mod accept;
 pub(crate) mod connection;
 mod exchange;
 mod layer;
 mod listener;
 mod peer;
 mod respond;
-mod secure;
-mod stack;
+pub(crate) mod secure;
+pub(crate) mod stack;
 
 use std::future::Future;
 use std::io;

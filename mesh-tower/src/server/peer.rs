@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::identity::SpiffeId;
+use mesh_core::request::Transport;
 use mesh_tls::peer::PeerIdentity;
 
 use super::connection::Connection;
@@ -28,6 +29,12 @@ impl Peer {
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&SpiffeId> {
         self.identity().map(PeerIdentity::id)
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.connection.transport()
     }
 
     /// The address that the connection came from.

@@ -45,8 +45,6 @@ pub(crate) enum Refused {
     Sniff(#[from] SniffError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    #[error("the gateway has no certificate for this port")]
-    NoCertificate,
     #[error("TLS cannot be configured: {0}")]
     Config(String),
     #[error(transparent)]
@@ -54,7 +52,7 @@ pub(crate) enum Refused {
 }
 
 /// The protocols that the mesh's servers offer.
-pub(super) const OFFERED: [Alpn; 2] = [Alpn::H2, Alpn::Http1];
+pub(crate) const OFFERED: [Alpn; 2] = [Alpn::H2, Alpn::Http1];
 
 /// Secures a connection of the mesh, as the policy wants it on this port.
 pub(crate) async fn mesh(shared: &Arc<Shared>, stream: TcpStream, remote: SocketAddr) -> Result<Secured, Refused> {
@@ -94,32 +92,31 @@ async fn mutual(
     })
 }
 
-pub(super) async fn plain(
+async fn plain(
     shared: &Arc<Shared>,
     stream: TcpStream,
     (remote, local): (SocketAddr, SocketAddr),
     deadline: Instant,
 ) -> Result<Secured, Refused> {
-    let http = tokio::time::timeout_at(deadline, plain_version(&stream)).await;
     Ok(Secured {
-        http: http.map_err(|_| SniffError::Timeout(shared.settings.handshake_timeout))??,
+        http: plain_version_within(&stream, deadline).await?,
         connection: Arc::new(Connection::new(Arc::clone(shared), Security::Plain, remote, local)),
         stream: Stream::Plain(stream),
     })
 }
 
-pub(super) fn version(alpn: Option<Alpn>) -> Http {
+pub(crate) fn version(alpn: Option<Alpn>) -> Http {
     match alpn {
         Some(Alpn::H2) => Http::Two,
         _ => Http::One,
     }
 }
 
-pub(super) fn left(deadline: Instant) -> Duration {
+pub(crate) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-pub(super) fn counted<T>(shared: &Shared, result: Result<T, HandshakeError>) -> Result<T, HandshakeError> {
+pub(crate) fn counted<T>(shared: &Shared, result: Result<T, HandshakeError>) -> Result<T, HandshakeError> {
     let label = match &result {
         Ok(_) => HandshakeResult::Ok,
         Err(error) if error.is_timeout() => HandshakeResult::TimedOut,
@@ -133,6 +130,13 @@ pub(super) fn counted<T>(shared: &Shared, result: Result<T, HandshakeError>) -> 
 const PREFACE: &[u8] = b"PRI * HTTP/2";
 /// How long to wait for more of what may be a preface.
 const PREFACE_PAUSE: Duration = Duration::from_millis(2);
+
+/// The version of HTTP that the first bytes speak, if they come in time.
+pub(crate) async fn plain_version_within(stream: &TcpStream, deadline: Instant) -> Result<Http, Refused> {
+    let limit = left(deadline);
+    let seen = tokio::time::timeout_at(deadline, plain_version(stream)).await;
+    Ok(seen.map_err(|_| SniffError::Timeout(limit))??)
+}
 
 /// Looks at the first bytes and leaves them there.
 async fn plain_version(stream: &TcpStream) -> io::Result<Http> {

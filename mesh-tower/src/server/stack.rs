@@ -5,7 +5,7 @@
 //! | 1. headers that only the mesh may set are removed | nothing below may believe them |
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
-//! | 4. canonical view | what is matched is what the application sees |
+//! | 4. canonical view; host of the connection | what is matched is what the application sees |
 //! | 5. authorization | last before the application; fails closed |
 //! | 6. application | in the scope of the trace, so that its own requests belong to it |
 
@@ -76,19 +76,35 @@ fn admit(
     let authorizer = &snapshot.inbound.authorizer;
     let options = Options::inbound(connection.transport(), authorizer.path_rules());
     let canonical = canonicalize(&*request, options).map_err(bad_request)?;
-    // A gateway's callers have no identity: its routes decide, and the services behind it authorize.
-    if !matches!(connection.security, Security::Web { .. }) {
-        let rules = connection.rules(authorizer);
-        let decision = rules.authorize(&canonical.view());
-        if !decision.is_allowed() {
-            exchange.origin = decision.origin().cloned();
-            return Err(denied(&decision));
-        }
+    misdirected(connection, canonical.view().host)?;
+    let rules = connection.rules(authorizer);
+    let decision = rules.authorize(&canonical.view());
+    if !decision.is_allowed() {
+        exchange.origin = decision.origin().cloned();
+        return Err(denied(&decision));
     }
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
     Ok(())
+}
+
+/// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
+fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
+    let Security::Web {
+        server_name: Some(name),
+        ..
+    } = &connection.security
+    else {
+        return Ok(());
+    };
+    match name.eq_ignore_ascii_case(host) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            Outcome::Misdirected,
+            "the connection was made for another host",
+        )),
+    }
 }
 
 /// The policy and the trust of now, not those of the handshake.
