@@ -166,8 +166,8 @@ impl<'a> Tries<'a> {
         };
         exchange.endpoint = Some(Arc::clone(&endpoint));
         exchange.attempts = number;
-        let tried = self.send(exchange, held).await;
-        self.account(exchange, &endpoint, &tried);
+        let mut tried = self.send(exchange, held).await;
+        self.account(exchange, &endpoint, &mut tried);
         tried
     }
 
@@ -208,9 +208,9 @@ impl<'a> Tries<'a> {
     }
 
     /// Tells the cluster what the try says of its endpoint, and this request where not to go again.
-    fn account(&mut self, exchange: &mut Exchange, endpoint: &Arc<Endpoint<Attachment>>, tried: &Tried) {
-        let verdict = match &tried.result {
-            Ok(answer) => answer.early_verdict(),
+    fn account(&mut self, exchange: &mut Exchange, endpoint: &Arc<Endpoint<Attachment>>, tried: &mut Tried) {
+        let verdict = match &mut tried.result {
+            Ok(answer) => answer.take_early_verdict(),
             Err(error) => {
                 self.tried.push(endpoint.address());
                 if let Some(source) = std::error::Error::source(error) {
@@ -340,9 +340,9 @@ impl Tried {
 }
 
 impl Answer {
-    /// What the headers alone say of the endpoint: failures count at once, successes at the end of the body.
-    fn early_verdict(&self) -> Option<Verdict> {
-        self.verdict.filter(|verdict| *verdict != Verdict::Success)
+    /// What the headers alone say of the endpoint: failures count at once, and once; successes at the end of the body.
+    fn take_early_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take_if(|verdict| *verdict != Verdict::Success)
     }
 }
 
