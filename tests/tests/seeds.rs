@@ -117,6 +117,7 @@ async fn seed_02_ejects_after_five_errors_and_limits_what_waits() {
 
     // 50 connections; while they are busy 25 requests may wait: of 80, five are refused at once.
     servers[0].answer_with(200);
+    let (_mesh, client) = world.client("default", "another").await;
     let mut held = Vec::new();
     for busy in [25, 50] {
         held.extend((0..25).map(|_| tokio::spawn(hold(client.clone()))));
