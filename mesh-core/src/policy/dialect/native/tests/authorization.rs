@@ -120,7 +120,9 @@ fn entries_that_are_wrong_are_told() {
             ),
             (
                 "name: a, selector: {}, allow: []",
-                &["38: error[MESH0104]: `selector`: expected labels, leave `selector` out to select the whole namespace"],
+                &[
+                    "38: error[MESH0104]: `selector`: expected labels, leave `selector` out to select the whole namespace",
+                ],
             ),
             (
                 "name: a, scope: all, allow: []",
