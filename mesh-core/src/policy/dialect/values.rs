@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::policy::diagnostic::{Code, quoted};
+use crate::decide::retry::RetryOnError;
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::policy::reader::{Fields, Reader, within};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, SourceSpan};
 
 /// Reads a duration of at least a millisecond, in whole ones, as nearly every field of Istio wants it.
 pub(super) fn duration(cx: &Reader<'_>, node: &Node) -> Option<Duration> {
@@ -39,6 +41,37 @@ pub(super) fn limit(fields: &mut Fields<'_, '_, '_>, name: &'static str) -> Opti
 /// Reads a percentage of 0 to 100.
 pub(super) fn percent(cx: &Reader<'_>, node: &Node) -> Option<u8> {
     within(0..=100)(cx, node)
+}
+
+/// Adds one condition or status code of a field to a list of retries.
+pub(super) fn retry_condition(cx: &Reader<'_>, on: &mut RetryOn, (field, token): (&str, &str), span: SourceSpan) {
+    let Err(error) = on.add(token) else {
+        return;
+    };
+    let (code, what) = match &error {
+        RetryOnError::NotInForce(token) => {
+            let code = Code::NOT_YET_IN_FORCE;
+            (code, format!("retry condition {} is {}", quoted(token), code.title()))
+        }
+        _ => (Code::INVALID_VALUE, error.to_string()),
+    };
+    let diagnostic = Diagnostic::new(code, span, format!("{}: {what}", quoted(field)));
+    cx.report(match error.help() {
+        Some(help) => diagnostic.with_help(help),
+        None => diagnostic,
+    });
+}
+
+/// Warns of a list of retries that looks at status codes and names none.
+pub(super) fn check_codes(cx: &Reader<'_>, on: &RetryOn, field: &str, span: SourceSpan) {
+    if on.codes.is_empty() && on.conditions.contains(&RetryCondition::RetriableStatusCodes) {
+        let message = format!(
+            "{}: `retriable-status-codes` has no effect without a code",
+            quoted(field)
+        );
+        let help = "list the codes beside it, such as `503`";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, span, message).with_help(help));
+    }
 }
 
 /// Reads `{ number: PORT }`.

@@ -79,73 +79,76 @@ fn wrong_envelopes_are_told_field_by_field() {
     ]);
 }
 
+/// Version and kind, beside what is said about such an object.
+const UNREAD: &[(&str, &str, &str)] = &[
+    (
+        "v1",
+        "Namespace",
+        "warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
+    ),
+    (
+        "apps/v1",
+        "Deployment",
+        "warning[MESH0504]: kind `Deployment` configures no mesh: it changes nothing here",
+    ),
+    (
+        "v1",
+        "Service",
+        "error[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
+    ),
+    (
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        "error[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
+    ),
+    (
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        "error[MESH0401]: kind `HTTPRoute` is not yet in force: Gateway API is not read, write the route as a `VirtualService` or in the native dialect",
+    ),
+    (
+        "policy.linkerd.io/v1beta3",
+        "Server",
+        "error[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
+    ),
+    (
+        "access.smi-spec.io/v1alpha3",
+        "TrafficTarget",
+        "error[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
+    ),
+    (
+        "cilium.io/v2",
+        "CiliumNetworkPolicy",
+        "error[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
+    ),
+    (
+        "cilium.io/v2",
+        "CiliumNode",
+        "error[MESH0402]: kind `CiliumNode` is not supported in a process: there is no node agent to configure",
+    ),
+    (
+        "networking.istio.io/v1",
+        "VirtualServce",
+        "error[MESH0106]: unknown kind `VirtualServce` of `networking.istio.io/v1`",
+    ),
+    (
+        "networking.istio.io/v9",
+        "VirtualService",
+        "error[MESH0106]: unknown kind `VirtualService` of `networking.istio.io/v9`",
+    ),
+    (
+        "example.com/v1",
+        "Widget",
+        "error[MESH0106]: unknown kind `Widget` of `example.com/v1`",
+    ),
+];
+
 #[test]
 fn kinds_that_nobody_reads_are_told_with_what_becomes_of_them() {
     let mesh = "mesh: { mtls: strict }\n---\n";
     let object =
         |api_version: &str, kind: &str| format!("{mesh}apiVersion: {api_version}\nkind: {kind}\nanything: 1\n");
-    for (api_version, kind, expected) in [
-        (
-            "v1",
-            "Namespace",
-            "warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
-        ),
-        (
-            "apps/v1",
-            "Deployment",
-            "warning[MESH0504]: kind `Deployment` configures no mesh: it changes nothing here",
-        ),
-        (
-            "v1",
-            "Service",
-            "error[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-        ),
-        (
-            "discovery.k8s.io/v1",
-            "EndpointSlice",
-            "error[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-        ),
-        (
-            "gateway.networking.k8s.io/v1",
-            "HTTPRoute",
-            "error[MESH0401]: kind `HTTPRoute` is not yet in force: Gateway API is not read, write the route as a `VirtualService` or in the native dialect",
-        ),
-        (
-            "policy.linkerd.io/v1beta3",
-            "Server",
-            "error[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
-        ),
-        (
-            "access.smi-spec.io/v1alpha3",
-            "TrafficTarget",
-            "error[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
-        ),
-        (
-            "cilium.io/v2",
-            "CiliumNetworkPolicy",
-            "error[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
-        ),
-        (
-            "cilium.io/v2",
-            "CiliumNode",
-            "error[MESH0402]: kind `CiliumNode` is not supported in a process: there is no node agent to configure",
-        ),
-        (
-            "networking.istio.io/v1",
-            "VirtualServce",
-            "error[MESH0106]: unknown kind `VirtualServce` of `networking.istio.io/v1`",
-        ),
-        (
-            "networking.istio.io/v9",
-            "VirtualService",
-            "error[MESH0106]: unknown kind `VirtualService` of `networking.istio.io/v9`",
-        ),
-        (
-            "example.com/v1",
-            "Widget",
-            "error[MESH0106]: unknown kind `Widget` of `example.com/v1`",
-        ),
-    ] {
+    for (api_version, kind, expected) in UNREAD {
         assert_eq!(lines(&object(api_version, kind)), [format!("4:7: {expected}")]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod bad_input;
 mod envelopes;
 mod properties;
 mod seeds;

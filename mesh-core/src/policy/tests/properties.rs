@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::diagnostic::{Code, JsonDiagnostic, Paint};
 
 /// A document with every section, which is cut and changed.
 const SAMPLE: &str = r#"
@@ -28,10 +29,20 @@ profiles: { orders: { routes: [{ name: r, method: get, retryable: true }] } }
 { apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: { name: s.ns }, spec: { routes: [{ name: r, condition: { pathRegex: /a }, timeout: 1s }], retryBudget: { retryRatio: 0.2, ttl: 1s } } }
 "#;
 
-/// Reads bytes; a policy and an error exclude each other.
-fn read(bytes: &[u8]) {
+/// Codes of what is missing as a whole, which has no place.
+const PLACELESS: [Code; 1] = [Code::NO_DOCUMENT];
+
+/// Reads bytes: a policy and an error exclude each other, and each error has line and column.
+pub(super) fn read(bytes: &[u8]) {
     let loaded = Loaded::from_files([("f", bytes)]);
     assert_eq!(loaded.policy.is_none(), loaded.report.has_errors());
+    let is_placed =
+        |one: &JsonDiagnostic| one.line >= Some(1) && one.column >= Some(1) && one.file.as_deref() == Some("f");
+    for one in loaded.report.json(&loaded.sources).diagnostics {
+        let has_no_place = PLACELESS.iter().any(|code| code.id() == one.code);
+        assert!(is_placed(&one) || has_no_place, "{one:?}");
+    }
+    assert!(!loaded.report.render(&loaded.sources, Paint::Plain).contains('\0'));
 }
 
 #[test]

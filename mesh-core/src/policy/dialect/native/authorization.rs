@@ -33,7 +33,7 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     let mut fields = cx.mapping(node)?;
     refuse_nothing(cx, node, "field");
     let name = fields.required("name", spanned(object_name));
-    let selected = selector(cx, &mut fields);
+    let selected = selector(&mut fields);
     let reach = fields.optional("scope", choice(REACHES)).unwrap_or(Reach::Namespace);
     let given = fields.one_of(ACTIONS);
     if ACTIONS.iter().all(|action| node.get(action).is_none()) {

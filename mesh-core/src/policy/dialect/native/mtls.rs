@@ -27,7 +27,7 @@ pub(super) const APP: &str = "app";
 pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<()> {
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", spanned(object_name));
-    let Selected { labels, service } = selector(cx, &mut fields);
+    let Selected { labels, service } = selector(&mut fields);
     let mode = fields.optional("mode", choice(MODES));
     let ports = fields.optional("ports", ports).unwrap_or_default();
     check(cx, &mut fields, &labels);
@@ -52,7 +52,7 @@ pub(super) struct Selected {
 }
 
 /// Reads `service`, which selects the workloads with the label `app`, or `selector`.
-pub(super) fn selector(_cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Selected {
+pub(super) fn selector(fields: &mut Fields<'_, '_, '_>) -> Selected {
     let mut found = Selected {
         labels: Labels::new(),
         service: None,

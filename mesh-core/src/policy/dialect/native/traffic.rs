@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::names::{is_dns_label, labels};
 use super::pattern::spiffe_id;
-use super::values::{count, duration};
+use super::values::{check_codes, count, duration, retry_condition};
 use crate::decide::retry::default_conditions;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::traffic::{
@@ -240,14 +240,9 @@ fn retry_on(cx: &Reader<'_>, node: &Node) -> Option<RetryOn> {
     let mut on = RetryOn::default();
     for item in items {
         let Some(token) = cx.any_text(item) else { continue };
-        if let Err(error) = on.add(&token) {
-            let diagnostic = Diagnostic::new(Code::INVALID_VALUE, item.span, format!("`on`: {error}"));
-            cx.report(match error.help() {
-                Some(help) => diagnostic.with_help(help),
-                None => diagnostic,
-            });
-        }
+        retry_condition(cx, &mut on, ("on", &token), item.span);
     }
+    check_codes(cx, &on, "on", node.span);
     Some(on)
 }
 

@@ -379,19 +379,19 @@ fn retries_are_checked() {
         ),
         (
             "attempts: 1, retryOn: '5xx, reset'",
-            &["4:73: error[MESH0104]: `retryOn`: unknown condition ` reset`"],
+            &["4:73: error[MESH0104]: `retryOn`: retry condition ` reset` has blanks around it"],
         ),
         (
             "attempts: 1, retryOn: '5XX'",
-            &["4:73: error[MESH0104]: `retryOn`: unknown condition `5XX`"],
+            &["4:73: error[MESH0104]: `retryOn`: unknown retry condition `5XX`"],
         ),
         (
             "attempts: 1, retryOn: '599'",
-            &["4:73: error[MESH0104]: `retryOn`: unknown condition `599`"],
+            &["4:73: error[MESH0104]: `retryOn`: `599` is not an HTTP status code"],
         ),
         (
             "attempts: 1, retryOn: retriable-headers",
-            &["4:73: error[MESH0401]: `retryOn`: condition `retriable-headers` is not yet in force"],
+            &["4:73: error[MESH0401]: `retryOn`: retry condition `retriable-headers` is not yet in force"],
         ),
         (
             "attempts: 1, retryOn: 'reset,retriable-status-codes'",

@@ -167,78 +167,74 @@ fn a_name_without_subsets_may_be_meant_as_a_service() {
     assert_eq!(help(text), "add it to `subsets`, or write `to: [{ service: b }]`");
 }
 
+/// Conditions, beside what is said about each.
+const WRONG_CONDITIONS: &[(&str, &[&str])] = &[
+    ("header: { a: b }", &["38: error[MESH0101]: unknown field `header`"]),
+    (
+        "headers: { ':path': /, 'a b': c, d: 5, e: { prefix: '' }, f: {}, g: { present: false }, h: { exact: a, regex: b } }",
+        &[
+            "49: error[MESH0104]: key `:path`: write the condition as the field `path` of the match",
+            "61: error[MESH0104]: key `a b`: expected the name of a header",
+            "74: error[MESH0102]: `headers`: expected text, found the number `5`",
+            "90: error[MESH0104]: `prefix`: an empty prefix matches everything, leave the condition out",
+            "99: error[MESH0103]: missing field `exact`, `prefix`, `segment_prefix`, `regex` or `present`",
+            "117: error[MESH0104]: `present`: expected `true`; what must be absent is listed in `without_headers`",
+            "141: error[MESH0105]: fields `exact` and `regex` exclude each other",
+        ],
+    ),
+    (
+        "path: '/a*'",
+        &["44: error[MESH0104]: `path`: `*` has no meaning in a path: write `{ prefix: /a }`, or `{ exact: \"/a*\" }`"],
+    ),
+    (
+        "path: a",
+        &["44: error[MESH0104]: `path`: expected a path that begins with `/`, found `a`"],
+    ),
+    (
+        "path: { prefix: a }",
+        &["44: error[MESH0104]: `path`: expected a path that begins with `/`, found `a`"],
+    ),
+    (
+        "path: { regex: '(' }",
+        &["53: error[MESH0104]: `regex`: regex `(` does not compile: unclosed group"],
+    ),
+    (
+        "path: { present: true }",
+        &[
+            "44: error[MESH0103]: missing field `exact`, `prefix`, `segment_prefix` or `regex`",
+            "46: error[MESH0101]: unknown field `present`",
+        ],
+    ),
+    (
+        "ignore_case: true",
+        &["38: error[MESH0301]: `ignore_case` is for a `path` that is compared as text"],
+    ),
+    (
+        "method: get",
+        &["46: error[MESH0104]: `method`: expected a method in upper case such as `GET`, found `get`"],
+    ),
+    (
+        "methods: []",
+        &["47: error[MESH0104]: `methods`: expected at least one method, found an empty list"],
+    ),
+    (
+        "method: GET, methods: [GET]",
+        &["51: error[MESH0105]: fields `method` and `methods` exclude each other"],
+    ),
+    (
+        "scheme: ftp",
+        &["46: error[MESH0104]: `scheme`: unknown value `ftp`, expected `http` or `https`"],
+    ),
+    ("source: { label: {} }", &["48: error[MESH0101]: unknown field `label`"]),
+    (
+        "gateways: ['a b']",
+        &["49: error[MESH0104]: `gateways`: expected `mesh`, the name of a gateway or `namespace/name`, found `a b`"],
+    ),
+];
+
 #[test]
 fn conditions_that_are_wrong_are_told() {
-    assert_lines(
-        "services: { a: { routes: [{ match: { @ } }] } }",
-        &[
-            ("header: { a: b }", &["38: error[MESH0101]: unknown field `header`"]),
-            (
-                "headers: { ':path': /, 'a b': c, d: 5, e: { prefix: '' }, f: {}, g: { present: false }, h: { exact: a, regex: b } }",
-                &[
-                    "49: error[MESH0104]: key `:path`: write the condition as the field `path` of the match",
-                    "61: error[MESH0104]: key `a b`: expected the name of a header",
-                    "74: error[MESH0102]: `headers`: expected text, found the number `5`",
-                    "90: error[MESH0104]: `prefix`: an empty prefix matches everything, leave the condition out",
-                    "99: error[MESH0103]: missing field `exact`, `prefix`, `segment_prefix`, `regex` or `present`",
-                    "117: error[MESH0104]: `present`: expected `true`; what must be absent is listed in `without_headers`",
-                    "141: error[MESH0105]: fields `exact` and `regex` exclude each other",
-                ],
-            ),
-            (
-                "path: '/a*'",
-                &[
-                    "44: error[MESH0104]: `path`: `*` has no meaning in a path: write `{ prefix: /a }`, or `{ exact: \"/a*\" }`",
-                ],
-            ),
-            (
-                "path: a",
-                &["44: error[MESH0104]: `path`: expected a path that begins with `/`, found `a`"],
-            ),
-            (
-                "path: { prefix: a }",
-                &["44: error[MESH0104]: `path`: expected a path that begins with `/`, found `a`"],
-            ),
-            (
-                "path: { regex: '(' }",
-                &["53: error[MESH0104]: `regex`: regex `(` does not compile: unclosed group"],
-            ),
-            (
-                "path: { present: true }",
-                &[
-                    "44: error[MESH0103]: missing field `exact`, `prefix`, `segment_prefix` or `regex`",
-                    "46: error[MESH0101]: unknown field `present`",
-                ],
-            ),
-            (
-                "ignore_case: true",
-                &["38: error[MESH0301]: `ignore_case` is for a `path` that is compared as text"],
-            ),
-            (
-                "method: get",
-                &["46: error[MESH0104]: `method`: expected a method in upper case such as `GET`, found `get`"],
-            ),
-            (
-                "methods: []",
-                &["47: error[MESH0104]: `methods`: expected at least one method, found an empty list"],
-            ),
-            (
-                "method: GET, methods: [GET]",
-                &["51: error[MESH0105]: fields `method` and `methods` exclude each other"],
-            ),
-            (
-                "scheme: ftp",
-                &["46: error[MESH0104]: `scheme`: unknown value `ftp`, expected `http` or `https`"],
-            ),
-            ("source: { label: {} }", &["48: error[MESH0101]: unknown field `label`"]),
-            (
-                "gateways: ['a b']",
-                &[
-                    "49: error[MESH0104]: `gateways`: expected `mesh`, the name of a gateway or `namespace/name`, found `a b`",
-                ],
-            ),
-        ],
-    );
+    assert_lines("services: { a: { routes: [{ match: { @ } }] } }", WRONG_CONDITIONS);
 }
 
 #[test]

@@ -141,94 +141,94 @@ fn a_service_says_where_it_is_who_serves_it_and_who_sees_it() {
     assert_eq!(service("").location, Location::MeshInternal);
 }
 
+/// Fields of a service, beside what is said about each.
+const WRONG_SERVICES: &[(&str, &[&str])] = &[
+    ("enpoints: []", &["23: error[MESH0101]: unknown field `enpoints`"]),
+    (
+        "hosts: ['*.example.com', 5]",
+        &[
+            "31: error[MESH0104]: `hosts`: expected the name of a service, found `*.example.com`",
+            "48: error[MESH0102]: `hosts`: expected text, found the number `5`",
+        ],
+    ),
+    (
+        "endpoints: [10.0.0.4]",
+        &["35: error[MESH0301]: endpoint `10.0.0.4` has no port, and its service has none either"],
+    ),
+    (
+        "endpoints: [8080, a b]",
+        &[
+            "35: error[MESH0102]: `endpoints`: expected text, found the number `8080`",
+            "41: error[MESH0104]: `endpoints`: expected an address such as `10.0.0.4:8080`, `[::1]:8080` or `orders.example.com:8080`, found `a b`",
+        ],
+    ),
+    (
+        "endpoints: { selector: {} }",
+        &["34: error[MESH0104]: `endpoints`: expected labels to select workloads by, found none"],
+    ),
+    (
+        "port: 80, endpoints: [{ address: a:1, port: 2 }]",
+        &["67: error[MESH0104]: `endpoints`: the address has a port already"],
+    ),
+    (
+        "port: 80, endpoints: [{ address: a, ports: { web: 1 }, weight: 0, zone: a/b, labels: { 'a b': c } }]",
+        &[
+            "68: error[MESH0201]: the service has no port `web`",
+            "86: error[MESH0104]: `weight`: expected a whole number of 1 to 2147483647, found `0`",
+            "95: error[MESH0104]: `zone`: expected one zone, write `locality: region/zone/subzone` for more",
+            "110: error[MESH0104]: key `a b`: expected a label such as `app` or `example.com/app`",
+        ],
+    ),
+    (
+        "port: 80, ports: [81]",
+        &["33: error[MESH0105]: fields `port` and `ports` exclude each other"],
+    ),
+    (
+        "ports: [80, { number: 80, name: a }, { number: 81, name: a }]",
+        &[
+            "35: error[MESH0202]: port number `80` is given twice",
+            "60: error[MESH0202]: port name `a` is given twice",
+        ],
+    ),
+    (
+        "protocol: grpc",
+        &["23: error[MESH0301]: `protocol` needs a `port`: it is that of the service's ports"],
+    ),
+    (
+        "protocol: tcp, port: 0",
+        &[
+            "33: error[MESH0104]: `protocol`: unknown value `tcp`, expected `http`, `http2`, `grpc` or `https`",
+            "44: error[MESH0104]: `port`: expected a whole number of 1 to 65535, found `0`",
+        ],
+    ),
+    (
+        "service_account: a",
+        &["40: error[MESH0301]: `service_account` needs listed `endpoints`: it is the account of each of them"],
+    ),
+    (
+        "identities: ['*', 'td/a b', td]",
+        &[
+            "36: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `*`",
+            "41: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `td/a b`",
+            "51: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `td`",
+        ],
+    ),
+    (
+        "location: external, mtls: strict",
+        &["49: error[MESH0301]: `mtls` is for servers of the mesh, and this service is external"],
+    ),
+    (
+        "visible_to: ['*', a, a]",
+        &[
+            "36: error[MESH0104]: `visible_to`: leave `visible_to` out to be seen by all namespaces",
+            "44: error[MESH0202]: namespace `a` is given twice",
+        ],
+    ),
+];
+
 #[test]
 fn services_that_are_wrong_are_told() {
-    assert_lines(
-        "services: { orders: { @ } }",
-        &[
-            ("enpoints: []", &["23: error[MESH0101]: unknown field `enpoints`"]),
-            (
-                "hosts: ['*.example.com', 5]",
-                &[
-                    "31: error[MESH0104]: `hosts`: expected the name of a service, found `*.example.com`",
-                    "48: error[MESH0102]: `hosts`: expected text, found the number `5`",
-                ],
-            ),
-            (
-                "endpoints: [10.0.0.4]",
-                &["35: error[MESH0301]: endpoint `10.0.0.4` has no port, and its service has none either"],
-            ),
-            (
-                "endpoints: [8080, a b]",
-                &[
-                    "35: error[MESH0102]: `endpoints`: expected text, found the number `8080`",
-                    "41: error[MESH0104]: `endpoints`: expected an address such as `10.0.0.4:8080`, `[::1]:8080` or `orders.example.com:8080`, found `a b`",
-                ],
-            ),
-            (
-                "endpoints: { selector: {} }",
-                &["34: error[MESH0104]: `endpoints`: expected labels to select workloads by, found none"],
-            ),
-            (
-                "port: 80, endpoints: [{ address: a:1, port: 2 }]",
-                &["67: error[MESH0104]: `endpoints`: the address has a port already"],
-            ),
-            (
-                "port: 80, endpoints: [{ address: a, ports: { web: 1 }, weight: 0, zone: a/b, labels: { 'a b': c } }]",
-                &[
-                    "68: error[MESH0201]: the service has no port `web`",
-                    "86: error[MESH0104]: `weight`: expected a whole number of 1 to 2147483647, found `0`",
-                    "95: error[MESH0104]: `zone`: expected one zone, write `locality: region/zone/subzone` for more",
-                    "110: error[MESH0104]: key `a b`: expected a label such as `app` or `example.com/app`",
-                ],
-            ),
-            (
-                "port: 80, ports: [81]",
-                &["33: error[MESH0105]: fields `port` and `ports` exclude each other"],
-            ),
-            (
-                "ports: [80, { number: 80, name: a }, { number: 81, name: a }]",
-                &[
-                    "35: error[MESH0202]: port number `80` is given twice",
-                    "60: error[MESH0202]: port name `a` is given twice",
-                ],
-            ),
-            (
-                "protocol: grpc",
-                &["23: error[MESH0301]: `protocol` needs a `port`: it is that of the service's ports"],
-            ),
-            (
-                "protocol: tcp, port: 0",
-                &[
-                    "33: error[MESH0104]: `protocol`: unknown value `tcp`, expected `http`, `http2`, `grpc` or `https`",
-                    "44: error[MESH0104]: `port`: expected a whole number of 1 to 65535, found `0`",
-                ],
-            ),
-            (
-                "service_account: a",
-                &["40: error[MESH0301]: `service_account` needs listed `endpoints`: it is the account of each of them"],
-            ),
-            (
-                "identities: ['*', 'td/a b', td]",
-                &[
-                    "36: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `*`",
-                    "41: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `td/a b`",
-                    "51: error[MESH0104]: `identities`: expected an identity such as `cluster.local/ns/shop/sa/orders`, found `td`",
-                ],
-            ),
-            (
-                "location: external, mtls: strict",
-                &["49: error[MESH0301]: `mtls` is for servers of the mesh, and this service is external"],
-            ),
-            (
-                "visible_to: ['*', a, a]",
-                &[
-                    "36: error[MESH0104]: `visible_to`: leave `visible_to` out to be seen by all namespaces",
-                    "44: error[MESH0202]: namespace `a` is given twice",
-                ],
-            ),
-        ],
-    );
+    assert_lines("services: { orders: { @ } }", WRONG_SERVICES);
     assert_lines(
         "services: { @: {} }",
         &[(

@@ -148,98 +148,102 @@ fn subsets_and_ports_have_settings_of_their_own() {
     assert_eq!(found.ports[1], (80, TrafficPolicy::default()));
 }
 
+/// Settings, beside what is said about each.
+const WRONG_SETTINGS: &[(&str, &[&str])] = &[
+    (
+        "retry: { attempts: 1, on: [reset, retriable-status-codes] }",
+        &["44: warning[MESH0505]: `on`: `retriable-status-codes` has no effect without a code"],
+    ),
+    (
+        "balance: least_requests",
+        &[
+            "27: error[MESH0104]: `balance`: unknown value `least_requests`, expected `round_robin`, `random` or `least_request`",
+        ],
+    ),
+    (
+        "limits: { connections: 0, conections: 1, connect_timeout: 0s, idle_timeout: 5, http: h3 }",
+        &[
+            "41: error[MESH0104]: `connections`: expected a whole number of 1 to 2147483647, found `0`",
+            "44: error[MESH0101]: unknown field `conections`",
+            "76: error[MESH0104]: `connect_timeout`: expected at least `1ms`, found `0s`",
+            "94: error[MESH0104]: `idle_timeout`: duration `5` has no unit, expected one of `ns`, `us`, `ms`, `s`, `m`, `h`",
+            "103: error[MESH0104]: `http`: unknown value `h3`, expected `auto`, `h1` or `h2`",
+        ],
+    ),
+    (
+        "outliers: { consecutive_5xx: 0 }",
+        &["28: warning[MESH0505]: `outliers` has no effect: neither 5xx nor gateway errors are counted"],
+    ),
+    (
+        "outliers: { max_ejected_percent: 101, interval: 1us }",
+        &[
+            "51: error[MESH0104]: `max_ejected_percent`: expected a whole number of 0 to 100, found `101`",
+            "66: error[MESH0104]: `interval`: expected whole milliseconds, found `1us`",
+        ],
+    ),
+    (
+        "tls: strict",
+        &["23: error[MESH0104]: `tls`: unknown value `strict`, expected `disable` or `mutual`"],
+    ),
+    (
+        "tls: { simple: {} }",
+        &[
+            "23: error[MESH0103]: missing field `mutual`",
+            "25: error[MESH0101]: unknown field `simple`",
+        ],
+    ),
+    ("retry: {}", &["25: error[MESH0103]: missing field `attempts`"]),
+    (
+        "retry: { attempts: 0, on: [5xx], backoff: 1s }",
+        &[
+            "40: error[MESH0301]: `on` has no effect with `attempts: 0`",
+            "51: error[MESH0301]: `backoff` has no effect with `attempts: 0`",
+        ],
+    ),
+    (
+        "retry: { attempts: 1, on: [5x, 999, retriable-headers], backoff: { base: 2s, max: 1s } }",
+        &[
+            "45: error[MESH0104]: `on`: unknown retry condition `5x`",
+            "49: error[MESH0104]: `on`: `999` is not an HTTP status code",
+            "54: error[MESH0401]: `on`: retry condition `retriable-headers` is not yet in force",
+            "100: error[MESH0104]: `backoff`: expected at least `base`",
+        ],
+    ),
+    (
+        "retry: { attempts: 1, on: 5xx }",
+        &["44: error[MESH0102]: `on`: expected a list such as `[5xx, reset, 409]`, found the text `5xx`"],
+    ),
+    (
+        "retry: { attempts: 1, on: [] }",
+        &["44: error[MESH0104]: `on`: expected at least one condition, leave `on` out for the default"],
+    ),
+    (
+        "retry_budget: { percent: -1, min: 1 }",
+        &[
+            "43: error[MESH0104]: `percent`: expected a whole number of 0 to 1000, found `-1`",
+            "47: error[MESH0101]: unknown field `min`",
+        ],
+    ),
+    (
+        "subsets: { a_b: {}, v1: { labels: { a: b }, balanc: random }, v2: [] }",
+        &[
+            "29: error[MESH0104]: key `a_b`: expected the name of a subset: letters, digits and `-`, at most 63",
+            "62: error[MESH0101]: unknown field `balanc`",
+            "84: error[MESH0102]: `subsets`: expected a mapping, found a list",
+        ],
+    ),
+    (
+        "by_port: { http: {}, 80: { subsets: {} } }",
+        &[
+            "29: error[MESH0104]: key `http`: expected a port of 1 to 65535",
+            "45: error[MESH0101]: unknown field `subsets`",
+        ],
+    ),
+];
+
 #[test]
 fn settings_that_are_wrong_are_told() {
-    assert_lines(
-        "services: { a: { @ } }",
-        &[
-            (
-                "balance: least_requests",
-                &[
-                    "27: error[MESH0104]: `balance`: unknown value `least_requests`, expected `round_robin`, `random` or `least_request`",
-                ],
-            ),
-            (
-                "limits: { connections: 0, conections: 1, connect_timeout: 0s, idle_timeout: 5, http: h3 }",
-                &[
-                    "41: error[MESH0104]: `connections`: expected a whole number of 1 to 2147483647, found `0`",
-                    "44: error[MESH0101]: unknown field `conections`",
-                    "76: error[MESH0104]: `connect_timeout`: expected at least `1ms`, found `0s`",
-                    "94: error[MESH0104]: `idle_timeout`: duration `5` has no unit, expected one of `ns`, `us`, `ms`, `s`, `m`, `h`",
-                    "103: error[MESH0104]: `http`: unknown value `h3`, expected `auto`, `h1` or `h2`",
-                ],
-            ),
-            (
-                "outliers: { consecutive_5xx: 0 }",
-                &["28: warning[MESH0505]: `outliers` has no effect: neither 5xx nor gateway errors are counted"],
-            ),
-            (
-                "outliers: { max_ejected_percent: 101, interval: 1us }",
-                &[
-                    "51: error[MESH0104]: `max_ejected_percent`: expected a whole number of 0 to 100, found `101`",
-                    "66: error[MESH0104]: `interval`: expected whole milliseconds, found `1us`",
-                ],
-            ),
-            (
-                "tls: strict",
-                &["23: error[MESH0104]: `tls`: unknown value `strict`, expected `disable` or `mutual`"],
-            ),
-            (
-                "tls: { simple: {} }",
-                &[
-                    "23: error[MESH0103]: missing field `mutual`",
-                    "25: error[MESH0101]: unknown field `simple`",
-                ],
-            ),
-            ("retry: {}", &["25: error[MESH0103]: missing field `attempts`"]),
-            (
-                "retry: { attempts: 0, on: [5xx], backoff: 1s }",
-                &[
-                    "40: error[MESH0301]: `on` has no effect with `attempts: 0`",
-                    "51: error[MESH0301]: `backoff` has no effect with `attempts: 0`",
-                ],
-            ),
-            (
-                "retry: { attempts: 1, on: [5x, 999, retriable-headers], backoff: { base: 2s, max: 1s } }",
-                &[
-                    "45: error[MESH0104]: `on`: unknown retry condition `5x`",
-                    "49: error[MESH0104]: `on`: `999` is not an HTTP status code",
-                    "54: error[MESH0104]: `on`: retry condition `retriable-headers` is not supported",
-                    "100: error[MESH0104]: `backoff`: expected at least `base`",
-                ],
-            ),
-            (
-                "retry: { attempts: 1, on: 5xx }",
-                &["44: error[MESH0102]: `on`: expected a list such as `[5xx, reset, 409]`, found the text `5xx`"],
-            ),
-            (
-                "retry: { attempts: 1, on: [] }",
-                &["44: error[MESH0104]: `on`: expected at least one condition, leave `on` out for the default"],
-            ),
-            (
-                "retry_budget: { percent: -1, min: 1 }",
-                &[
-                    "43: error[MESH0104]: `percent`: expected a whole number of 0 to 1000, found `-1`",
-                    "47: error[MESH0101]: unknown field `min`",
-                ],
-            ),
-            (
-                "subsets: { a_b: {}, v1: { labels: { a: b }, balanc: random }, v2: [] }",
-                &[
-                    "29: error[MESH0104]: key `a_b`: expected the name of a subset: letters, digits and `-`, at most 63",
-                    "62: error[MESH0101]: unknown field `balanc`",
-                    "84: error[MESH0102]: `subsets`: expected a mapping, found a list",
-                ],
-            ),
-            (
-                "by_port: { http: {}, 80: { subsets: {} } }",
-                &[
-                    "29: error[MESH0104]: key `http`: expected a port of 1 to 65535",
-                    "45: error[MESH0101]: unknown field `subsets`",
-                ],
-            ),
-        ],
-    );
+    assert_lines("services: { a: { @ } }", WRONG_SETTINGS);
 }
 
 #[test]
