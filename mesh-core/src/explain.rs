@@ -11,7 +11,7 @@ use crate::identity::SpiffeId;
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 use crate::policy::model::{Origin, OutboundMode};
-use crate::request::RequestView;
+use crate::request::{BadRequest, RequestView};
 use crate::snapshot::{Snapshot, TargetEndpoints};
 
 /// A place in a policy file.
@@ -40,7 +40,7 @@ impl Place {
 pub struct Outbound {
     /// `outbound`.
     pub direction: &'static str,
-    /// `routed`, `no_route`, `passthrough` (a host that no policy names), or `refused` (the same where the mesh forwards to known hosts only).
+    /// `routed`, `no_route`, `bad_request`, `passthrough` (a host that no policy names), or `refused` (the same where the mesh forwards to known hosts only).
     pub outcome: &'static str,
     /// The rule's name.
     pub route: Option<String>,
@@ -193,6 +193,14 @@ fn nowhere(outcome: &'static str, gateway: Option<&str>, reason: String) -> Outb
     }
 }
 
+impl Outbound {
+    /// What becomes of a request that has no unambiguous form.
+    #[must_use]
+    pub fn bad_request(reason: &BadRequest) -> Self {
+        nowhere("bad_request", None, format!("request cannot be sent: {reason}"))
+    }
+}
+
 fn no_route(host: &str, request: &RequestView<'_>, gateway: Option<&str>) -> Outbound {
     let reason = format!("no route of `{host}` matches {} {}", request.method, request.path);
     nowhere("no_route", gateway, reason)
@@ -260,7 +268,7 @@ pub struct Inbound {
     pub direction: &'static str,
     /// `allow` or `deny`.
     pub decision: &'static str,
-    /// 200 or 403.
+    /// 200, 403, or the status of a request that is malformed.
     pub status: u16,
     /// What the port takes.
     pub mtls: MtlsMode,
@@ -312,6 +320,16 @@ pub fn inbound(
         },
         mtls,
     )
+}
+
+impl Inbound {
+    /// What becomes of a request that has no unambiguous form: it is answered before any rule is asked.
+    #[must_use]
+    pub fn bad_request(mtls: MtlsMode, reason: &BadRequest) -> Self {
+        let mut answer = refused(mtls, &Origin::default(), &format!("no unambiguous form: {reason}"));
+        answer.status = reason.status().as_u16();
+        answer
+    }
 }
 
 fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {

@@ -121,10 +121,16 @@ async fn seed_02_ejects_after_five_errors_and_limits_what_waits() {
     let mut held = Vec::new();
     for busy in [25, 50] {
         held.extend((0..25).map(|_| tokio::spawn(hold(client.clone()))));
-        until("connections are busy", || servers.iter().map(Backend::held).sum::<usize>() == busy).await;
+        until("connections are busy", || {
+            servers.iter().map(Backend::held).sum::<usize>() == busy
+        })
+        .await;
     }
     held.extend((0..30).map(|_| tokio::spawn(hold(client.clone()))));
-    until("five are refused", || held.iter().filter(|request| request.is_finished()).count() == 5).await;
+    until("five are refused", || {
+        held.iter().filter(|request| request.is_finished()).count() == 5
+    })
+    .await;
     servers.iter().for_each(|server| server.release(1_000));
     let mut answers = std::collections::BTreeMap::new();
     for request in held {
