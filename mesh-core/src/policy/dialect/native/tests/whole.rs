@@ -166,17 +166,46 @@ fn the_example_lets_one_caller_in_over_mtls() {
     assert_eq!(rule.origin.to_string(), "f:24:9");
 }
 
+const PAGE: &str = include_str!("../../../../../../docs/policy.md");
+
+/// The examples of the documentation.
+fn examples() -> Vec<&'static str> {
+    let blocks = PAGE.split("```yaml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap()).collect()
+}
+
 #[test]
-fn the_documentations_whole_example_is_clean() {
-    let page = include_str!("../../../../../../docs/policy.md");
-    let mut examples = 0;
-    for block in page.split("```yaml\n").skip(1) {
-        let text = block.split("```").next().unwrap();
-        let loaded = load(text);
-        assert_eq!(loaded.report.lines(&loaded.sources), [""; 0], "{text}");
-        examples += 1;
+fn the_documentations_examples_are_clean() {
+    for text in examples() {
+        clean(text);
     }
-    assert!(examples >= 5, "{examples} examples");
+    assert!(examples().len() >= 10, "{} examples", examples().len());
+}
+
+#[test]
+fn every_field_of_the_documentation_has_an_example() {
+    let text = examples().concat();
+    let cells = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names = cells.flat_map(|cell| cell.split("`, `"));
+    let names: Vec<&str> = names
+        .map(|name| name.trim_end_matches('`').rsplit('.').next().unwrap())
+        .collect();
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| !text.contains(&format!("{name}:")))
+        .collect();
+    assert!(missing.is_empty() && names.len() > 90, "{missing:?} of {}", names.len());
+}
+
+#[test]
+fn every_section_is_documented() {
+    for section in super::super::SECTIONS {
+        let is_row =
+            |line: &str| line.starts_with(&format!("| `{section}` |")) || line.starts_with(&format!("| [`{section}`]"));
+        assert!(PAGE.lines().any(is_row), "{section}");
+    }
 }
 
 #[test]
