@@ -1,7 +1,7 @@
 //! Findings across documents: what each document alone cannot know.
 //!
 //! [`check`] looks at a whole [`Policy`]: names that nothing defines, hosts that two tables route, rules that no request
-//! reaches, retries that cannot fit. What a document defines that has errors of its own is not known, and gives
+//! reaches, retries that cannot fit, settings that others for the same put out of force. What a document defines that has errors of its own is not known, and gives
 //! no finding: one mistake is told once.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use super::model::{Origin, Policy};
 mod hosts;
 mod references;
 mod rules;
+mod shadowed;
 
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
@@ -46,6 +47,7 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
     hosts::check(policy, report);
     rules::check(policy, report);
+    shadowed::check(policy, report);
 }
 
 #[cfg(test)]

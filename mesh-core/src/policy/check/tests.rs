@@ -234,3 +234,56 @@ fn retries_that_outlast_their_request_are_told() {
         ["a:4:95: warning[MESH0509]: 4 retries of 3s each take up to 12s, the whole request only 10s"]
     );
 }
+
+#[test]
+fn of_several_modes_for_the_same_workloads_only_one_counts() {
+    let root = "mesh: { mtls: strict }\n---\nnamespace: istio-system\nmtls: [{ name: a, mode: disable }]\n";
+    assert_eq!(
+        findings(&[root]),
+        ["a:1:15: warning[MESH0505]: the modes of `mesh` have no effect: `a` is used"]
+    );
+    let service = "services: { shop: { mtls: strict } }\nmtls: [{ name: z, service: shop, mode: disable }, { name: y, mode: strict }]\n";
+    assert_eq!(
+        findings(&[service]),
+        ["a:2:8: warning[MESH0505]: the modes of `z` have no effect: `shop` is used"]
+    );
+    assert_eq!(findings(&[&service.replace("disable", "strict")]), [""; 0]);
+}
+
+#[test]
+fn modes_for_single_workloads_of_the_root_namespace_have_no_effect() {
+    let text = "namespace: istio-system\nservices: { a: { mtls: strict } }\nmtls: [{ name: b, selector: { x: y }, mode: strict }]\n";
+    let message =
+        "warning[MESH0505]: the mode has no effect: in the root namespace `istio-system` none is for single workloads";
+    assert_eq!(
+        findings(&[text]),
+        [format!("a:2:18: {message}"), format!("a:3:16: {message}")]
+    );
+}
+
+#[test]
+fn settings_and_subsets_of_a_host_count_once() {
+    let one = "destinations: { shop: { balance: random, subsets: { v1: { version: v1 } } } }\n";
+    let two = istio(
+        "DestinationRule",
+        "z",
+        "host: shop, subsets: [{ name: v1 }, { name: v2 }], trafficPolicy: { loadBalancer: { simple: RANDOM } }",
+    );
+    assert_eq!(
+        findings(&[one, &two]),
+        [
+            "b:1:1: warning[MESH0505]: the settings of `z` for host `shop.default.svc.cluster.local` have no effect: `shop` is used",
+            "b:4:31: warning[MESH0505]: subset `v1` of host `shop.default.svc.cluster.local` has no effect: `shop` is used",
+        ]
+    );
+    let elsewhere = format!("namespace: other\n{one}");
+    assert_eq!(findings(&[one, &elsewhere]), [""; 0]);
+}
+
+#[test]
+fn a_service_without_settings_leaves_its_host_to_patterns() {
+    let text = "services: { a.example.com: {}, b: { balance: random } }\ndestinations: { '*.example.com': { balance: random } }\n";
+    let policy = Loaded::from_files([("a", text)]).policy.unwrap();
+    let hosts: Vec<&str> = policy.destinations.iter().map(|one| one.host.as_str()).collect();
+    assert_eq!(hosts, ["b.default.svc.cluster.local", "*.example.com"]);
+}

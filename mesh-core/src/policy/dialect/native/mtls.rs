@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::Sink;
 use super::envelope::object_name;
 use super::scope::Scope;
-use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Labels;
 use crate::policy::model::identity::{MtlsMode, PeerAuthentication};
 use crate::policy::reader::{Fields, Reader, choice, spanned};
-use crate::policy::source::{Node, Spanned, Value};
+use crate::policy::source::{Node, SourceSpan, Spanned, Value};
 
 use super::names::labels;
 
@@ -36,6 +36,9 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     let meta = sink.scope.meta(cx, &name, node.span);
     sink.ledger.define(cx, "mtls", &meta, name.span);
     mention(sink.ledger, sink.scope, service);
+    if !labels.is_empty() {
+        warn_of_root(cx, sink.scope, name.span);
+    }
     sink.policy.peer_authentications.push(PeerAuthentication {
         meta,
         selector: labels,
@@ -43,6 +46,19 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
         ports,
     });
     Some(())
+}
+
+/// In the root namespace, which stands for the mesh, no mode for single workloads counts (as in Istio).
+pub(super) fn warn_of_root(cx: &Reader<'_>, scope: Scope<'_>, span: SourceSpan) {
+    let root = &scope.mesh.root_namespace;
+    if scope.namespace == root {
+        let message = format!(
+            "the mode has no effect: in the root namespace {} none is for single workloads",
+            quoted(root)
+        );
+        let help = "move it to the namespace of the workloads";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, span, message).with_help(help));
+    }
 }
 
 /// The workloads that an entry selects, and the service that it names for that.

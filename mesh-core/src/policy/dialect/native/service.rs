@@ -3,7 +3,7 @@
 use super::Sink;
 use super::endpoint::{is_port_name, source};
 use super::envelope::object_name;
-use super::mtls::{APP, MODES};
+use super::mtls::{APP, MODES, warn_of_root};
 use super::names::{is_dns_name, refuse_duplicates};
 use super::pattern::spiffe_id;
 use super::route::{Target, rules};
@@ -14,7 +14,7 @@ use crate::policy::ledger::SERVICE;
 use crate::policy::model::identity::PeerAuthentication;
 use crate::policy::model::route::{Binding, HostPattern, RouteTable};
 use crate::policy::model::service::{EndpointSource, Location, Protocol, Service, ServicePort};
-use crate::policy::model::traffic::DestinationPolicy;
+use crate::policy::model::traffic::{DestinationPolicy, TrafficPolicy};
 use crate::policy::model::{Labels, Meta};
 use crate::policy::reader::{Fields, Reader, choice, list_of, spanned};
 use crate::policy::source::{Key, Node, Spanned, Value};
@@ -34,10 +34,22 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
             return;
         };
         policy.services.push(found.service);
-        policy.destinations.push(found.destination);
+        // A service without settings leaves its host to patterns of `destinations`.
+        let destination = Some(found.destination).filter(has_settings);
+        policy.destinations.extend(destination);
         policy.routes.extend(found.routes);
         policy.peer_authentications.extend(found.mtls);
     });
+}
+
+fn has_settings(destination: &DestinationPolicy) -> bool {
+    let DestinationPolicy {
+        traffic,
+        ports,
+        subsets,
+        ..
+    } = destination;
+    *traffic != TrafficPolicy::default() || !ports.is_empty() || !subsets.is_empty()
 }
 
 struct Parts {
@@ -63,6 +75,9 @@ fn parts(cx: &Reader<'_>, meta: &Meta, node: &Node, scope: Scope<'_>) -> Option<
     let target = Target::of_service(&name, &meta.name, node, scope);
     let rules = fields.optional("routes", |cx, node| rules(cx, node, &target));
     let mtls = mtls(cx, &mut fields, meta, service.location);
+    if let (Some(_), Some((key, _))) = (&mtls, fields.entry("mtls")) {
+        warn_of_root(cx, scope, key.span);
+    }
     fields.finish();
     let routes = rules.map(|rules| RouteTable {
         meta: meta.clone(),

@@ -23,7 +23,8 @@ fn traffic(fields: &str) -> TrafficPolicy {
 
 #[test]
 fn nothing_given_is_nothing_set() {
-    assert_eq!(traffic(""), TrafficPolicy::default());
+    assert_eq!(clean("services: { a: {} }").destinations, []);
+    assert_eq!(traffic("subsets: { v1: {} }"), TrafficPolicy::default());
 }
 
 #[test]
