@@ -36,7 +36,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    #[expect(clippy::expect_used, reason = "three digits are within the histogram's range")]
+    #[expect(clippy::expect_used, reason = "the bounds are within the histogram's range")]
     fn new() -> Self {
         Self {
             since: Instant::now(),
@@ -44,7 +44,7 @@ impl Counts {
             successes: 0,
             v2: 0,
             failures: BTreeMap::new(),
-            latency: Histogram::new(3).expect("a histogram of three digits"),
+            latency: Histogram::new_with_bounds(1, 60_000_000, 3).expect("a histogram of a minute"),
         }
     }
 

@@ -43,8 +43,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    // The screen tells what happens; RUST_LOG=info shows the log of every service, too.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::ERROR)
+        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
     let policies = if arguments.assert {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::load::{Counts, Load};
-use crate::shop::{HOST, Shop};
+use crate::shop::Shop;
 
 /// The terminal.
 pub(crate) struct Screen<'a> {
@@ -40,7 +40,7 @@ impl<'a> Screen<'a> {
         if let (Ok(gateway), Ok(payments)) = (self.shop.gateway(), self.shop.service("payments-1")) {
             let port = gateway.port();
             println!(
-                "  order something     curl --cacert {scratch}/identities/gateway/ca.crt --resolve {HOST}:{port}:127.0.0.1 https://{HOST}:{port}/orders/7 -H 'x-version: canary'"
+                "  order something     curl --cacert {scratch}/identities/gateway/ca.crt https://localhost:{port}/orders/7 -H 'x-version: canary'"
             );
             let intruder = format!("{scratch}/identities/gateway");
             println!(
@@ -54,10 +54,30 @@ impl<'a> Screen<'a> {
     /// A line each second, for ever.
     pub(crate) async fn run(&self) {
         self.load.take();
+        let mut told = (1, Vec::new());
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             println!("{}", self.line(&self.load.take()));
+            self.tell_of_policy(&mut told);
         }
+    }
+
+    /// Says what became of an edit, once.
+    fn tell_of_policy(&self, told: &mut (u64, Vec<String>)) {
+        let Ok(gateway) = self.shop.service("gateway") else {
+            return;
+        };
+        let status = gateway.mesh.policy_status();
+        let reasons = status.rejected.map(|rejected| rejected.reasons).unwrap_or_default();
+        if status.generation != told.0 {
+            println!("  policy: generation {} is in force", status.generation);
+        }
+        if reasons != told.1 {
+            reasons
+                .iter()
+                .for_each(|reason| println!("  policy refused, the last good one stays: {reason}"));
+        }
+        *told = (status.generation, reasons);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]

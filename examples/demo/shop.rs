@@ -95,7 +95,7 @@ impl Shop {
     pub(crate) async fn open(policies: Policies) -> anyhow::Result<Self> {
         let ca = DevCa::new(TrustDomain::parse("cluster.local")?, SystemTime::now())?;
         let credential = policies.scratch.path().join("credentials/shop-certificate");
-        ca.write_web(credential, &[HOST], HOUR, SystemTime::now())?;
+        ca.write_web(credential, &[HOST, "localhost", "127.0.0.1"], HOUR, SystemTime::now())?;
         let mut sockets = BTreeMap::new();
         for name in [
             "gateway",
@@ -259,6 +259,7 @@ fn orders(payments: Client, version: &str) -> Router {
         Json(json!({ "version": &*version, "caller": caller.as_str(), "payment": payment })).into_response()
     };
     let app = Router::new()
+        .route("/", get(order.clone()))
         .route("/orders", get(order.clone()))
         .route("/orders/{id}", get(order));
     app.with_state((payments, version))
