@@ -259,8 +259,8 @@ fn orders(payments: Client, version: &str) -> Router {
         Json(json!({ "version": &*version, "caller": caller.as_str(), "payment": payment })).into_response()
     };
     let app = Router::new()
-        .route("/", get(order.clone()))
-        .route("/orders", get(order.clone()))
+        .route("/", get(order))
+        .route("/orders", get(order))
         .route("/orders/{id}", get(order));
     app.with_state((payments, version))
 }

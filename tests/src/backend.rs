@@ -80,7 +80,6 @@ impl Backend {
     }
 
     /// The server's application, to be served by something else.
-    #[must_use]
     pub fn router(&self) -> Router {
         Self::application(&self.inner)
     }

@@ -87,7 +87,6 @@ impl World {
     }
 
     /// Describes the mesh of a workload: identity and all, but for the admin pages.
-    #[must_use]
     pub fn builder(&self, workload: &Workload) -> MeshBuilder {
         Mesh::builder()
             .policy(self.policies())
@@ -104,6 +103,17 @@ impl World {
             Ok(mesh) => mesh,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Starts the mesh of a workload under a policy of its own, which says nothing.
+    pub async fn mesh_without_policy(&self, namespace: &str, account: &str) -> Mesh {
+        let empty = self.folder("empty");
+        std::fs::write(empty.join("mesh.yaml"), "mesh: {}\n").unwrap();
+        let workload = Workload::new(namespace, account);
+        let builder = Mesh::builder()
+            .policy(empty)
+            .identity(self.identity(namespace, account));
+        builder.workload(workload).without_admin().build().await.unwrap()
     }
 
     /// Starts the mesh of a caller, and gives its client.

@@ -155,6 +155,10 @@ impl<'a> Tries<'a> {
             Ok(endpoint) => endpoint,
             Err(error) => return Tried::refused(no_endpoint(error, &self.plan.cluster.name)),
         };
+        if self.tried.contains(&endpoint.address()) {
+            // All have failed it: another round begins.
+            self.tried.clear();
+        }
         let Some(request_permit) = cluster.try_request() else {
             let message = format!("too many requests are under way to `{}`", self.plan.cluster.name);
             return Tried::refused(Error::new(Outcome::Overflow).message(message));

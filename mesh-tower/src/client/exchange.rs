@@ -117,7 +117,9 @@ impl Exchange {
             return;
         }
         let duration = self.shared.clock.now().since(self.start);
-        let status = self.served.map_or(outcome.response_code(), |(_, status)| status);
+        let status = self
+            .served
+            .map_or_else(|| outcome.response_code(), |(_, status)| status);
         let flags = self.flags(outcome);
         let mut record = RequestRecord::new(self.protocol, status, duration);
         record.grpc_status = self.grpc_code(outcome);

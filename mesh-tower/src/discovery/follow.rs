@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Answer, Resolve, ResolveError};
 
 /// What is known of the names.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Update<'a> {
     /// The addresses of each name that has been resolved, ascending; a name that has never been is missing.
     Addresses(&'a BTreeMap<Arc<str>, Vec<IpAddr>>),

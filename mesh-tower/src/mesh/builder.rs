@@ -171,7 +171,7 @@ impl MeshBuilder {
             entropy: self.entropy,
             resolver: self.resolver.unwrap_or_else(|| Arc::new(SystemResolver::new())),
         };
-        let shared = parts.assemble(first)?;
+        let shared = parts.assemble(&first)?;
         let timing = WatchTiming {
             poll: shared.settings.poll,
             ..WatchTiming::default()
@@ -198,7 +198,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn assemble(self, first: Compiled) -> Result<Arc<Shared>, BuildError> {
+    fn assemble(self, first: &Compiled) -> Result<Arc<Shared>, BuildError> {
         let snapshot = &first.snapshot;
         let us = Party::of_workload(&snapshot.workload, &snapshot.mesh.trust_domain);
         let clock = Clock::new();

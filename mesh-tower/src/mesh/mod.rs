@@ -57,7 +57,6 @@ impl Drop for Running {
 
 impl Mesh {
     /// Starts to describe a mesh.
-    #[must_use]
     pub fn builder() -> MeshBuilder {
         MeshBuilder::default()
     }

@@ -217,20 +217,22 @@ const fn alpn(http: HttpVersion) -> &'static [Alpn] {
 }
 
 fn config(limits: &Limits, http: HttpVersion) -> PoolConfig {
-    let mut config = PoolConfig::default();
-    config.version = match http {
-        HttpVersion::Http1 => connect::HttpVersion::Http1,
-        HttpVersion::Http2 => connect::HttpVersion::Http2PriorKnowledge,
-        _ => connect::HttpVersion::Auto,
-    };
-    let mut options = ConnectOptions::default();
-    options.timeout = limits.connect_timeout;
-    config.connect = options;
-    config.max_requests_per_connection = limits.requests_per_connection.and_then(NonZeroU32::new);
-    config.max_concurrent_streams = limits.streams_per_connection.and_then(NonZeroU32::new);
-    config.idle_timeout = limits.idle_timeout;
-    config.max_connection_duration = limits.connection_age;
-    config
+    PoolConfig {
+        version: match http {
+            HttpVersion::Http1 => connect::HttpVersion::Http1,
+            HttpVersion::Http2 => connect::HttpVersion::Http2PriorKnowledge,
+            _ => connect::HttpVersion::Auto,
+        },
+        connect: ConnectOptions {
+            timeout: limits.connect_timeout,
+            ..ConnectOptions::default()
+        },
+        max_requests_per_connection: limits.requests_per_connection.and_then(NonZeroU32::new),
+        max_concurrent_streams: limits.streams_per_connection.and_then(NonZeroU32::new),
+        idle_timeout: limits.idle_timeout,
+        max_connection_duration: limits.connection_age,
+        ..PoolConfig::default()
+    }
 }
 
 /// The endpoint in labels of metrics: what the policy says of it, and the identity that it must prove.
