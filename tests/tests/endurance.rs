@@ -56,7 +56,7 @@ async fn sixty_four_connections_leave_no_growth() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let text = secured("shop", "orders", "orders", listener.local_addr().unwrap());
     // HTTP/1.1, so that 64 requests at a time are 64 connections.
-    world.write("orders.yaml", &format!("{text}    limits: {{ h2_upgrade: never }}\n"));
+    world.write("orders.yaml", &format!("{text}    limits: {{ http: h1 }}\n"));
     world.write("mesh.yaml", "mesh: { mtls: strict }\n");
     let mesh = world.mesh(&Workload::new("shop", "orders")).await;
     let app = backend.router();
