@@ -1,6 +1,6 @@
 //! What should happen to a request in a service mesh: parse, check and compile policies, then decide.
 //!
-//! The tree is the pipeline. Text becomes a [`policy::Policy`], a policy becomes a
+//! The tree is the pipeline. Text becomes a [`Policy`](policy::model::Policy), a policy becomes a
 //! [`snapshot::Snapshot`] for one workload, and the snapshot answers one pure question at a time
 //! ([`decide`]): which route, which endpoint, another try, allowed or denied.
 //!

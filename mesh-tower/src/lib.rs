@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod discovery;
 pub mod gateway;
+pub mod layer;
 pub mod mesh;
 pub mod reload;
 pub mod server;

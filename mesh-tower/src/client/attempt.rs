@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version};
 use mesh_core::decide::cluster::{Endpoint, InFlight, Permit, PickError, RetryRefusal};
 use mesh_core::decide::deadline::Expiry;
@@ -17,7 +16,7 @@ use super::connect::ConnectError;
 use super::error::Error;
 use super::exchange::{Exchange, Settle, grpc_status};
 use super::pool::{SendError, SendErrorKind};
-use super::replay::ReplayBody;
+use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
 use crate::body::Body;
 use crate::telemetry::metrics::RetryResult;
@@ -25,20 +24,10 @@ use crate::telemetry::metrics::RetryResult;
 /// The tries of one request.
 pub(super) struct Tries<'a> {
     plan: &'a Plan,
-    kept: Kept,
+    request: Repeatable,
     version: Version,
-    replay_limit: usize,
     /// Endpoints that have failed this request.
     tried: Vec<SocketAddr>,
-}
-
-/// What is left of the request for another try.
-enum Kept {
-    /// All of it: it was not sent yet, or came back unsent.
-    Whole(Box<Request<Body>>),
-    /// A copy of its head, and of its body as far as it was read.
-    Copy(Box<Parts>, ReplayBody),
-    Gone,
 }
 
 /// A response, with what it holds until its end.
@@ -88,8 +77,7 @@ impl<'a> Tries<'a> {
         Self {
             plan,
             version: request.version(),
-            kept: Kept::Whole(Box::new(request)),
-            replay_limit: exchange.shared.settings.replay_limit,
+            request: Repeatable::new(request, exchange.shared.settings.replay_limit),
             tried: Vec::new(),
         }
     }
@@ -129,7 +117,7 @@ impl<'a> Tries<'a> {
         let shared = &exchange.shared;
         let now = shared.clock.now();
         let pause = backoff(number, &self.plan.retry.backoff, &mut &shared.entropy);
-        if !self.can_send_again() || !self.plan.deadline.allows_pause(pause, now) {
+        if !self.request.can_repeat() || !self.plan.deadline.allows_pause(pause, now) {
             return Err(tried);
         }
         let permit = match self.plan.cluster.state.try_retry(now) {
@@ -183,7 +171,7 @@ impl<'a> Tries<'a> {
             Err(error) => return Tried::refused(Error::new(Outcome::TlsFailure).message(error.to_string())),
         };
         let copies = self.wants_copy(attachment);
-        let Some(request) = self.take(copies) else {
+        let Some(request) = self.request.take(copies) else {
             return Tried::refused(Error::new(Outcome::UpstreamReset).message("the request cannot be sent again"));
         };
         let limit = self.plan.deadline.next(shared.clock.now());
@@ -205,8 +193,8 @@ impl<'a> Tries<'a> {
 
     /// A try without a response; a request that was not sent comes back.
     fn failed(&mut self, mut error: SendError) -> Tried {
-        if let (Kept::Gone, Some(request)) = (&self.kept, error.take_request()) {
-            self.kept = Kept::Whole(Box::new(request));
+        if let Some(request) = error.take_request() {
+            self.request.give_back(request);
         }
         Tried::failed(error, &self.plan.cluster.name)
     }
@@ -233,16 +221,8 @@ impl<'a> Tries<'a> {
         }
     }
 
-    fn can_send_again(&self) -> bool {
-        match &self.kept {
-            Kept::Whole(_) => true,
-            Kept::Copy(_, body) => !body.is_capped(),
-            Kept::Gone => false,
-        }
-    }
-
     /// Whether a try may fail in a way that the policy answers with another one, and that does not give the request back.
-    fn wants_copy(&self, endpoint: &Attachment) -> bool {
+    fn wants_copy(&self, endpoint: &Attachment) -> Copies {
         let retry = &self.plan.retry;
         let needs = |condition: &RetryCondition| match condition {
             // Such requests come back.
@@ -256,28 +236,11 @@ impl<'a> Tries<'a> {
             // The rest are gRPC's, which is HTTP/2.
             _ => endpoint.speaks_http2(self.version),
         };
-        retry.attempts > 0 && retry.on.conditions.iter().any(needs)
-    }
-
-    /// The request for the next try; with `copies`, a copy stays.
-    fn take(&mut self, copies: bool) -> Option<Request<Body>> {
-        match std::mem::replace(&mut self.kept, Kept::Gone) {
-            Kept::Whole(request) if !copies => Some(*request),
-            Kept::Whole(request) => {
-                let (parts, body) = request.into_parts();
-                let body = ReplayBody::new(body, self.replay_limit);
-                Some(self.copy(Box::new(parts), body))
-            }
-            Kept::Copy(parts, body) => Some(self.copy(parts, body)),
-            Kept::Gone => None,
+        if retry.attempts > 0 && retry.on.conditions.iter().any(needs) {
+            Copies::Keep
+        } else {
+            Copies::None
         }
-    }
-
-    fn copy(&mut self, parts: Box<Parts>, body: ReplayBody) -> Request<Body> {
-        if let Some(again) = body.try_clone() {
-            self.kept = Kept::Copy(parts.clone(), again);
-        }
-        Request::from_parts(*parts, Body::from(body))
     }
 }
 

@@ -7,6 +7,7 @@ mod error;
 mod exchange;
 pub mod hop;
 pub mod pool;
+pub(crate) mod repeat;
 pub mod replay;
 pub(crate) mod stack;
 
