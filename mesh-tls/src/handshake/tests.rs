@@ -188,12 +188,21 @@ async fn a_hello_that_comes_byte_by_byte_is_understood() {
     let world = World::new();
     let server = world.server(&world.svid("orders"));
     let client = world.client(&world.svid("web"), &anybody());
-    let (near, far) = tokio::io::duplex(1);
+    let (near, relay) = tokio::io::duplex(64 * 1024);
+    let (far, other) = tokio::io::duplex(64 * 1024);
+    let ((from_near, to_near), (from_far, to_far)) = (tokio::io::split(relay), tokio::io::split(other));
+    tokio::spawn(byte_by_byte(from_near, to_far));
+    tokio::spawn(byte_by_byte(from_far, to_near));
 
     let (accepted, connected) = tokio::join!(accept_tls(near, server, LIMIT), connect_tls(far, client, "x", LIMIT));
 
     assert_eq!(accepted.unwrap().1.id(), &id("spiffe://td/web"));
     assert_eq!(connected.unwrap().1.id(), &id("spiffe://td/orders"));
+}
+
+async fn byte_by_byte(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+    let mut byte = [0];
+    while from.read_exact(&mut byte).await.is_ok() && to.write_all(&byte).await.is_ok() {}
 }
 
 #[tokio::test(start_paused = true)]
