@@ -165,7 +165,7 @@ fn explain_inbound(arguments: &ExplainArguments, snapshot: &Snapshot, request: &
 /// The port of the URL, which stands for that of the listener.
 fn port(uri: &Uri, view: &RequestView<'_>) -> u16 {
     let by_scheme = || if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    view.port.or(uri.port_u16()).unwrap_or_else(by_scheme)
+    view.port.or_else(|| uri.port_u16()).unwrap_or_else(by_scheme)
 }
 
 fn refused(snapshot: &Snapshot, uri: &Uri, reason: &BadRequest) -> Inbound {
