@@ -54,9 +54,7 @@ fn a_rotation_to_another_workload_is_refused() {
     let world = World::new();
     let orders = source(&world, "orders");
 
-    let error = orders
-        .rotate(world.svid("payments"), world.bundles)
-        .unwrap_err();
+    let error = orders.rotate(world.svid("payments"), world.bundles).unwrap_err();
 
     assert_eq!(
         error.to_string(),
