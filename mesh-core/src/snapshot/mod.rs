@@ -4,18 +4,18 @@
 //! to, which settings a subset ends up with, which endpoints it has and whether they speak mTLS, which
 //! rules guard the workload. A request then asks the snapshot it started with, and no other.
 
-mod cell;
 mod compile;
 mod gateway;
 mod inbound;
 mod outbound;
 mod registry;
 mod target;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::sync::Arc;
 
-pub use cell::SnapshotCell;
 pub use compile::CompileError;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;

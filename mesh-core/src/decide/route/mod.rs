@@ -10,6 +10,8 @@ mod matcher;
 mod rules;
 mod split;
 pub mod string;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
