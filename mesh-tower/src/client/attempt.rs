@@ -14,11 +14,12 @@ use mesh_core::policy::model::traffic::RetryCondition;
 use super::clusters::Attachment;
 use super::connect::ConnectError;
 use super::error::Error;
-use super::exchange::{Exchange, Settle, grpc_status};
+use super::exchange::{Exchange, Settle};
 use super::pool::{SendError, SendErrorKind};
 use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
 use crate::body::Body;
+use crate::telemetry::head::grpc_status;
 use crate::telemetry::metrics::RetryResult;
 
 /// The tries of one request.

@@ -6,27 +6,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Request, Response};
 use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
 use mesh_core::decide::health::{LocalError, Verdict};
 use mesh_core::outcome::{Outcome, flags_with_retries_spent};
 use mesh_core::policy::model::Origin;
-use mesh_core::request::is_grpc;
 use mesh_core::time::Timestamp;
 
 use super::clusters::{Attachment, ClusterRuntime};
 use crate::body::{Body, DeadlineExceeded, End, OnEnd};
 use crate::mesh::Shared;
-use crate::telemetry::access_log::{AccessRecord, Text};
-use crate::telemetry::metrics::{Protocol, Reporter, RequestRecord, SecurityPolicy, SeriesGroup};
+use crate::telemetry::access_log::AccessRecord;
+use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::metrics::{Reporter, RequestRecord, SeriesGroup};
 use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
 
 /// A request under way. Dropped unfinished, it counts as one whose caller went away.
 pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) start: Timestamp,
-    pub(super) protocol: Protocol,
     pub(super) span: RequestSpan,
     pub(super) route: Option<Arc<str>>,
     pub(super) origin: Option<Origin>,
@@ -40,26 +38,11 @@ pub(super) struct Exchange {
     /// Where requests are counted that reach no cluster.
     pub(super) fallback: Option<SeriesGroup>,
     generation: u64,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    /// Only where somebody reads the access log.
-    logged: Option<Box<Logged>>,
+    head: Head,
     served: Option<(Timestamp, u16)>,
     grpc_status: Option<u8>,
     response_bytes: u64,
     is_settled: bool,
-}
-
-/// Headers that only the access log wants.
-#[derive(Debug)]
-struct Logged {
-    request_id: HeaderValue,
-    trace_id: u128,
-    user_agent: Option<HeaderValue>,
-    x_forwarded_for: Option<HeaderValue>,
-    host: Option<HeaderValue>,
-    request_bytes: u64,
 }
 
 impl Exchange {
@@ -69,13 +52,9 @@ impl Exchange {
         let host = request.uri().host().unwrap_or_default();
         let span = RequestSpan::client(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
-        let protocol = match is_grpc(request.headers()) {
-            true => Protocol::Grpc,
-            false => Protocol::Http,
-        };
+        let logging = Logging::when(shared.access_log.is_enabled());
         Self {
             start: shared.clock.now(),
-            protocol,
             span,
             route: None,
             origin: None,
@@ -86,13 +65,7 @@ impl Exchange {
             transport_failure: None,
             fallback: None,
             generation,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            logged: shared
-                .access_log
-                .is_enabled()
-                .then(|| Box::new(Logged::of(request, &correlation))),
+            head: Head::of(request, &correlation, logging),
             served: None,
             grpc_status: None,
             response_bytes: 0,
@@ -102,7 +75,7 @@ impl Exchange {
     }
 
     pub(super) fn is_grpc(&self) -> bool {
-        self.protocol == Protocol::Grpc
+        self.head.is_grpc()
     }
 
     /// The server answered: from here on the end of the body settles.
@@ -121,10 +94,9 @@ impl Exchange {
             .served
             .map_or_else(|| outcome.response_code(), |(_, status)| status);
         let flags = self.flags(outcome);
-        let mut record = RequestRecord::new(self.protocol, status, duration);
-        record.grpc_status = self.grpc_code(outcome);
+        let mut record = RequestRecord::new(self.head.protocol, status, duration);
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record.flags = flags;
-        record.security = SecurityPolicy::Unknown;
         if let Some(series) = self.series() {
             series.record(&record);
         }
@@ -139,11 +111,6 @@ impl Exchange {
         } else {
             outcome.flag()
         }
-    }
-
-    fn grpc_code(&self, outcome: Outcome) -> Option<u8> {
-        let local = || outcome.is_local().then(|| outcome.grpc_status());
-        self.is_grpc().then(|| self.grpc_status.or_else(local)).flatten()
     }
 
     fn series(&self) -> Option<&SeriesGroup> {
@@ -166,21 +133,14 @@ impl Exchange {
     }
 
     fn access_record(&self, outcome: Outcome, status: u16, flags: &'static str, duration: Duration) -> AccessRecord {
-        let path = self.uri.path_and_query().cloned();
-        let path = path.map_or_else(|| Text::from("/"), Text::from);
-        let mut record = AccessRecord::new(Reporter::Source, self.method.clone(), path);
-        record.duration = duration;
-        record.protocol = self.version;
-        record.response_code = status;
+        let mut record = self.head.record(Reporter::Source, outcome, status, duration);
         record.response_flags = flags;
-        record.response_code_details = outcome.details();
-        record.grpc_status = self.grpc_code(outcome);
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record
             .upstream_transport_failure_reason
             .clone_from(&self.transport_failure);
         record.bytes_sent = self.response_bytes;
         record.upstream_service_time = self.served.map(|(at, _)| at.since(self.start));
-        record.authority = self.uri.authority().cloned().map(Text::from);
         record.upstream_host = self.endpoint.as_ref().map(|endpoint| endpoint.address());
         record.upstream_cluster = self.cluster.as_ref().map(|cluster| Arc::clone(&cluster.name));
         record.route_name.clone_from(&self.route);
@@ -193,9 +153,6 @@ impl Exchange {
             .identity
             .as_ref()
             .map(|own| own.current().svid().id().as_str().into());
-        if let Some(logged) = &self.logged {
-            logged.fill(&mut record);
-        }
         record
     }
 }
@@ -204,36 +161,6 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.settle(Outcome::CallerGone);
     }
-}
-
-impl Logged {
-    fn of(request: &Request<Body>, correlation: &Correlation) -> Self {
-        let header = |name| request.headers().get(name).cloned();
-        Self {
-            request_id: correlation.request_id().clone(),
-            trace_id: correlation.trace().trace_id(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
-            x_forwarded_for: header("x-forwarded-for"),
-            host: header("host"),
-            request_bytes: http_body::Body::size_hint(request.body()).exact().unwrap_or_default(),
-        }
-    }
-
-    fn fill(&self, record: &mut AccessRecord) {
-        record.request_id = Some(self.request_id.clone());
-        record.trace_id = Some(self.trace_id);
-        record.user_agent.clone_from(&self.user_agent);
-        record.x_forwarded_for.clone_from(&self.x_forwarded_for);
-        record.bytes_received = self.request_bytes;
-        if record.authority.is_none() {
-            record.authority = self.host.clone().map(Text::from);
-        }
-    }
-}
-
-/// `grpc-status` of headers or trailers.
-pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
-    headers.get("grpc-status")?.to_str().ok()?.trim().parse().ok()
 }
 
 /// What a response holds until its body has ended.

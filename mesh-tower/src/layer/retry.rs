@@ -19,6 +19,7 @@ use crate::client::Error;
 use crate::client::repeat::{Copies, Repeatable};
 use crate::client::replay::ReplayBody;
 use crate::clock::{Clock, Entropy};
+use crate::telemetry::head::grpc_status;
 
 /// Tries requests again, with Envoy's conditions, full jitter, and a budget that keeps retries from becoming a storm.
 ///
@@ -188,8 +189,7 @@ where
 fn attempt(result: &Result<Response<Body>, BoxError>, is_grpc: bool) -> Attempt {
     match result {
         Ok(response) => {
-            let status = response.headers().get("grpc-status").filter(|_| is_grpc);
-            let status = status.and_then(|status| status.to_str().ok()?.trim().parse().ok());
+            let status = is_grpc.then(|| grpc_status(response.headers())).flatten();
             let attempt = Attempt::response(response.status(), status);
             match response.headers().contains_key("x-envoy-ratelimited") {
                 true => attempt.rate_limited(),

@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::header::HOST;
+use http::{Request, Response, Version};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
-use mesh_core::request::is_grpc;
 use mesh_core::time::Timestamp;
 
 use super::connection::{Connection, Security};
 use crate::body::{Body, End, OnEnd};
-use crate::telemetry::access_log::{AccessRecord, Text};
-use crate::telemetry::metrics::{Protocol, Reporter, RequestRecord};
+use crate::telemetry::access_log::AccessRecord;
+use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::metrics::{Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
@@ -24,26 +24,12 @@ pub(super) struct Exchange {
     /// The rule that refused it.
     pub(super) origin: Option<Origin>,
     start: Timestamp,
-    protocol: Protocol,
     generation: u64,
-    method: Method,
-    uri: Uri,
-    version: Version,
-    logged: Option<Box<Logged>>,
+    head: Head,
     answered: Option<u16>,
     grpc_status: Option<u8>,
     bytes: u64,
     is_settled: bool,
-}
-
-/// Headers that only the access log wants.
-struct Logged {
-    request_id: HeaderValue,
-    trace_id: u128,
-    user_agent: Option<HeaderValue>,
-    x_forwarded_for: Option<HeaderValue>,
-    host: Option<HeaderValue>,
-    request_bytes: u64,
 }
 
 impl Exchange {
@@ -57,21 +43,14 @@ impl Exchange {
         let host = request.uri().host().or(host).unwrap_or_default();
         let span = RequestSpan::server(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
-        let is_logged = connection.shared.access_log.is_enabled();
+        let logging = Logging::when(connection.shared.access_log.is_enabled());
         Self {
             connection: Arc::clone(connection),
             span,
             origin: None,
             start: connection.shared.clock.now(),
-            protocol: match is_grpc(request.headers()) {
-                true => Protocol::Grpc,
-                false => Protocol::Http,
-            },
             generation,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            logged: is_logged.then(|| Box::new(Logged::of(request, correlation))),
+            head: Head::of(request, correlation, logging),
             answered: None,
             grpc_status: None,
             bytes: 0,
@@ -80,11 +59,11 @@ impl Exchange {
     }
 
     pub(super) fn is_grpc(&self) -> bool {
-        self.protocol == Protocol::Grpc
+        self.head.is_grpc()
     }
 
     pub(super) fn is_http1(&self) -> bool {
-        self.version <= Version::HTTP_11
+        self.head.version <= Version::HTTP_11
     }
 
     /// The response, whose end settles the accounts.
@@ -107,8 +86,8 @@ impl Exchange {
         let connection = &self.connection;
         let duration = connection.shared.clock.now().since(self.start);
         let status = self.answered.unwrap_or_else(|| outcome.response_code());
-        let mut record = RequestRecord::new(self.protocol, status, duration);
-        record.grpc_status = self.grpc_status;
+        let mut record = RequestRecord::new(self.head.protocol, status, duration);
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record.flags = outcome.flag();
         record.security = connection.security_policy();
         connection.series.record(&record);
@@ -127,17 +106,10 @@ impl Exchange {
 
     fn access_record(&self, outcome: Outcome, status: u16, duration: Duration) -> AccessRecord {
         let connection = &self.connection;
-        let path = self.uri.path_and_query().cloned();
-        let path = path.map_or_else(|| Text::from("/"), Text::from);
-        let mut record = AccessRecord::new(Reporter::Destination, self.method.clone(), path);
-        record.duration = duration;
-        record.protocol = self.version;
-        record.response_code = status;
+        let mut record = self.head.record(Reporter::Destination, outcome, status, duration);
         record.response_flags = outcome.flag();
-        record.response_code_details = outcome.details();
-        record.grpc_status = self.grpc_status;
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record.bytes_sent = self.bytes;
-        record.authority = self.uri.authority().cloned().map(Text::from);
         record.downstream_local_address = known(connection.local);
         record.downstream_remote_address = known(connection.remote);
         if let Security::Web { server_name, .. } = &connection.security {
@@ -148,9 +120,6 @@ impl Exchange {
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();
         record.destination_principal = own.map(|own| own.current().svid().id().as_str().into());
-        if let Some(logged) = &self.logged {
-            logged.fill(&mut record);
-        }
         record
     }
 }
@@ -164,34 +133,6 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.settle(Outcome::CallerGone);
     }
-}
-
-impl Logged {
-    fn of(request: &Request<Body>, correlation: &Correlation) -> Self {
-        Self {
-            request_id: correlation.request_id().clone(),
-            trace_id: correlation.trace().trace_id(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
-            x_forwarded_for: request.headers().get("x-forwarded-for").cloned(),
-            host: request.headers().get(HOST).cloned(),
-            request_bytes: http_body::Body::size_hint(request.body()).exact().unwrap_or_default(),
-        }
-    }
-
-    fn fill(&self, record: &mut AccessRecord) {
-        record.request_id = Some(self.request_id.clone());
-        record.trace_id = Some(self.trace_id);
-        record.user_agent.clone_from(&self.user_agent);
-        record.x_forwarded_for.clone_from(&self.x_forwarded_for);
-        record.bytes_received = self.request_bytes;
-        if record.authority.is_none() {
-            record.authority = self.host.clone().map(Text::from);
-        }
-    }
-}
-
-fn grpc_status(headers: &HeaderMap) -> Option<u8> {
-    headers.get("grpc-status")?.to_str().ok()?.trim().parse().ok()
 }
 
 /// What a response holds until its body has ended.

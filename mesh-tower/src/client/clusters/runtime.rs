@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mesh_core::decide::cluster::{Cluster, ClusterKey, ClusterSettings, EndpointSpec, EndpointStats};
 use mesh_core::decide::health::HealthEvent;
+use mesh_core::policy::model::traffic::Limits;
 use mesh_core::snapshot::{EndpointAddress, HttpVersion, ResolvedEndpoint, ResolvedTarget};
 use mesh_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -181,13 +182,7 @@ impl ClusterRuntime {
     /// Hands the endpoints to the cluster; those that stay keep their state.
     fn place(&self, discovery: &Discovery) {
         let settings = self.state.settings();
-        let make = Make {
-            context: &self.context,
-            cluster: &self.me,
-            service: &self.destination,
-            server_name: &self.key().service,
-            limits: &settings.limits,
-        };
+        let make = self.make(&settings.limits);
         // What is removed ends with the last request on it.
         self.state.set_endpoints(
             discovery.addresses(),
@@ -197,6 +192,16 @@ impl ClusterRuntime {
                 endpoint.attachment().update(make, &spec, label);
             },
         );
+    }
+
+    fn make<'a>(&'a self, limits: &'a Limits) -> Make<'a> {
+        Make {
+            context: &self.context,
+            cluster: &self.me,
+            service: &self.destination,
+            server_name: &self.key().service,
+            limits,
+        }
     }
 
     /// Waits until the endpoints are known, or are known to be unknown.
@@ -221,13 +226,7 @@ impl ClusterRuntime {
 
     pub(super) fn identity_changed(&self) {
         let settings = self.state.settings();
-        let make = Make {
-            context: &self.context,
-            cluster: &self.me,
-            service: &self.destination,
-            server_name: &self.key().service,
-            limits: &settings.limits,
-        };
+        let make = self.make(&settings.limits);
         for endpoint in self.state.endpoints() {
             endpoint.attachment().identity_changed(make);
         }
