@@ -98,7 +98,7 @@ pub struct Connected {
     pub peer: Peer,
 }
 
-/// Why no connection came about. Nothing of a request was sent.
+/// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -134,22 +134,27 @@ pub enum ConnectError {
         /// Whose fault it was, and why.
         source: HandshakeError,
     },
-    /// The connection was made and ended before it could take a request. A TLS 1.3 server that
-    /// refuses our certificate does so here, after our side of the handshake.
-    #[error("connection to `{address}` closed before its first request")]
+    /// The connection was made and ended before the peer sent anything. A TLS 1.3 server that
+    /// refuses our certificate does so here, after our side of the handshake: the source is a
+    /// [`HandshakeError`] then, and a request may already be on its way.
+    #[error("connection to `{address}` ended before the peer sent anything")]
     Http {
         /// The address that was tried.
         address: SocketAddr,
-        /// The protocol's error, if the peer did not just close.
+        /// The error of TLS or of HTTP, if the peer did not just close.
         source: Option<BoxError>,
     },
 }
 
 impl ConnectError {
-    /// Whether TLS failed, for whatever reason.
+    /// Whether TLS failed, for whatever reason, in the handshake or right after our side of it.
     #[must_use]
-    pub const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls { .. })
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls { .. } => true,
+            Self::Http { source, .. } => source.as_ref().is_some_and(|source| source.is::<HandshakeError>()),
+            _ => false,
+        }
     }
 
     /// Whether the peer is not who the policy expects, or could not prove it.

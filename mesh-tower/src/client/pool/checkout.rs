@@ -19,6 +19,7 @@ use super::{
     state::{Grant, Granted, Origin, Protocol, Sender},
 };
 use crate::body::{Body, End, OnEnd};
+use crate::client::connect::ConnectError;
 
 impl Shared {
     /// Gets a connection, at once or after waiting for one.
@@ -140,6 +141,11 @@ impl Lease {
 
     pub(super) fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Why there was no connection after all: TLS failed before the peer sent anything.
+    pub(super) fn refusal(&self) -> Option<Arc<ConnectError>> {
+        self.connection.refusal().cloned()
     }
 
     /// Ties the connection to the response's body.

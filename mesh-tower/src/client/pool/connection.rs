@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -14,6 +14,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mesh_tls::handshake::{HandshakeError, classify};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -34,6 +35,7 @@ pub(super) struct Connection {
     retired: AtomicBool,
     max_streams: AtomicUsize,
     returned: Returned,
+    refusal: OnceLock<Arc<ConnectError>>,
 }
 
 /// An HTTP/1 sender whose response has ended while the connection's task is not ready for the next
@@ -55,6 +57,7 @@ impl Connection {
             retired: AtomicBool::new(false),
             max_streams: AtomicUsize::new(usize::MAX),
             returned: Returned::default(),
+            refusal: OnceLock::new(),
         }
     }
 
@@ -94,6 +97,26 @@ impl Connection {
     /// Streams that the peer allows at once, as far as is known.
     pub(super) fn max_streams(&self) -> usize {
         self.max_streams.load(Ordering::Relaxed)
+    }
+
+    /// How TLS failed before the peer sent anything: then there was no connection for any request.
+    pub(super) fn refusal(&self) -> Option<&Arc<ConnectError>> {
+        self.refusal.get()
+    }
+
+    /// Keeps what TLS says of a failed first read, here since HTTP/2 turns it into text.
+    fn note_refusal(&self, error: io::Error) -> io::Error {
+        let kind = error.kind();
+        match classify(error) {
+            HandshakeError::Io(error) => error,
+            refusal => {
+                let error = io::Error::new(kind, refusal.to_string());
+                let address = self.peer.address;
+                let source: Option<BoxError> = Some(refusal.into());
+                drop(self.refusal.set(Arc::new(ConnectError::Http { address, source })));
+                error
+            }
+        }
     }
 
     /// Has the connection's task look at what the peer allows: its settings arrive with the first
@@ -158,7 +181,7 @@ impl Opening {
     pub(super) async fn run(mut self) {
         match self.establish().await {
             Ok((connection, guarded)) => self.drive(connection, guarded).await,
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(Arc::new(error)),
         }
     }
 
@@ -173,7 +196,8 @@ impl Opening {
             connection: Arc::clone(&connection),
             permit: self.permit.take(),
         };
-        Ok((connection, Guarded { io, _guard: guard }))
+        let heard = Heard::Nothing;
+        Ok((connection, Guarded { io, heard, guard }))
     }
 
     async fn drive(self, connection: Arc<Connection>, io: Guarded) {
@@ -257,15 +281,16 @@ impl Opening {
     fn fail_http(self, connection: &Connection, source: Option<BoxError>) {
         if !self.is_settled {
             let address = connection.peer.address;
-            self.fail(ConnectError::Http { address, source });
+            let refusal = connection.refusal().cloned();
+            self.fail(refusal.unwrap_or_else(|| Arc::new(ConnectError::Http { address, source })));
         }
     }
 
-    fn fail(mut self, error: ConnectError) {
+    fn fail(mut self, error: Arc<ConnectError>) {
         tracing::debug!(address = %self.shared.address, %error, "connect failed");
         self.is_settled = true;
         self.permit = None;
-        self.shared.connect_failed(&WaitError::Connect(Arc::new(error)));
+        self.shared.connect_failed(&WaitError::Connect(error));
     }
 }
 
@@ -309,15 +334,34 @@ impl Drop for Guard {
     }
 }
 
+/// Whether the peer has sent anything that is HTTP's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Something,
+}
+
 /// A socket with its guard. The socket is declared first, so that it is closed first.
 struct Guarded {
     io: crate::stream::Stream,
-    _guard: Guard,
+    heard: Heard,
+    guard: Guard,
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if self.heard == Heard::Something {
+            return polled;
+        }
+        match polled {
+            Poll::Ready(Ok(())) => {
+                self.heard = Heard::Something;
+                polled
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.guard.connection.note_refusal(error))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

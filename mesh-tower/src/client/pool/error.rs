@@ -17,7 +17,7 @@ pub enum SendErrorKind {
     Overflow,
     /// The pool was closed. A local rejection: nothing was tried.
     Closed,
-    /// No connection could be made.
+    /// No connection could be made, or a TLS peer refused it right after the handshake.
     Connect,
     /// The connection closed before the request was written.
     Canceled,
@@ -36,10 +36,18 @@ pub enum SendErrorKind {
 #[derive(Debug)]
 pub struct SendError {
     kind: SendErrorKind,
+    sent: Sent,
     source: Option<Source>,
     origin: Origin,
     /// Behind a lock that nobody waits for: errors are shared between threads, bodies need not be.
     request: Mutex<Option<Box<Request<Body>>>>,
+}
+
+/// Whether the peer may have acted on the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    No,
+    Perhaps,
 }
 
 /// The cause of an error; a failed connect may fail several waiting requests.
@@ -60,10 +68,7 @@ impl SendError {
     /// whatever its method.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        !matches!(
-            self.kind,
-            SendErrorKind::Reset | SendErrorKind::Protocol | SendErrorKind::RequestBody
-        )
+        self.sent == Sent::No
     }
 
     /// Whether a kept-alive connection closed before the head of an answer was complete.
@@ -106,9 +111,23 @@ impl SendError {
         };
         Self {
             kind,
+            sent: Sent::No,
             source,
             origin: Origin::Fresh,
             request: Mutex::new(Some(Box::new(request))),
+        }
+    }
+
+    /// For a connection that TLS ended with its first read. A request that was written by then
+    /// counts as sent: not every alert proves that the peer has read nothing.
+    pub(super) fn refused(refusal: Arc<ConnectError>, request: Option<Request<Body>>) -> Self {
+        let sent = if request.is_some() { Sent::No } else { Sent::Perhaps };
+        Self {
+            kind: SendErrorKind::Connect,
+            sent,
+            source: Some(Source::Connect(refusal)),
+            origin: Origin::Fresh,
+            request: Mutex::new(request.map(Box::new)),
         }
     }
 
@@ -117,8 +136,13 @@ impl SendError {
             Some(_) => SendErrorKind::Canceled,
             None => classify(&error),
         };
+        let sent = match kind {
+            SendErrorKind::Reset | SendErrorKind::Protocol | SendErrorKind::RequestBody => Sent::Perhaps,
+            _ => Sent::No,
+        };
         Self {
             kind,
+            sent,
             source: Some(Source::Http(error)),
             origin,
             request: Mutex::new(request.map(Box::new)),

@@ -49,7 +49,11 @@ impl Pool {
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };
-            match error.take_message() {
+            let returned = error.take_message();
+            if let Some(refusal) = lease.refusal() {
+                return Err(SendError::refused(refusal, returned));
+            }
+            match returned {
                 // The peer closed a kept-alive connection before it saw the request.
                 Some(returned) if lease.origin() == Origin::Kept => request = returned,
                 returned => return Err(SendError::sending(error.into_error(), lease.origin(), returned)),

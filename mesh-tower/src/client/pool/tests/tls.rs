@@ -2,8 +2,10 @@ use mesh_core::identity::{SpiffeId, TrustDomain};
 use mesh_tls::authority::DevCa;
 use mesh_tls::clock::Clock;
 use mesh_tls::config::{Alpn, ClientConfig, ServerConfig};
+use mesh_tls::handshake::{HandshakeError, accept_tls};
 use mesh_tls::svid::Svid;
 use mesh_tls::verify::ExpectedPeer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{server::Speaks, *};
 use crate::client::connect::HttpVersion;
@@ -61,6 +63,17 @@ fn tls_pool(server: &Server, config: Arc<ClientConfig>, version: HttpVersion) ->
         ..PoolConfig::default()
     };
     Pool::new(server.address, target(config), version, Unlimited)
+}
+
+/// What TLS says of a connection that ended before the peer sent anything.
+fn handshake_error(error: &ConnectError) -> &HandshakeError {
+    let ConnectError::Http {
+        source: Some(source), ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    source.downcast_ref().unwrap()
 }
 
 #[tokio::test]
@@ -145,20 +158,82 @@ async fn a_peer_of_another_authority_is_not_trusted() {
 
 /// A TLS 1.3 server refuses our certificate after our side of the handshake is done.
 #[tokio::test]
-async fn a_certificate_that_the_peer_refuses_is_an_error_and_not_a_loop() {
+async fn a_certificate_that_the_peer_refuses_is_a_failure_of_tls_and_not_a_loop() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = Server::start(theirs.server(&[Alpn::Http1])).await;
+    for alpn in [Alpn::Http1, Alpn::H2] {
+        let server = Server::start(theirs.server(&[alpn])).await;
+        let pool = tls_pool(&server, theirs.client(&ours), HttpVersion::Auto);
+
+        let mut error = pool.send(get("/")).await.unwrap_err();
+
+        assert_eq!(error.kind(), SendErrorKind::Connect, "{alpn:?}");
+        let reason = error.connect_error().unwrap();
+        assert!(reason.is_tls() && !reason.is_identity_mismatch(), "{alpn:?}: {reason}");
+        assert!(
+            matches!(handshake_error(reason), HandshakeError::PeerRefused(_)),
+            "{alpn:?}: {reason:?}"
+        );
+        let is_unsent = error.is_unsent();
+        assert_eq!(error.take_request().is_some(), is_unsent, "{alpn:?}");
+        assert_eq!(server.paths(), [""; 0]);
+        assert_eq!(server.accepted(), 1);
+        until("nothing left", || pool.stats() == PoolStats::default()).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_that_share_a_refused_connection_all_learn_why() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Server::start(theirs.server(&[Alpn::H2])).await;
     let pool = tls_pool(&server, theirs.client(&ours), HttpVersion::Auto);
 
-    let error = pool.send(get("/")).await.unwrap_err();
+    let requests = (0..8).map(|_| pool.send(get("/")));
+    let errors = futures_util::future::join_all(requests).await;
 
-    assert!(matches!(
-        error.kind(),
-        SendErrorKind::Connect | SendErrorKind::Canceled | SendErrorKind::Reset
-    ));
+    for error in errors.into_iter().map(Result::unwrap_err) {
+        assert!(error.connect_error().is_some_and(ConnectError::is_tls), "{error:?}");
+    }
     assert_eq!(server.paths(), [""; 0]);
-    assert_eq!(server.accepted(), 1);
-    until("nothing left", || pool.stats() == PoolStats::default()).await;
+}
+
+/// A server that reads a request, answers with `answer` and then sends what is not TLS.
+async fn broken_off_after(answer: &'static [u8]) -> SendError {
+    let authority = Authority::new();
+    let Speaks::Tls(config) = authority.server(&[Alpn::Http1]) else {
+        unreachable!()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut stream, ..) = accept_tls(stream, config, Duration::from_secs(10)).await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        stream.flush().await.unwrap();
+        let tcp = stream.get_mut().0;
+        tcp.write_all(b"this is no record of TLS").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let config = authority.client(&authority);
+    let pool = Pool::new(address, target(config), PoolConfig::default(), Unlimited);
+    pool.send(get("/")).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn only_a_connection_that_was_silent_until_tls_failed_counts_as_not_made() {
+    let silent = broken_off_after(b"").await;
+    assert_eq!(silent.kind(), SendErrorKind::Connect);
+    let reason = silent.connect_error().unwrap();
+    assert!(
+        matches!(handshake_error(reason), HandshakeError::Protocol(_)),
+        "{reason:?}"
+    );
+    // The server did read the request.
+    assert!(!silent.is_unsent());
+
+    let begun = broken_off_after(b"HTTP/1.1 200").await;
+    assert_eq!(begun.kind(), SendErrorKind::Reset);
+    assert!(begun.connect_error().is_none() && !begun.is_unsent());
 }
 
 #[tokio::test]
@@ -174,9 +249,10 @@ async fn a_new_identity_is_used_for_new_connections_and_drops_none() {
 
     pool.drain();
     let error = pool.send(get("/")).await.unwrap_err();
+    let reason = error.connect_error().unwrap();
     assert!(
-        matches!(error.connect_error(), Some(ConnectError::Tls { .. })),
-        "{error:?}"
+        matches!(reason, ConnectError::Tls { .. }) && reason.is_identity_mismatch(),
+        "{reason:?}"
     );
 
     assert!(pool.set_tls(&ours.client(&ours)));
