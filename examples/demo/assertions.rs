@@ -31,10 +31,16 @@ pub(crate) async fn run(shop: &Shop, load: &Load, time: Duration) -> anyhow::Res
     plain_text(shop).await.context("plain text")?;
     rotation(shop, load).await.context("rotation")?;
     metrics(shop).await.context("metrics")?;
-    no_failures(&load.take())?;
+    let last = load.take();
+    ensure!(last.failures.is_empty(), "requests failed: {:?}", last.failures);
     if let Some(rest) = time.checked_sub(start.elapsed()) {
         tokio::time::sleep(rest).await;
-        no_failures(&load.take()).context("steady load until the end")?;
+        let last = load.take();
+        ensure!(
+            last.failures.is_empty(),
+            "requests failed at the end: {:?}",
+            last.failures
+        );
     }
     println!("all effects are there, after {:.1} s", start.elapsed().as_secs_f64());
     Ok(())

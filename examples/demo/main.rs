@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 use crate::load::Load;
 use crate::screen::Screen;
@@ -44,7 +45,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // The screen tells what happens; RUST_LOG=info shows the log of every service, too.
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

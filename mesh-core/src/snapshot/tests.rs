@@ -75,7 +75,7 @@ fn settings_come_from_the_callers_namespace_then_the_services_then_the_root() {
             .requests
     };
     let (own, of_service, root) = (rule("web", 1), rule("shop", 2), rule("istio-system", 3));
-    let all = [own.clone(), of_service.clone(), root.clone()].concat();
+    let all = [own.clone(), of_service, root.clone()].concat();
     assert_eq!(limit(&all, "web"), Some(1));
     assert_eq!(limit(&all, "other"), Some(2));
     assert_eq!(limit(&[own.clone(), root].concat(), "other"), Some(3));
