@@ -422,3 +422,29 @@ async fn a_port_that_says_http2_gets_it_in_plain_text() {
         assert_eq!(request.await.unwrap(), 200);
     }
 }
+
+#[tokio::test]
+async fn connections_and_handshakes_of_the_client_are_counted() {
+    let world = World::new();
+    let backend = Backend::start("orders").await;
+    let orders = world.mesh_without_policy("shop", "orders").await;
+    let address = world.serve(&orders, backend.router()).await;
+    world.write("orders.yaml", &secured("shop", "orders", "orders", address));
+    world.write("gone.yaml", &secured("shop", "impostor", "nobody", address));
+    let (mesh, client) = world.client("shop", "web").await;
+
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    assert!(get(&client, "http://impostor/").await.is_err());
+
+    let metrics = mesh.metrics().render();
+    for line in [
+        "mesh_connections{side=\"client\"} 1",
+        "mesh_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    let failed = metrics
+        .lines()
+        .find(|line| line.starts_with("mesh_tls_handshakes_total{side=\"client\",result=\"failed\"}"));
+    assert!(failed.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
+}

@@ -116,6 +116,16 @@ async fn seed_02_ejects_after_five_errors_and_limits_what_waits() {
             .contains("mesh_outlier_ejections_total{service=\"payment-service.default.svc.cluster.local\"} 1")
     );
 
+    // Virtual time: past the ejection and the next sweep, the endpoint is in use again.
+    servers[0].answer_with(200);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(41)).await;
+    tokio::time::resume();
+    for _ in 0..30 {
+        get(&client, "http://payment-service/").await.unwrap();
+    }
+    assert!(servers[0].hits() > 5, "ejected for 30 s, not for ever");
+
     // 50 connections; while they are busy 25 requests may wait: of 80, five are refused at once.
     servers[0].answer_with(200);
     let (_mesh, client) = world.client("default", "another").await;

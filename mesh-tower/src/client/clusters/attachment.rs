@@ -15,9 +15,9 @@ use mesh_tls::verify::ExpectedPeer;
 
 use super::Context;
 use super::runtime::ClusterRuntime;
-use crate::client::connect::{self, ConnectOptions, TlsTarget};
-use crate::client::pool::{ConnectionPermits, Pool, PoolConfig};
-use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
+use crate::client::connect::{self, ConnectError, ConnectOptions, Peer, TlsTarget};
+use crate::client::pool::{self, ConnectionPermits, Pool, PoolConfig};
+use crate::telemetry::metrics::{Destination, HandshakeResult, Party, Reporter, SeriesGroup, Side};
 
 /// What a policy says of an endpoint beside its address.
 #[derive(Clone, Debug, PartialEq)]
@@ -271,6 +271,22 @@ impl ConnectionPermits for Permits {
         match self.0.upgrade() {
             Some(cluster) => cluster.state.try_pending().map(Some),
             None => Some(None),
+        }
+    }
+
+    fn opened(&self, peer: &Peer) -> Option<pool::Permit> {
+        let cluster = self.0.upgrade()?;
+        if peer.identity.is_some() {
+            cluster.metrics_of_all().handshake(Side::Client, HandshakeResult::Ok);
+        }
+        Some(Box::new(cluster.metrics_of_all().connection(Side::Client)))
+    }
+
+    fn failed(&self, error: &ConnectError) {
+        if let (Some(cluster), true) = (self.0.upgrade(), error.is_tls()) {
+            cluster
+                .metrics_of_all()
+                .handshake(Side::Client, HandshakeResult::Failed);
         }
     }
 }

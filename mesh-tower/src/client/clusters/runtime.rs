@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use super::Context;
 use super::attachment::{Attachment, Label, Make, PoolSeed};
 use crate::discovery::{Update, follow};
-use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup, ServiceMetrics};
+use crate::telemetry::metrics::{Destination, Metrics, Party, Reporter, SeriesGroup, ServiceMetrics};
 
 /// Whether the endpoints are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,11 @@ impl ClusterRuntime {
 
     pub(crate) fn key(&self) -> &ClusterKey {
         self.state.key()
+    }
+
+    /// The metrics of the whole mesh.
+    pub(super) fn metrics_of_all(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// Puts the parameters of a policy in force.

@@ -189,12 +189,15 @@ impl Opening {
         let shared = Arc::clone(&self.shared);
         let tls = shared.tls.load_full();
         let config = shared.config();
-        let Connected { io, peer } = connect::connect(shared.address, tls.as_deref(), &config.connect).await?;
+        let connected = connect::connect(shared.address, tls.as_deref(), &config.connect).await;
+        let Connected { io, peer } = connected.inspect_err(|error| shared.permits.has_failed(error))?;
+        let counted = shared.permits.has_opened(&peer);
         let connection = Arc::new(Connection::new(shared.state().next_id(), peer));
         let guard = Guard {
             shared,
             connection: Arc::clone(&connection),
             permit: self.permit.take(),
+            _counted: counted,
         };
         let heard = Heard::Nothing;
         Ok((connection, Guarded { io, heard, guard }))
@@ -325,6 +328,8 @@ struct Guard {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     permit: Option<Permit>,
+    /// Counts the connection for whoever wants to know.
+    _counted: Option<Permit>,
 }
 
 impl Drop for Guard {

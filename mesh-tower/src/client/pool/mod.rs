@@ -63,7 +63,7 @@ mod tests;
 pub(crate) use checkout::Lease;
 pub use config::{Http2Keepalive, PoolConfig};
 pub use error::{SendError, SendErrorKind};
-pub use permits::{ConnectionPermits, Unlimited};
+pub use permits::{ConnectionPermits, Permit, Unlimited};
 
 use connection::{Connection, Opening};
 use error::WaitError;

@@ -1,5 +1,7 @@
 use std::any::Any;
 
+use crate::client::connect::{ConnectError, Peer};
+
 /// The limits that all pools of a cluster share: connections, and requests that wait for one.
 ///
 /// Both methods are called under the pool's lock: they must be quick and must not call the pool.
@@ -17,6 +19,17 @@ pub trait ConnectionPermits: Send + Sync + 'static {
 
     /// Admits one more waiting request, or `None` at the limit.
     fn try_pending(&self) -> Option<Self::Pending>;
+
+    /// Hears of a connection that stands. What it returns is dropped when the connection is closed.
+    fn opened(&self, peer: &Peer) -> Option<Permit> {
+        let _ = peer;
+        None
+    }
+
+    /// Hears of a connection that did not come about.
+    fn failed(&self, error: &ConnectError) {
+        let _ = error;
+    }
 }
 
 /// No limits.
@@ -37,13 +50,15 @@ impl ConnectionPermits for Unlimited {
 }
 
 /// A permit of any type; boxed, since it is taken off the hot path only.
-pub(super) type Permit = Box<dyn Any + Send>;
+pub type Permit = Box<dyn Any + Send>;
 
 /// [`ConnectionPermits`] as an object, which keeps the pool and with it every body free of a type
 /// parameter.
 pub(super) trait AnyPermits: Send + Sync {
     fn connect(&self) -> Option<Permit>;
     fn pending(&self) -> Option<Permit>;
+    fn has_opened(&self, peer: &Peer) -> Option<Permit>;
+    fn has_failed(&self, error: &ConnectError);
 }
 
 impl<P: ConnectionPermits> AnyPermits for P {
@@ -53,5 +68,13 @@ impl<P: ConnectionPermits> AnyPermits for P {
 
     fn pending(&self) -> Option<Permit> {
         self.try_pending().map(|permit| Box::new(permit) as Permit)
+    }
+
+    fn has_opened(&self, peer: &Peer) -> Option<Permit> {
+        self.opened(peer)
+    }
+
+    fn has_failed(&self, error: &ConnectError) {
+        self.failed(error);
     }
 }
