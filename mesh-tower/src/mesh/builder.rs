@@ -115,6 +115,13 @@ impl MeshBuilder {
         self
     }
 
+    /// Time for the head of a request on plain text and at gateways, and for which an idle HTTP/1 connection is kept there.
+    /// Default 60 s. Peers with an identity are not hurried.
+    pub fn header_timeout(mut self, limit: Duration) -> Self {
+        self.settings.header_timeout = limit;
+        self
+    }
+
     /// Time that open requests get at shutdown. Default 30 s.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.settings.drain_timeout = limit;

@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     pub(crate) handshakes: usize,
     /// For open requests at shutdown.
     pub(crate) drain_timeout: Duration,
-    /// For the head of a request.
+    /// For the head of a request on plain text and from the web.
     pub(crate) header_timeout: Duration,
     /// The folder of the gateways' certificates, one folder for each `credentialName`.
     pub(crate) credentials: Option<PathBuf>,
@@ -85,7 +85,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 256,
             drain_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(60),
             credentials: None,
             poll: Duration::from_millis(500),
             replay_limit: crate::client::replay::ReplayBody::DEFAULT_CAP,

@@ -113,7 +113,7 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                .header_read_timeout(shared.settings.header_timeout);
+                .header_read_timeout(connection.head_limit());
             builder.max_buf_size(HEADER_BYTES as usize);
             drive(builder.serve_connection(io, answering).with_upgrades(), end).await;
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
@@ -74,6 +75,16 @@ impl Connection {
             Security::Plain => Transport::Plain,
             Security::Web { transport, .. } => transport,
             Security::Mutual(_) => Transport::Tls,
+        }
+    }
+
+    /// The time for the head of a request, and so for which an idle HTTP/1 connection is kept.
+    ///
+    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
+    pub(crate) fn head_limit(&self) -> Option<Duration> {
+        match self.security {
+            Security::Mutual(_) => None,
+            Security::Plain | Security::Web { .. } => Some(self.shared.settings.header_timeout),
         }
     }
 
