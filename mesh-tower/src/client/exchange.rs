@@ -92,7 +92,7 @@ impl Exchange {
         let duration = self.shared.clock.now().since(self.start);
         let status = self
             .served
-            .map_or_else(|| outcome.response_code(), |(_, status)| status);
+            .map_or_else(|| self.head.local_status(outcome), |(_, status)| status);
         let flags = self.flags(outcome);
         let mut record = RequestRecord::new(self.head.protocol, status, duration);
         record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);

@@ -66,6 +66,15 @@ impl Head {
         self.protocol == Protocol::Grpc
     }
 
+    /// The HTTP status of an answer that the mesh makes: gRPC's is 200, and says the rest in its own words.
+    pub(crate) fn local_status(&self, outcome: Outcome) -> u16 {
+        match outcome.response_code() {
+            0 => 0,
+            _ if self.is_grpc() => 200,
+            code => code,
+        }
+    }
+
     /// The gRPC status of what a server said, or of what the mesh made of it.
     pub(crate) fn grpc_code(&self, said: Option<u8>, outcome: Outcome) -> Option<u8> {
         let local = || outcome.is_local().then(|| outcome.grpc_status());
