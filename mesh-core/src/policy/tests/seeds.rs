@@ -8,7 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::explain;
 use crate::policy::diagnostic::{Code, Diagnostic, Severity};
+use crate::policy::model::Policy;
+use crate::policy::model::route::{Binding, RouteTable};
+use crate::request::{Options, canonicalize};
+use crate::snapshot::Snapshot;
+use crate::workload::Workload;
 
 /// All files below a directory with the end `.yaml`; none, and a word about it, where it is missing.
 fn files(variable: &str, default: &str, below: &str) -> Vec<(String, Vec<u8>)> {
@@ -192,8 +198,9 @@ fn istios_samples_load_clean_or_are_refused_at_the_field_that_is_not_in_force() 
     for (name, bytes) in files {
         let text = String::from_utf8(bytes).unwrap();
         let loaded = Loaded::from_files([(name.as_str(), &text)]);
-        if loaded.policy.is_some() {
+        if let Some(policy) = &loaded.policy {
             assert_eq!(loaded.report.lines(&loaded.sources), [""; 0]);
+            policy.routes.iter().for_each(|table| assert_routes(policy, table));
             clean += 1;
         } else {
             assert_points_to_its_subject(&loaded, &text);
@@ -202,6 +209,36 @@ fn istios_samples_load_clean_or_are_refused_at_the_field_that_is_not_in_force() 
     }
     if count > 0 {
         assert_eq!((clean, refused), (15, 14));
+    }
+}
+
+/// Requests to the hosts of a table are taken by its rules, at its gateways or by the clients of the mesh.
+fn assert_routes(policy: &Policy, table: &RouteTable) {
+    let mut workload = Workload::new(&table.meta.namespace, "caller");
+    for binding in &table.bindings {
+        let Binding::Gateway { name, .. } = binding else {
+            continue;
+        };
+        let Some(gateway) = policy.gateways.iter().find(|gateway| gateway.meta.name == *name) else {
+            // In another file of the sample.
+            return;
+        };
+        workload.labels.extend(gateway.selector.clone());
+    }
+    let snapshot = Snapshot::compile(policy, &workload, 1).unwrap();
+    for host in &table.hosts {
+        let request = http::Request::get(format!("http://{}/", host.host.replace('*', "any")))
+            .body(())
+            .unwrap();
+        let canonical = canonicalize(&request, Options::outbound()).unwrap();
+        let answer = explain::outbound(&snapshot, &canonical.view());
+        let takes_all = table.rules.iter().any(|rule| rule.matches.is_empty());
+        let expected: &[&str] = if takes_all {
+            &["routed"]
+        } else {
+            &["routed", "no_route"]
+        };
+        assert!(expected.contains(&answer.outcome), "{}: {answer:?}", table.meta.origin);
     }
 }
 
