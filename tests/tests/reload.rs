@@ -298,3 +298,48 @@ async fn a_bad_first_policy_refuses_to_start_in_words() {
     let error = empty.builder(&mesh_core::workload::Workload::default()).build().await;
     assert!(error.is_err(), "an empty directory is no policy");
 }
+
+/// What the admin listener answers.
+async fn page(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn the_admin_pages_tell_of_policy_endpoints_and_readiness() {
+    let a = Backend::start("a").await;
+    let world = World::new();
+    world.write("orders.yaml", &service("default", "orders", &[(&a, "v1")]));
+    let builder = world.builder(&mesh_core::workload::Workload::default());
+    let mesh = builder
+        .admin(mesh_tower::admin::AdminOptions::default())
+        .build()
+        .await
+        .unwrap();
+    let admin = mesh.admin_address().unwrap();
+    assert!(admin.ip().is_loopback());
+    assert_eq!(get(&mesh.client(), "http://orders/").await.unwrap().status, 200);
+
+    assert!(page(admin, "/ready").await.starts_with("HTTP/1.1 200"));
+    let endpoints = page(admin, "/endpoints").await;
+    assert!(
+        endpoints.contains(&a.address.to_string()) && endpoints.contains("\"connections\": 1"),
+        "{endpoints}"
+    );
+    assert!(page(admin, "/metrics").await.contains("istio_requests_total{"));
+    world.write("bad.yaml", "services: 7\n");
+    until("the set is refused", || mesh.policy_status().rejected.is_some()).await;
+    let policy = page(admin, "/policy").await;
+    assert!(
+        policy.contains("\"generation\": 1") && policy.contains("bad.yaml:1:11"),
+        "{policy}"
+    );
+
+    mesh.shutdown();
+    assert!(page(admin, "/ready").await.starts_with("HTTP/1.1 503"));
+}
