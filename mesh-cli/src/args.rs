@@ -48,7 +48,7 @@ pub(crate) struct ExplainArguments {
     #[arg(long, required = true, value_name = "PATH")]
     pub(crate) policy: Vec<PathBuf>,
     /// The workload that sends the request, or with --inbound receives it: `namespace=NS,sa=SA`, all else are labels.
-    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "")]
+    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
     pub(crate) workload: Workload,
     /// The method.
     #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]

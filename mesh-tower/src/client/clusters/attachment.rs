@@ -1,6 +1,7 @@
 //! What hangs on each endpoint: its connections and its metric series.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
@@ -11,6 +12,7 @@ use mesh_core::policy::model::Labels;
 use mesh_core::policy::model::traffic::Limits;
 use mesh_core::snapshot::{EndpointTls, HttpVersion};
 use mesh_tls::config::Alpn;
+use mesh_tls::source::IdentitySource;
 use mesh_tls::verify::ExpectedPeer;
 
 use super::Context;
@@ -41,6 +43,8 @@ pub(crate) enum NoPool {
 pub(crate) struct Attachment {
     pools: ArcSwap<Pools>,
     pub(crate) series: SeriesGroup,
+    /// The generation of the identity that new connections use.
+    identity: AtomicU64,
 }
 
 /// The connections as the policy in force wants them.
@@ -71,6 +75,8 @@ impl Attachment {
             .group(Reporter::Source, &make.context.us, &server, make.service);
         Self {
             series: group,
+            // Read before the pools are made: at worst they are looked at once too often.
+            identity: AtomicU64::new(generation(make.context)),
             pools: ArcSwap::from_pointee(Pools::new(make, spec, label)),
         }
     }
@@ -104,6 +110,7 @@ impl Attachment {
             return;
         };
         let current = identity.current();
+        self.identity.store(current.generation(), Ordering::Relaxed);
         if let Ok(tls) = tls_target(make, &pools.label) {
             let _ = tls.is_some_and(|tls| pool.set_tls(&tls.config));
         }
@@ -111,6 +118,11 @@ impl Attachment {
             let identity = peer.identity.as_ref();
             identity.is_some_and(|peer| peer.verify_again(current.bundles(), current.clock()).is_err())
         });
+    }
+
+    /// Whether new connections would use an older identity than this one.
+    pub(super) fn is_behind(&self, generation: u64) -> bool {
+        self.identity.load(Ordering::Relaxed) < generation && self.is_mutual_tls()
     }
 
     pub(super) fn permit_released(&self) {
@@ -185,6 +197,11 @@ impl Pools {
     fn each(&self, mut act: impl FnMut(&Pool)) {
         self.main.iter().chain(self.http2.get()).for_each(&mut act);
     }
+}
+
+/// That of the identity in force; 0 without one.
+fn generation(context: &Context) -> u64 {
+    context.identity.as_ref().map_or(0, IdentitySource::generation)
 }
 
 fn tls_target(make: Make<'_>, label: &Label) -> Result<Option<TlsTarget>, NoPool> {

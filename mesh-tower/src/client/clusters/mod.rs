@@ -7,6 +7,8 @@
 
 mod attachment;
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -127,7 +129,7 @@ impl Clusters {
     fn resolve(&self, snapshot: &Snapshot, target: &Target, runtime: &TargetRuntime, port: u16) -> Arc<ClusterRuntime> {
         let resolved = target.resolve(port);
         let cluster = self.find_or_add(&resolved.key, &resolved.settings, &snapshot.workload.namespace);
-        cluster.configure(resolved);
+        cluster.configure(resolved, snapshot.generation);
         runtime.add(port, &cluster);
         cluster
     }

@@ -50,6 +50,8 @@ pub(crate) struct ClusterRuntime {
 /// The endpoints as the policy lists them, and who resolves the names among them.
 #[derive(Debug, Default)]
 struct Discovery {
+    /// Of the policy that the parameters come from.
+    generation: u64,
     http: HttpVersion,
     listed: Vec<ResolvedEndpoint>,
     resolved: BTreeMap<Arc<str>, Vec<IpAddr>>,
@@ -84,7 +86,7 @@ impl ClusterRuntime {
         let endpoint = ResolvedEndpoint::by_host(&key.service, key.port);
         let target = ResolvedTarget::passthrough(key.clone(), settings.clone(), endpoint);
         let cluster = Self::with_destination(context, key, settings, Destination::passthrough());
-        cluster.configure(target);
+        cluster.configure(target, 0);
         cluster
     }
 
@@ -117,10 +119,15 @@ impl ClusterRuntime {
         &self.context.metrics
     }
 
-    /// Puts the parameters of a policy in force.
-    pub(super) fn configure(&self, target: ResolvedTarget) {
-        self.state.configure(target.settings);
+    /// Puts the parameters of a policy in force, unless those of a later one already are: a request that began
+    /// before a reload may be the first to dial a port.
+    pub(super) fn configure(&self, target: ResolvedTarget, generation: u64) {
         let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        if generation < discovery.generation {
+            return;
+        }
+        discovery.generation = generation;
+        self.state.configure(target.settings);
         (discovery.http, discovery.listed) = (target.http, target.endpoints);
         self.follow_names(&mut discovery);
         self.place(&discovery);
@@ -259,6 +266,20 @@ impl ClusterRuntime {
     pub(super) fn sweep(&self) {
         for event in self.state.sweep(self.context.clock.now()) {
             self.observe(&event);
+        }
+        self.catch_up_with_identity();
+    }
+
+    /// An endpoint that was added during a rotation may have missed it.
+    fn catch_up_with_identity(&self) {
+        let Some(identity) = &self.context.identity else { return };
+        let generation = identity.generation();
+        let endpoints = self.state.endpoints();
+        if endpoints
+            .iter()
+            .any(|endpoint| endpoint.attachment().is_behind(generation))
+        {
+            self.identity_changed();
         }
     }
 
