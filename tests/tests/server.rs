@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     missing_docs,
     reason = "a test fails by panicking"
 )]
@@ -339,4 +340,149 @@ async fn the_access_log_names_both_sides_and_the_rule() {
     assert!(server.to_string().contains("rules.yaml:"), "{server}");
     let ids: Vec<&serde_json::Value> = lines.iter().map(|line| &line["request_id"]).collect();
     assert_eq!(ids[0], ids[1], "one request, one id");
+}
+
+const DOOR: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: door, namespace: shop }
+spec:
+  selector: { app: door }
+  servers:
+    - port: { number: 443, name: https, protocol: HTTPS }
+      tls: { mode: SIMPLE, credentialName: shop }
+      hosts: [shop.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: shop, namespace: shop }
+spec:
+  hosts: [shop.example.com]
+  gateways: [door]
+  http: [{ route: [{ destination: { host: orders } }] }]
+";
+
+/// The certificate that a gateway shows to a browser.
+async fn shown(world: &World, address: SocketAddr) -> Vec<u8> {
+    let roots = world.ca().certificate_pem().as_bytes();
+    let config = mesh_tls::web::WebClientConfig::with_roots(roots, &[mesh_tls::config::Alpn::H2], &Clock::system());
+    let stream = TcpStream::connect(address).await.unwrap();
+    let limit = Duration::from_secs(5);
+    let connected = mesh_tls::web::connect_web(stream, std::sync::Arc::new(config.unwrap()), "shop.example.com", limit);
+    let (stream, _) = connected.await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test]
+async fn a_gateway_shows_new_certificates_as_they_come_and_keeps_good_ones() {
+    let world = World::new();
+    world.write("door.yaml", DOOR);
+    let secret = world.folder("credentials/shop");
+    let issue = || {
+        let now = std::time::SystemTime::now();
+        world
+            .ca()
+            .write_web(&secret, &["shop.example.com"], Duration::from_secs(3600), now)
+            .unwrap();
+    };
+    issue();
+    let workload = Workload::new("shop", "door").label("app", "door");
+    let mesh = world
+        .builder(&workload)
+        .credentials(world.folder("credentials"))
+        .build()
+        .await
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gateway = mesh.gateway();
+    tokio::spawn(async move { gateway.serve(listener).await.unwrap() });
+    let first = shown(&world, address).await;
+    assert_eq!(shown(&world, address).await, first);
+
+    std::fs::write(secret.join("tls.crt"), "broken").unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(shown(&world, address).await, first);
+
+    issue();
+    for _ in 0..200 {
+        if shown(&world, address).await != first {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the new certificate was never shown");
+}
+
+#[tokio::test]
+async fn a_process_that_no_gateway_selects_serves_none() {
+    let world = World::new();
+    world.write("door.yaml", DOOR);
+    let mesh = world.mesh(&Workload::new("shop", "web")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+
+    let error = mesh.gateway().serve(listener).await.unwrap_err();
+
+    assert!(error.to_string().contains("no gateway"), "{error}");
+}
+
+#[tokio::test]
+async fn garbage_on_the_wire_ends_its_own_connection_and_nothing_else() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let (_mesh, address) = orders(&world, backend.router()).await;
+    let (_web, client) = world.client("shop", "web").await;
+
+    let huge = format!(
+        "GET / HTTP/1.1\r\nhost: orders\r\nx-huge: {}\r\n\r\n",
+        "x".repeat(1 << 20)
+    );
+    for garbage in [
+        &b"\x16\x03\x01\xff\xff garbage instead of a hello"[..],
+        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00\x01\x02\x03\r\n\r\n",
+        huge.as_bytes(),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may close before all of it is written.
+        let _ = stream.write_all(garbage).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+        assert!(
+            ended.is_ok(),
+            "still open after {:?}",
+            String::from_utf8_lossy(&garbage[..garbage.len().min(40)])
+        );
+        let text = String::from_utf8_lossy(&answer);
+        assert!(
+            !text.contains(" 200 "),
+            "{:?}: {text}",
+            String::from_utf8_lossy(&garbage[..garbage.len().min(40)])
+        );
+    }
+    assert_eq!(backend.hits(), 0);
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn no_second_request_hides_behind_two_lengths() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let (_mesh, address) = orders(&world, backend.router()).await;
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let first =
+        "POST /first HTTP/1.1\r\nhost: orders\r\ncontent-length: 60\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: orders\r\n\r\n";
+    stream.write_all(format!("{first}{hidden}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // Unread bytes may turn the close into a reset.
+    let _ = stream.read_to_string(&mut answer).await;
+
+    assert_eq!(backend.hits_of("/hidden"), 0, "{answer}");
+    assert!(backend.hits() <= 1);
 }
