@@ -58,3 +58,14 @@ pub fn secured(namespace: &str, name: &str, account: &str, address: std::net::So
         "namespace: {namespace}\nservices:\n  {name}:\n    endpoints:\n      - {{ address: \"{address}\", service_account: {account} }}\n"
     )
 }
+
+/// The text of a seed, or the end of the test where the seeds are not there.
+#[macro_export]
+macro_rules! seed {
+    ($number:literal) => {
+        match $crate::seeds::seed($number) {
+            Some(text) => text,
+            None => return,
+        }
+    };
+}
