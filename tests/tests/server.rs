@@ -68,11 +68,8 @@ async fn axum_serves_behind_the_same_layers() {
     let mesh = world.mesh(&Workload::new("shop", ORDERS).label("app", ORDERS)).await;
     let app = who().fallback(|| async { "reached" }).layer(mesh.layer());
     let listener = mesh.listener(listener);
-    tokio::spawn(async move {
-        axum::serve(listener, app.into_make_service_with_connect_info::<Peer>())
-            .await
-            .unwrap()
-    });
+    let served = axum::serve(listener, app.into_make_service_with_connect_info::<Peer>());
+    let served = tokio::spawn(served.with_graceful_shutdown(mesh.stopping()).into_future());
     let (_web, client) = world.client("shop", "web").await;
 
     let answer = get(&client, "http://orders/").await.unwrap();
@@ -82,6 +79,10 @@ async fn axum_serves_behind_the_same_layers() {
         403
     );
     assert_eq!(plain_text(address, "/").await, "");
+
+    mesh.shutdown();
+    let ended = tokio::time::timeout(Duration::from_secs(5), served).await;
+    assert!(ended.is_ok(), "axum did not hear of the shutdown");
 }
 
 #[tokio::test]
@@ -198,6 +199,35 @@ async fn plain_text_ends_when_the_port_turns_strict() {
     stream.read_to_string(&mut rest).await.unwrap();
     assert!(rest.starts_with("HTTP/1.1 401"), "{rest}");
     assert_eq!(backend.hits(), 1);
+}
+
+#[tokio::test]
+async fn mtls_ends_when_the_port_turns_to_plain_text() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let (mesh, address) = orders(&world, backend.router()).await;
+    let (_web, client) = world.client("shop", "web").await;
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+
+    world.write("mesh.yaml", "mesh: { mtls: disable }\n");
+    generation(&mesh, 2).await;
+
+    assert!(plain_text(address, "/").await.starts_with("HTTP/1.1 200"));
+    // The caller follows the same policy, and turns to plain text with it.
+    until_plain(&client).await;
+}
+
+async fn until_plain(client: &mesh_tower::client::Client) {
+    for _ in 0..200 {
+        if get(client, "http://orders/")
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the caller never turned to plain text");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod reload;
 mod shared;
 mod status;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
@@ -96,6 +97,19 @@ impl Mesh {
     /// they are done.
     pub fn shutdown(&self) {
         self.shared.stopping.send_replace(true);
+    }
+
+    /// Waits for [`shutdown`](Self::shutdown): for `axum::serve(…).with_graceful_shutdown(mesh.stopping())`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.shared.stopping.subscribe();
+        async move {
+            // The mesh itself is gone: that is the end, too.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -110,20 +110,16 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 /// The policy and the trust of now, not those of the handshake.
 fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
     let refused = |text| Err(Refusal::new(Outcome::Unauthenticated, text).closing());
+    let mode = || snapshot.inbound.mtls(connection.local.port()).0;
     match connection.security {
         Security::Web { .. } => Ok(()),
-        Security::Mutual(_) => match connection.still_trusted() {
-            Ok(()) => Ok(()),
-            Err(ended) => {
-                tracing::warn!(peer = %connection.remote, "{ended}");
-                refused("the caller's certificate is not valid any more")
-            }
-        },
+        Security::Mutual(_) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
+        Security::Mutual(_) => connection.still_trusted().or_else(|ended| {
+            tracing::warn!(peer = %connection.remote, "{ended}");
+            refused("the caller's certificate is not valid any more")
+        }),
+        Security::Plain if mode() == MtlsMode::Strict => refused("this port takes mTLS only"),
         Security::Plain => {
-            let (mode, _) = snapshot.inbound.mtls(connection.local.port());
-            if mode == MtlsMode::Strict {
-                return refused("this port takes mTLS only");
-            }
             connection.shared.metrics.plaintext_request();
             Ok(())
         }
