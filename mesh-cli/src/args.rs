@@ -1,124 +1,269 @@
-//! What may be written on the command line.
+//! The command line, and what its texts mean.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use mesh_core::identity::SpiffeId;
 use mesh_core::workload::Workload;
 
-/// Checks mesh policies, and explains what they do to a request.
+/// Asks the code that serves traffic what a mesh policy means.
 #[derive(Debug, Parser)]
-#[command(name = "mesh", version, about, disable_help_subcommand = true)]
-pub(crate) struct Arguments {
+#[command(
+    name = "mesh",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  mesh check policy/
+  mesh explain --policy policy/ http://orders/api/orders
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/"
+)]
+pub(crate) struct Cli {
+    /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Whether to print colours; `auto` does on terminals, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
 }
 
+/// What can be asked.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Reads policies as a service would, and reports every problem.
-    ///
-    /// Exits with 0 where they can be put in force (warnings allowed), 1 where they cannot, 2 where there is nothing to read.
-    #[command(after_help = "Example:\n  mesh check policy/ -o json")]
+    /// Report every problem of policy files, each with its place
     Check(CheckArguments),
-    /// Says what becomes of a request: where it goes, or whether it is let in, and which rule says so.
-    ///
-    /// Exits with 0 where it is routed or allowed, 3 where an inbound request is denied, 1 where the policies have errors.
-    #[command(after_help = "Examples:
-  mesh explain --policy policy/ --as namespace=shop,sa=web http://orders/api/orders -H 'x-version: canary'
-  mesh explain --inbound --policy policy/ --as namespace=shop,app=orders --from cluster.local/ns/shop/sa/web -X POST http://orders/api/orders")]
+    /// Tell what becomes of one request, and which rule says so
     Explain(Box<ExplainArguments>),
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct CheckArguments {
-    /// Policy files, or directories of `*.yaml`, `*.yml` and `*.json`; all together are one policy.
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t = Output::Human)]
-    pub(crate) output: Output,
+/// When to print colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ExplainArguments {
-    /// A policy file or directory; may be given several times.
-    #[arg(long, required = true, value_name = "PATH")]
-    pub(crate) policy: Vec<PathBuf>,
-    /// The workload that sends the request, or with --inbound receives it: `namespace=NS,sa=SA`, all else are labels.
-    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
-    pub(crate) workload: Workload,
-    /// The method.
-    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
-    pub(crate) method: Method,
-    /// A header; may be given several times.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Explains what the workload does with the request when it receives it.
-    #[arg(long)]
-    pub(crate) inbound: bool,
-    /// The caller's identity: `spiffe://DOMAIN/ns/NS/sa/SA`, with or without the scheme.
-    #[arg(long, value_name = "ID", requires = "inbound", conflicts_with = "plaintext", value_parser = identity)]
-    pub(crate) from: Option<SpiffeId>,
-    /// The caller uses plain text, which is also assumed without --from.
-    #[arg(long, requires = "inbound")]
-    pub(crate) plaintext: bool,
-    /// The caller's address.
-    #[arg(long, value_name = "IP", requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub(crate) source_ip: IpAddr,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t = Output::Human)]
-    pub(crate) output: Output,
-    /// The URL, such as `http://orders/api/orders?page=2`.
-    pub(crate) url: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
+/// How to print answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
     Human,
-    /// For programs.
     Json,
 }
 
-/// Reads `namespace=shop,sa=web,app=orders,version=v2`.
+/// Arguments of `mesh check`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+All files together are one policy, as they are for a service. Of a directory, files *.yaml, *.yml and *.json are read,
+those of its subdirectories, too; names that start with a dot are passed over.
+
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
+
+Examples:
+  mesh check policy/
+  mesh check base/ production/orders.yaml
+  kubectl get virtualservices,destinationrules -o yaml | mesh check -
+  mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
+pub(crate) struct CheckArguments {
+    /// Policy files and directories; `-` is the standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// Arguments of `mesh explain`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without --inbound the workload of --as sends the request: its route, destinations, timeout and retries are told.
+With --inbound that workload receives it: mTLS and authorization are told. Nothing is sent.
+
+Exit codes: 0 told (inbound: allowed), 1 the policy has errors, 2 nothing to read or wrong usage, 3 inbound: denied.
+
+Examples:
+  mesh explain --policy policy/ http://orders/api/orders
+  mesh explain --policy policy/ -H 'x-version: canary' -X POST orders.production:8080/api/orders
+  mesh explain --policy policy/ --as namespace=production,sa=web,app=web,version=v2 http://orders/
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders \\
+      --from cluster.local/ns/production/sa/web http://orders:8080/api/orders
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/")]
+pub(crate) struct ExplainArguments {
+    /// A policy file or directory; `-` is the standard input; may be given again
+    #[arg(long, required = true, value_name = "PATH")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// The workload that asks: `namespace`, `sa` (service account), and labels: any other key [default: namespace=default,sa=default]
+    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
+    pub(crate) workload: Workload,
+    /// The request's method
+    #[arg(short = 'X', long, default_value = "GET", value_name = "METHOD", value_parser = method)]
+    pub(crate) method: Method,
+    /// A header of the request; may be given again
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Explain a request that the workload receives
+    #[arg(long)]
+    pub(crate) inbound: bool,
+    /// Inbound: the caller's identity over mTLS, `spiffe://` may be left out
+    #[arg(long, requires = "inbound", conflicts_with = "plaintext", value_name = "SPIFFE ID", value_parser = identity)]
+    pub(crate) from: Option<SpiffeId>,
+    /// Inbound: the caller uses plain text, which it does without --from
+    #[arg(long, requires = "inbound")]
+    pub(crate) plaintext: bool,
+    /// Inbound: the caller's address
+    #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
+    pub(crate) source_ip: IpAddr,
+    /// The request's URL; `http://` may be left out
+    #[arg(value_parser = url)]
+    pub(crate) url: Uri,
+}
+
+/// Reads `namespace=NS,sa=SA,app=APP,…`.
 fn workload(text: &str) -> Result<Workload, String> {
-    let mut workload = Workload::default();
-    let (mut account, mut labels) = (None, Vec::new());
-    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (key, value) = entry
+    let mut keys = Vec::new();
+    for pair in text.split(',').filter(|_| !text.is_empty()) {
+        let (key, value) = pair
             .split_once('=')
-            .ok_or_else(|| format!("`{entry}` is not KEY=VALUE"))?;
-        match key.trim() {
-            "namespace" | "ns" => workload.namespace = value.trim().into(),
-            "sa" | "service_account" => account = Some(value.trim()),
-            label => labels.push((label, value.trim())),
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .filter(|(key, value)| !key.is_empty() && !value.is_empty())
+            .ok_or_else(|| format!("expected `key=value`, found `{pair}`"))?;
+        if keys.iter().any(|(known, _)| *known == key) {
+            return Err(format!("`{key}` is given twice"));
         }
+        keys.push((key, value));
     }
-    let workload = Workload::new(workload.namespace, account.unwrap_or("default"));
-    Ok(labels
-        .into_iter()
-        .fold(workload, |workload, (key, value)| workload.label(key, value)))
+    let field = |name: &str| {
+        let found = keys.iter().find(|(key, _)| *key == name);
+        found.map_or("default", |(_, value)| *value)
+    };
+    let workload = Workload::new(field("namespace"), field("sa"));
+    let labels = keys.iter().filter(|(key, _)| !matches!(*key, "namespace" | "sa"));
+    Ok(labels.fold(workload, |workload, (key, value)| workload.label(*key, *value)))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| "a method has letters and no white space".into())
 }
 
 /// Reads `name: value`.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or_else(|| format!("`{text}` is not `NAME: VALUE`"))?;
-    let name = HeaderName::try_from(name.trim()).map_err(|_| format!("`{}` is no name of a header", name.trim()))?;
+    let (name, value) = text.split_once(':').ok_or("expected `name: value`")?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
     let value =
-        HeaderValue::try_from(value.trim()).map_err(|_| format!("`{}` is no value of a header", value.trim()))?;
+        HeaderValue::from_str(value.trim()).map_err(|_| format!("no value of `{name}`: it has control characters"))?;
     Ok((name, value))
 }
 
+/// Reads an identity, whose scheme may be left out.
 fn identity(text: &str) -> Result<SpiffeId, String> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("spiffe://{text}")
+    let id = match text.contains("://") {
+        true => SpiffeId::parse(text),
+        false => SpiffeId::parse(&format!("spiffe://{text}")),
     };
-    SpiffeId::parse(&full).map_err(|error| error.to_string())
+    let id = id.map_err(|error| format!("the id {error}"))?;
+    if id.is_root() {
+        return Err("the id names a trust domain, expected a workload such as `cluster.local/ns/shop/sa/web`".into());
+    }
+    Ok(id)
+}
+
+/// Reads an absolute URL, whose scheme may be left out.
+fn url(text: &str) -> Result<Uri, String> {
+    if text.starts_with('/') {
+        return Err("expected a host, such as in `http://orders/api`".into());
+    }
+    let uri: Uri = match has_scheme(text) {
+        true => text.parse(),
+        false => format!("http://{text}").parse(),
+    }
+    .map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        scheme => Err(format!(
+            "expected `http` or `https`, found `{}`",
+            scheme.unwrap_or_default()
+        )),
+    }
+}
+
+/// Whether a URL begins with a scheme; one in its query is none.
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.contains(['/', '?', '#']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_workload_has_two_fields_and_labels() {
+        let web = workload("namespace=shop,sa=web-sa,app=web,version=v2,topology.kubernetes.io/zone=a").unwrap();
+        assert_eq!(
+            (&*web.namespace, &*web.service_account, &*web.name),
+            ("shop", "web-sa", "web")
+        );
+        assert_eq!(web.labels.len(), 3);
+        assert_eq!(web.label_value("topology.kubernetes.io/zone"), Some("a"));
+        assert_eq!(workload("").unwrap(), Workload::new("default", "default"));
+    }
+
+    #[test]
+    fn a_workload_with_doubled_or_empty_keys_is_refused() {
+        for text in ["app", "app=", "=web", "app=web,", "app=web,app=api", "sa=a,sa=b"] {
+            assert!(workload(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_needs_a_host_and_may_lack_the_scheme() {
+        assert_eq!(url("orders:8080/api?x=1").unwrap(), "http://orders:8080/api?x=1");
+        assert_eq!(url("https://orders").unwrap().scheme_str(), Some("https"));
+        assert_eq!(
+            url("orders/login?next=https://shop/")
+                .ok()
+                .map(|uri| uri.path().to_owned()),
+            Some("/login".into())
+        );
+        for text in ["/api", "", "ftp://orders/", "http:///api", "orders/a b"] {
+            assert!(url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_a_workloads() {
+        let long = identity("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+        assert_eq!(identity("cluster.local/ns/shop/sa/web").unwrap(), long);
+        for text in [
+            "cluster.local",
+            "https://cluster.local/ns/shop/sa/web",
+            "Cluster.local/ns/a/sa/b",
+            "",
+        ] {
+            assert!(identity(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_may_have_colons_in_its_value() {
+        let (name, value) = header("X-Next:  http://shop/ ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-next", "http://shop/"));
+        assert!(header("x-empty:").is_ok());
+        for text in ["x-next", ": value", "a b: c", "x: a\nb"] {
+            assert!(header(text).is_err(), "{text:?}");
+        }
+    }
 }

@@ -1,114 +1,71 @@
-//! `mesh check`.
+//! `mesh check`: what is wrong with policy files.
 
-use std::io::IsTerminal;
-
-use mesh_core::policy::Loaded;
-use mesh_core::policy::model::Policy;
-use mesh_core::snapshot::Snapshot;
+use mesh_core::policy::diagnostic::{Code, Diagnostic, Place, Report};
+use mesh_core::policy::source::Sources;
 use mesh_core::workload::Workload;
-use mesh_tower::reload::watch::ReadError;
-use serde_json::json;
 
-use crate::args::{CheckArguments, Output};
-use crate::{exit, input};
+use crate::args::{CheckArguments, Format};
+use crate::policy::PolicyText;
+use crate::terminal::{Style, Terminal, styled};
+use crate::{Exit, Failure};
 
-pub(crate) fn run(arguments: &CheckArguments) -> u8 {
-    let loaded = match input::load(&arguments.paths) {
-        Ok(loaded) => loaded,
-        Err(error) => return nothing_to_read(&error, arguments.output),
-    };
+/// Reads, checks and compiles the files, and prints all problems.
+///
+/// # Errors
+///
+/// Where nothing can be read or the answer cannot be written.
+pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut text = PolicyText::read(&arguments.paths).or_else(|error| unread(error, arguments.output, terminal))?;
+    // What only compiling finds would stop a service from starting just as well.
+    let _ = text.compile(&Workload::default());
+    for remark in &text.remarks {
+        terminal.warn(remark);
+    }
     match arguments.output {
-        Output::Json => println!("{}", pretty(&loaded.report.json(&loaded.sources))),
-        Output::Human => print(&loaded),
-    }
-    match &loaded.policy {
-        Some(policy) => compiles(policy),
-        None => exit::ERRORS,
-    }
-}
-
-/// What the checks let through must compile: it is what a service does next.
-fn compiles(policy: &Policy) -> u8 {
-    match Snapshot::compile(policy, &Workload::default(), 1) {
-        Ok(_) => exit::CLEAN,
-        Err(error) => {
-            eprintln!("error: {error}");
-            exit::ERRORS
+        Format::Json => terminal.json(&text.json())?,
+        Format::Human => {
+            let mut answer = text.render(terminal.out);
+            if !answer.is_empty() {
+                answer.push('\n');
+            }
+            answer.push_str(&summary(&text, terminal));
+            terminal.answer(&answer)?;
         }
     }
+    Ok(exit(&text.report))
 }
 
-fn print(loaded: &Loaded) {
-    let paint = input::paint(std::io::stdout().is_terminal());
-    let report = &loaded.report;
-    print!("{}", report.render(&loaded.sources, paint));
-    if !report.is_empty() {
-        println!();
+/// Programs get a report in any case, the reason in it; people read the reason beside it.
+fn unread(error: Failure, output: Format, terminal: &Terminal) -> Result<PolicyText, Failure> {
+    if output == Format::Json {
+        let mut report = Report::new();
+        report.push(Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, error.to_string()));
+        terminal.json(&report.json(&Sources::new()))?;
     }
-    let files = loaded.sources.iter().count();
-    let files = format!("{files} file{}", if files == 1 { "" } else { "s" });
-    match &loaded.policy {
-        Some(policy) if report.is_empty() => println!("{files}: no problems; {}", contents(policy)),
-        Some(policy) => println!(
-            "{files}: {}; can be put in force: {}",
-            report.summary(),
-            contents(policy)
-        ),
-        None => println!("{files}: {}; cannot be put in force", report.summary()),
-    }
+    Err(error)
 }
 
-/// How many of what a policy has.
-fn contents(policy: &Policy) -> String {
-    let counts = [
-        (policy.services.len(), "service", "services"),
-        (policy.routes.len(), "route table", "route tables"),
-        (policy.destinations.len(), "destination policy", "destination policies"),
-        (policy.profiles.len(), "profile", "profiles"),
-        (policy.gateways.len(), "gateway", "gateways"),
-        (policy.peer_authentications.len(), "mTLS policy", "mTLS policies"),
-        (
-            policy.authorizations.len(),
-            "authorization policy",
-            "authorization policies",
-        ),
-    ];
-    let named = counts.iter().filter(|(count, ..)| *count > 0);
-    let texts: Vec<String> = named
-        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
-        .collect();
-    if texts.is_empty() {
-        "settings of the mesh only".into()
+/// What a report means for the process.
+pub(crate) fn exit(report: &Report) -> Exit {
+    if report.has_errors() { Exit::Bad } else { Exit::Good }
+}
+
+fn summary(text: &PolicyText, terminal: &Terminal) -> String {
+    let files = match text.files {
+        1 => "1 file".into(),
+        count => format!("{count} files"),
+    };
+    let report = &text.report;
+    let (style, word) = if report.has_errors() {
+        (Style::Bad, "refused")
+    } else if report.is_empty() {
+        (Style::Good, "ok")
     } else {
-        texts.join(", ")
+        (Style::Warning, "ok")
+    };
+    let word = styled(terminal.out, style, word);
+    match report.is_empty() {
+        true => format!("{word}: {files}, no problems\n"),
+        false => format!("{word}: {files}, {}\n", report.summary()),
     }
-}
-
-fn nothing_to_read(error: &ReadError, output: Output) -> u8 {
-    match output {
-        Output::Human => eprintln!("error: {error}"),
-        Output::Json => println!("{}", pretty(&unreadable(error))),
-    }
-    exit::USAGE
-}
-
-/// The report of files that could not be read, in the form of any other.
-fn unreadable(error: &ReadError) -> serde_json::Value {
-    json!({
-        "errors": 1,
-        "warnings": 0,
-        "diagnostics": [{
-            "code": mesh_core::policy::diagnostic::Code::NO_DOCUMENT.to_string(),
-            "severity": "error",
-            "message": error.to_string(),
-            "file": null,
-            "line": null,
-            "column": null,
-            "help": null,
-        }],
-    })
-}
-
-pub(crate) fn pretty(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
 }

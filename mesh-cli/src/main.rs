@@ -1,33 +1,47 @@
-//! `mesh`: says what policies mean, with the very code that serves traffic.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
+//! The `mesh` command: asks the code that serves traffic what a policy means.
+//!
+//! `mesh check` reads policy files as a service does and reports every problem; `mesh explain` compiles them for one
+//! workload and tells what becomes of one request, and why. `docs/cli.md` is the reference.
 
 mod args;
 mod check;
 mod explain;
-mod input;
+mod policy;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Cli, Command};
+use terminal::Terminal;
 
-/// Exit codes, which scripts rely on.
-mod exit {
-    /// Nothing wrong, or only warnings; a request that is allowed.
-    pub(crate) const CLEAN: u8 = 0;
+/// What a run comes to; its number is the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// The policy is good, or the request goes on.
+    Good = 0,
     /// The policy has errors.
-    pub(crate) const ERRORS: u8 = 1;
+    Bad = 1,
     /// There was nothing to read, or the command makes no sense.
-    pub(crate) const USAGE: u8 = 2;
-    /// A request that is denied.
-    pub(crate) const DENIED: u8 = 3;
+    Unusable = 2,
+    /// The request is denied.
+    Denied = 3,
 }
 
+/// Why nothing came of a run; its text is for the user.
+type Failure = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
-    let code = match Arguments::parse().command {
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.color);
+    let result = match &cli.command {
+        Command::Check(arguments) => check::run(arguments, &terminal),
+        Command::Explain(arguments) => explain::run(arguments, &terminal),
     };
-    ExitCode::from(code)
+    let exit = result.unwrap_or_else(|error| {
+        terminal.complain(&*error);
+        Exit::Unusable
+    });
+    ExitCode::from(exit as u8)
 }

@@ -8,11 +8,12 @@ use serde::Serialize;
 use crate::decide::authz::{Authorizer, Peer};
 use crate::decide::route::{RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
+use crate::outcome::Outcome;
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 use crate::policy::model::{Origin, OutboundMode};
 use crate::request::{BadRequest, RequestView};
-use crate::snapshot::{Snapshot, TargetEndpoints};
+use crate::snapshot::{Snapshot, Target, TargetEndpoints};
 
 /// A place in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,8 +41,11 @@ impl Place {
 pub struct Outbound {
     /// `outbound`.
     pub direction: &'static str,
-    /// `routed`, `no_route`, `bad_request`, `passthrough` (a host that no policy names), or `refused` (the same where the mesh forwards to known hosts only).
+    /// `routed`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
+    /// known hosts only), or `bad_request` (a request without an unambiguous form).
     pub outcome: &'static str,
+    /// The status of the mesh's own answer; `None` where the request goes on.
+    pub status: Option<u16>,
     /// The rule's name.
     pub route: Option<String>,
     /// Where the rule was written.
@@ -96,6 +100,15 @@ pub fn outbound(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
     }
 }
 
+/// Explains a request that a client refuses to send, since it has no unambiguous form.
+#[must_use]
+pub fn outbound_refused(reason: BadRequest) -> Outbound {
+    Outbound {
+        status: Some(reason.status().as_u16()),
+        ..nowhere("bad_request", None, None, reason.to_string())
+    }
+}
+
 fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>) -> Option<Outbound> {
     let ports = snapshot
         .gateways
@@ -131,14 +144,49 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
     Outbound {
         direction: "outbound",
         outcome: "routed",
+        status: None,
         route: Some(selected.name().to_string()),
         origin: Place::new(selected.origin()),
         gateway: gateway.map(str::to_owned),
-        reason: format!("route `{}` at {}", selected.name(), selected.origin()),
+        reason: format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
         destinations,
         timeout_ms: selected.timeout().map(millis),
         retry: retry.and_then(|policy| retries(policy)),
     }
+}
+
+fn chosen(selected: &Selected<'_>) -> String {
+    match Place::new(selected.origin()) {
+        Some(_) => format!("route `{}` at {}", selected.name(), selected.origin()),
+        None => "the host has no routes of its own: requests go to the service that it names".into(),
+    }
+}
+
+/// Destinations that answer nothing, each with what their share of the requests gets instead.
+fn dead_ends(snapshot: &Snapshot, selected: &Selected<'_>) -> String {
+    let targets = selected.route.targets.shares();
+    let ends = targets.filter_map(|(target, _)| dead_end(snapshot.target(target)?));
+    ends.map(|end| format!("; {end}")).collect()
+}
+
+fn dead_end(target: &Target) -> Option<String> {
+    let (outcome, why) = match &target.endpoints {
+        TargetEndpoints::Undefined => (Outcome::NoService, "no policy defines it"),
+        TargetEndpoints::Listed(endpoints) if endpoints.is_empty() => (
+            Outcome::NoHealthyEndpoint,
+            "no endpoint that the policy names has its labels",
+        ),
+        TargetEndpoints::Listed(_) => return None,
+    };
+    let subset = match &target.subset {
+        Some(subset) => format!("subset `{subset}` of `{}`", target.service),
+        None => format!("`{}`", target.service),
+    };
+    Some(format!(
+        "{subset} answers {} ({}): {why}",
+        outcome.response_code(),
+        outcome.flag()
+    ))
 }
 
 fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, share: f64) -> Option<Destination> {
@@ -179,10 +227,11 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn nowhere(outcome: &'static str, gateway: Option<&str>, reason: String) -> Outbound {
+fn nowhere(outcome: &'static str, answer: Option<Outcome>, gateway: Option<&str>, reason: String) -> Outbound {
     Outbound {
         direction: "outbound",
         outcome,
+        status: answer.map(Outcome::response_code),
         route: None,
         origin: None,
         gateway: gateway.map(str::to_owned),
@@ -193,17 +242,9 @@ fn nowhere(outcome: &'static str, gateway: Option<&str>, reason: String) -> Outb
     }
 }
 
-impl Outbound {
-    /// What becomes of a request that has no unambiguous form.
-    #[must_use]
-    pub fn bad_request(reason: &BadRequest) -> Self {
-        nowhere("bad_request", None, format!("request cannot be sent: {reason}"))
-    }
-}
-
 fn no_route(host: &str, request: &RequestView<'_>, gateway: Option<&str>) -> Outbound {
     let reason = format!("no route of `{host}` matches {} {}", request.method, request.path);
-    nowhere("no_route", gateway, reason)
+    nowhere("no_route", Some(Outcome::NoRoute), gateway, reason)
 }
 
 fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
@@ -212,6 +253,7 @@ fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
         OutboundMode::AllowAny => {
             let mut answer = nowhere(
                 "passthrough",
+                None,
                 None,
                 format!("no policy names `{}`: it is resolved by DNS{hint}", request.host),
             );
@@ -226,6 +268,7 @@ fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
         }
         OutboundMode::RegistryOnly => nowhere(
             "refused",
+            Some(Outcome::UnknownHost),
             None,
             format!(
                 "no policy names `{}`, and the mesh forwards to known hosts only{hint}",
@@ -268,7 +311,7 @@ pub struct Inbound {
     pub direction: &'static str,
     /// `allow` or `deny`.
     pub decision: &'static str,
-    /// 200, 403, or the status of a request that is malformed.
+    /// 200, 403 (also where the connection is refused), or what a request without an unambiguous form is answered with (400, 405 or 501).
     pub status: u16,
     /// What the port takes.
     pub mtls: MtlsMode,
@@ -291,24 +334,9 @@ pub fn inbound(
     address: std::net::IpAddr,
     port: u16,
 ) -> Inbound {
-    let (mtls, origin) = snapshot.inbound.mtls(port);
-    let identity = match (caller, mtls) {
-        (Caller::Plaintext, MtlsMode::Strict) => {
-            return refused(
-                mtls,
-                &origin,
-                "the port takes mTLS only (STRICT), and the caller uses plain text",
-            );
-        }
-        (Caller::Mtls(_), MtlsMode::Disable) => {
-            return refused(
-                mtls,
-                &origin,
-                "the port takes plain text only (DISABLE), and the caller uses mTLS",
-            );
-        }
-        (Caller::Mtls(identity), _) => Some(identity),
-        (Caller::Plaintext, _) => None,
+    let (mtls, identity) = match connection(snapshot, caller, port) {
+        Ok(connection) => connection,
+        Err(refused) => return *refused,
     };
     decided(
         &snapshot.inbound.authorizer,
@@ -322,14 +350,32 @@ pub fn inbound(
     )
 }
 
-impl Inbound {
-    /// What becomes of a request that has no unambiguous form: it is answered before any rule is asked.
-    #[must_use]
-    pub fn bad_request(mtls: MtlsMode, reason: &BadRequest) -> Self {
-        let mut answer = refused(mtls, &Origin::default(), &format!("no unambiguous form: {reason}"));
-        answer.status = reason.status().as_u16();
-        answer
+/// Explains a request on `port` that this workload's server refuses before any rule is asked.
+#[must_use]
+pub fn inbound_refused(snapshot: &Snapshot, reason: BadRequest, caller: Caller<'_>, port: u16) -> Inbound {
+    match connection(snapshot, caller, port) {
+        Ok((mtls, _)) => Inbound {
+            status: reason.status().as_u16(),
+            ..refused(mtls, &Origin::default(), &reason.to_string())
+        },
+        Err(refused) => *refused,
     }
+}
+
+/// What the port takes and who the caller is; the refusal where the two do not fit.
+fn connection<'a>(
+    snapshot: &Snapshot,
+    caller: Caller<'a>,
+    port: u16,
+) -> Result<(MtlsMode, Option<&'a SpiffeId>), Box<Inbound>> {
+    let (mtls, origin) = snapshot.inbound.mtls(port);
+    let reason = match (caller, mtls) {
+        (Caller::Plaintext, MtlsMode::Strict) => "the port takes mTLS only (STRICT), and the caller uses plain text",
+        (Caller::Mtls(_), MtlsMode::Disable) => "the port takes plain text only (DISABLE), and the caller uses mTLS",
+        (Caller::Mtls(identity), _) => return Ok((mtls, Some(identity))),
+        (Caller::Plaintext, _) => return Ok((mtls, None)),
+    };
+    Err(Box::new(refused(mtls, &origin, reason)))
 }
 
 fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
