@@ -1,6 +1,6 @@
 //! What should happen to a request in a service mesh: parse, check and compile policies, then decide.
 //!
-//! The tree is the pipeline. Text becomes a [`policy::Policy`], a policy becomes a
+//! The tree is the pipeline. Text becomes a [`Policy`](policy::model::Policy), a policy becomes a
 //! [`snapshot::Snapshot`] for one workload, and the snapshot answers one pure question at a time
 //! ([`decide`]): which route, which endpoint, another try, allowed or denied.
 //!
@@ -11,6 +11,7 @@
 //! request, time and seed give the same decision in a service, in a test and in `mesh explain`.
 
 pub mod decide;
+pub mod explain;
 pub mod identity;
 pub mod outcome;
 pub mod policy;
@@ -18,3 +19,4 @@ pub mod random;
 pub mod request;
 pub mod snapshot;
 pub mod time;
+pub mod workload;

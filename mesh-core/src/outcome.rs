@@ -1,1 +1,236 @@
-//! outcome
+//! What can happen to a request: one vocabulary for errors, responses, logs, metrics, spans and `explain`.
+//!
+//! Flags are Envoy's (`%RESPONSE_FLAGS%`), details are Envoy's `%RESPONSE_CODE_DETAILS%`, the gRPC
+//! codes are those that Envoy's status mapping gives, but for timeouts and rate limits, where gRPC's own words are used.
+
+use http::StatusCode;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server answered, whatever the status.
+    Response,
+    /// No route matched.
+    NoRoute,
+    /// The route names a service or subset that is not there.
+    NoService,
+    /// The host is not in the policy, and the mesh forwards to known hosts only.
+    UnknownHost,
+    /// No endpoint can take the request.
+    NoHealthyEndpoint,
+    /// The name of the service could not be resolved.
+    DnsFailure,
+    /// Connecting failed or took too long.
+    ConnectFailure,
+    /// The TLS handshake failed.
+    TlsFailure,
+    /// The server is not who the policy expects.
+    IdentityMismatch,
+    /// A limit on connections, pending or active requests was reached.
+    Overflow,
+    /// The whole exchange took too long.
+    RequestTimeout,
+    /// A single try took too long.
+    PerTryTimeout,
+    /// The server reset the stream before it answered.
+    UpstreamReset,
+    /// The server closed the connection before it answered.
+    UpstreamClosed,
+    /// The server broke the protocol.
+    UpstreamProtocol,
+    /// The caller is not allowed to.
+    Denied,
+    /// The caller has to show an identity and has none.
+    Unauthenticated,
+    /// The request has no unambiguous form.
+    BadRequest,
+    /// The request came over a connection that was made for another host.
+    Misdirected,
+    /// The caller went away before the response was complete.
+    CallerGone,
+}
+
+/// The fixed words of an outcome; one row a variant.
+struct Words {
+    status: u16,
+    grpc: u8,
+    flag: &'static str,
+    error_type: &'static str,
+    details: &'static str,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the enum.
+    pub const ALL: [Self; 20] = [
+        Self::Response,
+        Self::NoRoute,
+        Self::NoService,
+        Self::UnknownHost,
+        Self::NoHealthyEndpoint,
+        Self::DnsFailure,
+        Self::ConnectFailure,
+        Self::TlsFailure,
+        Self::IdentityMismatch,
+        Self::Overflow,
+        Self::RequestTimeout,
+        Self::PerTryTimeout,
+        Self::UpstreamReset,
+        Self::UpstreamClosed,
+        Self::UpstreamProtocol,
+        Self::Denied,
+        Self::Unauthenticated,
+        Self::BadRequest,
+        Self::Misdirected,
+        Self::CallerGone,
+    ];
+
+    #[rustfmt::skip]
+    const fn words(self) -> Words {
+        const fn row(status: u16, grpc: u8, flag: &'static str, error_type: &'static str, details: &'static str) -> Words {
+            Words { status, grpc, flag, error_type, details }
+        }
+        match self {
+            Self::Response => row(200, 0, "-", "", "via_upstream"),
+            Self::NoRoute => row(404, 12, "NR", "mesh.no_route", "route_not_found"),
+            Self::NoService => row(503, 14, "NC", "mesh.no_service", "cluster_not_found"),
+            Self::UnknownHost => row(502, 14, "NR", "mesh.unknown_host", "host_not_in_registry"),
+            Self::NoHealthyEndpoint => row(503, 14, "UH", "mesh.no_healthy_endpoint", "no_healthy_upstream"),
+            Self::DnsFailure => row(503, 14, "DF", "mesh.dns_failure", "dns_resolution_failure"),
+            Self::ConnectFailure => row(503, 14, "UF", "mesh.connect_failure", "upstream_reset_before_response_started{connection_failure}"),
+            Self::TlsFailure => row(503, 14, "UF", "mesh.tls_failure", "upstream_reset_before_response_started{TLS_error}"),
+            Self::IdentityMismatch => row(503, 14, "UF", "mesh.identity_mismatch", "upstream_reset_before_response_started{identity_mismatch}"),
+            Self::Overflow => row(503, 14, "UO", "mesh.overflow", "upstream_reset_before_response_started{overflow}"),
+            Self::RequestTimeout => row(504, 4, "UT", "timeout", "response_timeout"),
+            Self::PerTryTimeout => row(504, 4, "UT", "timeout", "upstream_per_try_timeout"),
+            Self::UpstreamReset => row(503, 14, "UR", "mesh.upstream_reset", "upstream_reset_before_response_started{remote_reset}"),
+            Self::UpstreamClosed => row(503, 14, "UC", "mesh.upstream_closed", "upstream_reset_before_response_started{connection_termination}"),
+            Self::UpstreamProtocol => row(502, 14, "UPE", "mesh.upstream_protocol", "upstream_reset_before_response_started{protocol_error}"),
+            Self::Denied => row(403, 7, "-", "mesh.denied", "rbac_access_denied"),
+            Self::Unauthenticated => row(401, 16, "-", "mesh.unauthenticated", "mtls_required"),
+            Self::BadRequest => row(400, 3, "IH", "mesh.bad_request", "request_not_canonical"),
+            Self::Misdirected => row(421, 14, "-", "mesh.misdirected", "misdirected_request"),
+            Self::CallerGone => row(0, 1, "DC", "", "downstream_remote_disconnect"),
+        }
+    }
+
+    /// The HTTP status of the answer that the mesh makes; 200 for [`Outcome::Response`], whose status is the server's.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.words().status).unwrap_or(StatusCode::OK)
+    }
+
+    /// The `response_code` of logs and metrics: 0 where the caller got no answer.
+    #[must_use]
+    pub const fn response_code(self) -> u16 {
+        self.words().status
+    }
+
+    /// The gRPC status of the answer that the mesh makes.
+    #[must_use]
+    pub const fn grpc_status(self) -> u8 {
+        self.words().grpc
+    }
+
+    /// Envoy's response flag, `-` for none.
+    #[must_use]
+    pub const fn flag(self) -> &'static str {
+        self.words().flag
+    }
+
+    /// OpenTelemetry's `error.type`; empty where nothing failed.
+    #[must_use]
+    pub const fn error_type(self) -> &'static str {
+        self.words().error_type
+    }
+
+    /// What happened, in the words of Envoy's `%RESPONSE_CODE_DETAILS%`.
+    #[must_use]
+    pub const fn details(self) -> &'static str {
+        self.words().details
+    }
+
+    /// Whether the mesh itself made the answer, without asking a server.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        !matches!(self, Self::Response)
+    }
+
+    /// Whether an endpoint is to blame: such outcomes count in outlier detection.
+    #[must_use]
+    pub const fn blames_endpoint(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailure
+                | Self::TlsFailure
+                | Self::IdentityMismatch
+                | Self::PerTryTimeout
+                | Self::RequestTimeout
+                | Self::UpstreamReset
+                | Self::UpstreamClosed
+                | Self::UpstreamProtocol
+        )
+    }
+}
+
+/// The flags of a request that used up its retries: its outcome's, and `URX`.
+#[must_use]
+pub const fn flags_with_retries_spent(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NoHealthyEndpoint => "UH,URX",
+        Outcome::ConnectFailure | Outcome::TlsFailure | Outcome::IdentityMismatch => "UF,URX",
+        Outcome::RequestTimeout | Outcome::PerTryTimeout => "UT,URX",
+        Outcome::UpstreamReset => "UR,URX",
+        Outcome::UpstreamClosed => "UC,URX",
+        Outcome::UpstreamProtocol => "UPE,URX",
+        Outcome::Overflow => "UO,URX",
+        _ => "URX",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_valid_status() {
+        for outcome in Outcome::ALL {
+            let code = outcome.response_code();
+            assert!(code == 0 || StatusCode::from_u16(code).is_ok(), "{outcome:?}");
+            assert!(outcome.grpc_status() <= 16, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_those_that_envoy_users_alert_on() {
+        for (outcome, code, flag) in [
+            (Outcome::NoRoute, 404, "NR"),
+            (Outcome::Overflow, 503, "UO"),
+            (Outcome::RequestTimeout, 504, "UT"),
+            (Outcome::NoHealthyEndpoint, 503, "UH"),
+            (Outcome::CallerGone, 0, "DC"),
+        ] {
+            assert_eq!((outcome.response_code(), outcome.flag()), (code, flag));
+        }
+    }
+
+    #[test]
+    fn spent_retries_are_added_to_the_flag() {
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.blames_endpoint()) {
+            assert_eq!(flags_with_retries_spent(outcome), format!("{},URX", outcome.flag()));
+        }
+    }
+
+    #[test]
+    fn what_the_caller_did_blames_no_endpoint() {
+        for outcome in [
+            Outcome::CallerGone,
+            Outcome::BadRequest,
+            Outcome::Overflow,
+            Outcome::Denied,
+            Outcome::Response,
+        ] {
+            assert!(!outcome.blames_endpoint(), "{outcome:?}");
+        }
+    }
+}

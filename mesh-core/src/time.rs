@@ -151,7 +151,7 @@ pub fn format_duration(duration: Duration) -> String {
     let (unit, scale) = UNITS
         .iter()
         .rev()
-        .find(|(_, scale)| nanos != 0 && nanos % u128::from(*scale) == 0)
+        .find(|(_, scale)| nanos != 0 && nanos.is_multiple_of(u128::from(*scale)))
         .copied()
         .unwrap_or(("s", 1_000_000_000));
     format!("{}{unit}", nanos / u128::from(scale))

@@ -13,7 +13,6 @@ use rustls::{ALL_VERSIONS, DigitallySignedStruct, SignatureScheme, SupportedProt
 use tokio::io::DuplexStream;
 use tokio_rustls::{client, server};
 
-use crate::authority::DevCa;
 use crate::clock::ManualClock;
 use crate::config::{Alpn, ClientConfig, ServerConfig};
 use crate::handshake::{HandshakeError, accept_tls, connect_tls};

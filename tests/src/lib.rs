@@ -1,1 +1,19 @@
-//! Test harness.
+//! What the end-to-end tests share: policies in a directory, identities from a development CA, servers that count.
+//!
+//! Everything runs over real sockets on ports that the system gives. Panics here fail a test, which is their purpose.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
+
+pub mod backend;
+pub mod seeds;
+pub mod world;
+
+pub use backend::Backend;
+pub use world::{Answer, World};

@@ -1,1 +1,66 @@
-//! snapshot
+//! `Policy` → [`Snapshot`]: what a policy means for one workload, immutable and ready for look-ups.
+//!
+//! Compiling resolves everything that does not depend on a request: which route table a host belongs
+//! to, which settings a subset ends up with, which endpoints it has and whether they speak mTLS, which
+//! rules guard the workload. A request then asks the snapshot it started with, and no other.
+
+mod compile;
+mod gateway;
+mod inbound;
+mod outbound;
+mod registry;
+mod target;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use std::sync::Arc;
+
+pub use compile::CompileError;
+pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
+pub use inbound::Inbound;
+pub use target::{
+    EndpointAddress, EndpointTls, HttpVersion, ResolvedEndpoint, ResolvedTarget, Target, TargetEndpoint,
+    TargetEndpoints,
+};
+
+use crate::decide::route::Router;
+use crate::policy::model::{MeshSettings, Policy};
+use crate::workload::Workload;
+
+/// What a policy means for one workload.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Counts the snapshots of a process, from 1.
+    pub generation: u64,
+    /// Whom it was compiled for.
+    pub workload: Arc<Workload>,
+    /// Settings of the whole mesh.
+    pub mesh: MeshSettings,
+    /// Routes of the mesh's clients.
+    pub outbound: Router,
+    /// Targets of all routes; routes name them by index.
+    pub targets: Vec<Target>,
+    /// What guards this workload's own ports.
+    pub inbound: Inbound,
+    /// The gateways that this workload serves.
+    pub gateways: Vec<GatewayConfig>,
+}
+
+impl Snapshot {
+    /// Compiles a policy for a workload.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError`] for a policy that no dialect would have let through: a regex that is none.
+    pub fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Self, CompileError> {
+        compile::compile(policy, workload, generation)
+    }
+
+    /// The target at `index`.
+    #[must_use]
+    pub fn target(&self, index: usize) -> Option<&Target> {
+        self.targets.get(index)
+    }
+}

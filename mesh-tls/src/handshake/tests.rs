@@ -1,12 +1,10 @@
 //! Sessions, protocols, time limits and blame.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -185,49 +183,26 @@ async fn the_protocol_is_the_servers_first_that_the_client_offers() {
     assert!(matches!(connected, Err(HandshakeError::PeerRefused(_))));
 }
 
-/// Yields one byte for each read. A pipe of one byte would not do: TLS 1.3 has moments when each
-/// side writes and does not read, and leans on the few bytes that every socket buffers.
-#[derive(Debug)]
-struct ByteByByte(DuplexStream);
-
-impl AsyncRead for ByteByByte {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut byte = [0];
-        let mut one = ReadBuf::new(&mut byte);
-        ready!(Pin::new(&mut self.0).poll_read(cx, &mut one))?;
-        buf.put_slice(one.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ByteByByte {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
 #[tokio::test]
-async fn a_handshake_that_comes_byte_by_byte_is_understood() {
+async fn a_hello_that_comes_byte_by_byte_is_understood() {
     let world = World::new();
     let server = world.server(&world.svid("orders"));
     let client = world.client(&world.svid("web"), &anybody());
-    let (near, far) = tokio::io::duplex(1 << 16);
+    let (near, relay) = tokio::io::duplex(64 * 1024);
+    let (far, other) = tokio::io::duplex(64 * 1024);
+    let ((from_near, to_near), (from_far, to_far)) = (tokio::io::split(relay), tokio::io::split(other));
+    tokio::spawn(byte_by_byte(from_near, to_far));
+    tokio::spawn(byte_by_byte(from_far, to_near));
 
-    let (accepted, connected) = tokio::join!(
-        accept_tls(ByteByByte(near), server, LIMIT),
-        connect_tls(ByteByByte(far), client, "x", LIMIT)
-    );
+    let (accepted, connected) = tokio::join!(accept_tls(near, server, LIMIT), connect_tls(far, client, "x", LIMIT));
 
     assert_eq!(accepted.unwrap().1.id(), &id("spiffe://td/web"));
     assert_eq!(connected.unwrap().1.id(), &id("spiffe://td/orders"));
+}
+
+async fn byte_by_byte(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+    let mut byte = [0];
+    while from.read_exact(&mut byte).await.is_ok() && to.write_all(&byte).await.is_ok() {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,4 +310,19 @@ async fn a_live_peer_is_judged_anew_when_trust_changes() {
     world.time.advance(HOUR + Duration::from_secs(1));
     let expired = PeerError::Leaf(LeafError::Expired(1));
     assert_eq!(peer.verify_again(&world.bundles, &clock), Err(expired));
+}
+#[tokio::test]
+async fn dbgx() {
+    for n in [1usize, 2, 5, 16, 100] {
+        let world = World::new();
+        let server = world.server(&world.svid("orders"));
+        let client = world.client(&world.svid("web"), &anybody());
+        let (near, far) = tokio::io::duplex(n);
+        let t = Duration::from_secs(2);
+        let a = std::time::Instant::now();
+        let x = tokio::spawn(accept_tls(near, server, t));
+        let y = tokio::spawn(connect_tls(far, client, "x", t));
+        let (c, d) = (x.await.unwrap(), y.await.unwrap());
+        println!("{n} {:?} {:?} {:?}", c.map(|_| ()), d.map(|_| ()), a.elapsed());
+    }
 }

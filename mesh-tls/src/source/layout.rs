@@ -112,7 +112,9 @@ pub(crate) fn read_stable<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>;
         last = next;
     }
     let parent = paths.first().and_then(|path| path.parent());
-    Err(SourceError::Unstable(parent.unwrap_or(Path::new(".")).to_owned()))
+    Err(SourceError::Unstable(
+        parent.unwrap_or_else(|| Path::new(".")).to_owned(),
+    ))
 }
 
 fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {

@@ -1,1 +1,244 @@
+use std::path::Path;
+use std::time::SystemTime;
 
+use super::*;
+use crate::authority::DevCa;
+use crate::clock::ManualClock;
+use crate::svid::{BundleError, TrustBundle};
+use crate::testing::{HOUR, World, bundle, domain, id, leaf, shake, signed, start};
+
+fn anybody() -> ExpectedPeer {
+    ExpectedPeer::any_in(domain("td"))
+}
+
+fn source(world: &World, name: &str) -> StaticSource {
+    StaticSource::new(world.svid(name), world.bundles.clone(), world.time.clock()).unwrap()
+}
+
+#[tokio::test]
+async fn a_rotation_is_used_for_the_next_handshake_and_leaves_open_connections_alone() {
+    let world = World::new();
+    let (orders, web) = (source(&world, "orders"), source(&world, "web"));
+    let configs = || {
+        let server = orders.source().server_config(&[]).unwrap();
+        (server, web.source().client_config(&anybody(), &[]).unwrap())
+    };
+    let (server, client) = configs();
+    let (accepted, connected) = shake(server, client).await;
+    let (mut near, first, _) = accepted.unwrap();
+    let (mut far, ..) = connected.unwrap();
+
+    let mut params = leaf("spiffe://td/web");
+    params.not_after = (start() + HOUR * 2).into();
+    let (chain, key) = signed(&params, &world.ca);
+    let mut changes = web.source().changes();
+    assert_eq!(
+        web.rotate(Svid::from_der(chain, key).unwrap(), world.bundles.clone()),
+        Ok(2)
+    );
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(*changes.borrow_and_update(), 2);
+
+    let (server, client) = configs();
+    let (accepted, _connected) = shake(server, client).await;
+    assert_eq!(accepted.unwrap().1.not_after(), first.not_after() + HOUR);
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    far.write_all(b"still open").await.unwrap();
+    let mut text = [0; 10];
+    near.read_exact(&mut text).await.unwrap();
+    assert_eq!(&text, b"still open");
+}
+
+#[test]
+fn a_rotation_to_another_workload_is_refused() {
+    let world = World::new();
+    let orders = source(&world, "orders");
+
+    let error = orders.rotate(world.svid("payments"), world.bundles).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "own certificate is for `spiffe://td/payments`, expected `spiffe://td/orders`"
+    );
+    assert_eq!(orders.source().generation(), 1);
+    assert_eq!(orders.source().current().svid().id(), &id("spiffe://td/orders"));
+}
+
+#[test]
+fn an_identity_that_peers_would_refuse_is_never_put_in_force() {
+    let (world, other) = (World::new(), World::new());
+    let orders = source(&world, "orders");
+
+    let untrusted = orders.rotate(other.svid("orders"), world.bundles.clone());
+    assert!(
+        matches!(untrusted, Err(OwnIdentityError::Untrusted(_))),
+        "{untrusted:?}"
+    );
+    world.time.advance(HOUR + HOUR);
+    let expired = orders.rotate(world.svid("orders"), world.bundles.clone());
+    assert!(matches!(expired, Err(OwnIdentityError::Leaf(_))), "{expired:?}");
+    assert!(StaticSource::new(world.svid("orders"), world.bundles.clone(), world.time.clock()).is_err());
+}
+
+#[test]
+fn configurations_are_made_once_for_each_peer_and_protocols() {
+    let world = World::new();
+    let orders = source(&world, "orders").source();
+    let one = orders.client_config(&anybody(), &[Alpn::H2]).unwrap();
+
+    assert!(Arc::ptr_eq(
+        &one,
+        &orders.client_config(&anybody(), &[Alpn::H2]).unwrap()
+    ));
+    assert!(!Arc::ptr_eq(
+        &one,
+        &orders.client_config(&anybody(), &[Alpn::Http1]).unwrap()
+    ));
+    let exact = ExpectedPeer::exactly(id("spiffe://td/web"));
+    assert!(!Arc::ptr_eq(&one, &orders.client_config(&exact, &[Alpn::H2]).unwrap()));
+    let server = orders.server_config(&[Alpn::H2]).unwrap();
+    assert!(Arc::ptr_eq(&server, &orders.server_config(&[Alpn::H2]).unwrap()));
+}
+
+/// A directory with an identity of a development CA, at a time of the test's own.
+struct Files {
+    directory: tempfile::TempDir,
+    ca: DevCa,
+    time: ManualClock,
+}
+
+impl Files {
+    fn new() -> Self {
+        let now = SystemTime::now();
+        let files = Self {
+            directory: tempfile::tempdir().unwrap(),
+            ca: DevCa::new(domain("td"), now).unwrap(),
+            time: ManualClock::at(now),
+        };
+        files.issue("orders");
+        files
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn issue(&self, name: &str) {
+        let id = id(&format!("spiffe://td/{name}"));
+        self.ca
+            .write_workload(self.path(), &id, HOUR, self.time.clock().now())
+            .unwrap();
+    }
+
+    fn open(&self) -> FileSource {
+        FileSource::open(self.path(), self.time.clock()).unwrap()
+    }
+}
+
+#[test]
+fn new_files_are_put_in_force_and_the_same_files_are_not() {
+    let files = Files::new();
+    let source = files.open();
+    assert_eq!(source.refresh(), Ok(Refresh::Unchanged));
+
+    files.issue("orders");
+
+    assert_eq!(source.refresh(), Ok(Refresh::Replaced(2)));
+    assert_eq!(source.refresh(), Ok(Refresh::Unchanged));
+    assert_eq!(source.source().generation(), 2);
+    assert_eq!(source.last_error(), None);
+}
+
+#[test]
+fn broken_files_leave_the_last_good_identity_in_force_until_they_are_mended() {
+    let files = Files::new();
+    let source = files.open();
+    let good = ["tls.crt", "tls.key", "ca.crt"].map(|name| (name, std::fs::read(files.path().join(name)).unwrap()));
+
+    for (name, _) in &good {
+        for broken in [&b""[..], b"-----BEGIN CERTIFICATE-----\nAAAA", b"\xff\xfe"] {
+            std::fs::write(files.path().join(name), broken).unwrap();
+            assert!(source.refresh().is_err(), "{name} {broken:?}");
+            assert!(source.last_error().is_some());
+            assert_eq!(source.source().generation(), 1);
+        }
+        std::fs::remove_file(files.path().join(name)).unwrap();
+        assert!(source.refresh().is_err(), "{name} is gone");
+        for (name, text) in &good {
+            std::fs::write(files.path().join(name), text).unwrap();
+        }
+        assert_eq!(source.refresh(), Ok(Refresh::Unchanged));
+        assert_eq!(source.last_error(), None);
+    }
+}
+
+#[test]
+fn files_of_another_workload_are_refused() {
+    let files = Files::new();
+    let source = files.open();
+
+    files.issue("payments");
+
+    let error = source.refresh().unwrap_err();
+    assert!(error.to_string().contains("spiffe://td/payments"), "{error}");
+    assert_eq!(source.source().current().svid().id(), &id("spiffe://td/orders"));
+}
+
+#[test]
+fn a_directory_without_a_whole_layout_is_refused_in_words() {
+    let files = Files::new();
+    std::fs::remove_file(files.path().join("ca.crt")).unwrap();
+
+    let error = FileSource::open(files.path(), files.time.clock()).unwrap_err();
+
+    assert!(matches!(error, SourceError::NoLayout(_)), "{error}");
+    assert!(error.to_string().contains("tls.crt"), "{error}");
+}
+
+#[test]
+fn every_layout_is_found() {
+    for names in [
+        ["tls.crt", "tls.key", "ca.crt"],
+        ["svid.pem", "svid_key.pem", "svid_bundle.pem"],
+        ["cert-chain.pem", "key.pem", "root-cert.pem"],
+    ] {
+        let (files, renamed) = (Files::new(), tempfile::tempdir().unwrap());
+        for (from, to) in ["tls.crt", "tls.key", "ca.crt"].iter().zip(names) {
+            std::fs::copy(files.path().join(from), renamed.path().join(to)).unwrap();
+        }
+        let source = FileSource::open(renamed.path(), files.time.clock()).unwrap();
+        assert_eq!(
+            source.source().current().svid().id(),
+            &id("spiffe://td/orders"),
+            "{names:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_watch_follows_the_files() {
+    let files = Files::new();
+    let source = files.open();
+    let mut changes = source.source().changes();
+    let watch = tokio::spawn(source.clone().watch(std::time::Duration::from_millis(5)));
+
+    files.issue("orders");
+
+    let changed = tokio::time::timeout(HOUR, changes.wait_for(|generation| *generation == 2)).await;
+    assert!(changed.unwrap().is_ok());
+    watch.abort();
+}
+
+#[test]
+fn a_bundle_of_leaves_or_of_nothing_is_refused() {
+    let world = World::new();
+    let (chain, _) = signed(&leaf("spiffe://td/orders"), &world.ca);
+
+    assert_eq!(TrustBundle::from_der(chain).unwrap_err(), BundleError::NoAuthority(1));
+    assert_eq!(TrustBundle::from_pem(b"").unwrap_err(), BundleError::NoCertificate);
+    assert_eq!(
+        TrustBundle::from_der(vec![b"damaged".to_vec().into()]).unwrap_err(),
+        BundleError::Malformed(1)
+    );
+    assert_eq!(bundle(&world.ca).len(), 1);
+}

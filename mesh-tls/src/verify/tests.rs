@@ -98,7 +98,7 @@ async fn malformed_ids_are_refused_and_never_cut() {
         "",
     ] {
         let error = spoiled(&world, |p| p.subject_alt_names = vec![uri(text)]).await;
-        let expected = mesh_core::identity::SpiffeId::parse(text).unwrap_err();
+        let expected = SpiffeId::parse(text).unwrap_err();
         assert_eq!(error, LeafError::InvalidId(expected).into(), "{text:?}");
     }
 }
@@ -128,7 +128,7 @@ async fn an_authoritys_certificate_is_no_workloads() {
     let world = World::new();
     let unconstrained = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
 
-    let ca_leaf = spoiled(&world, |p| p.is_ca = unconstrained.clone()).await;
+    let ca_leaf = spoiled(&world, |p| p.is_ca = unconstrained).await;
     let itself = || (vec![world.ca.der().clone()], private_key(world.ca.key()));
     let root = refusal(&world, itself).await;
 

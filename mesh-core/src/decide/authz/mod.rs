@@ -1,1 +1,228 @@
-//! authz
+//! May this peer do this? `DENY` rules first, then `ALLOW` rules; what is not known never allows.
+//!
+//! # How it decides
+//!
+//! 1. A `DENY` rule that matches, or that cannot be told not to match, denies.
+//! 2. Without any `ALLOW` policy for the workload the request is allowed.
+//! 3. An `ALLOW` rule that matches allows; otherwise the request is denied.
+//!
+//! Conditions are [three-valued](Truth): on plain text the peer has no identity, so a `DENY` on a principal (or on
+//! all but one) denies, and no `ALLOW` that asks for an identity allows.
+//!
+//! # Cost
+//!
+//! Rules are indexed by principal, namespace, service account and path, so that the rules of others cost nothing; what
+//! depends on the connection alone is decided [once a connection](Authorizer::for_peer). No allocation a request.
+//!
+//! ```
+//! use http::Request;
+//! use mesh_core::decide::authz::{Authorizer, Peer};
+//! use mesh_core::identity::SpiffeId;
+//! use mesh_core::policy::model::Meta;
+//! use mesh_core::policy::model::authz::{Action, AuthorizationPolicy, Pattern, Rule, Source};
+//! use mesh_core::request::{Options, PathRules, Transport, canonicalize};
+//! use mesh_core::workload::Workload;
+//!
+//! let mut source = Source::default();
+//! source.principals.any_of = vec![Pattern::wildcard("cluster.local/ns/shop/*")];
+//! let mut rule = Rule::default();
+//! rule.from = vec![source];
+//! let meta = Meta { name: "orders".into(), namespace: "shop".into(), ..Meta::default() };
+//! let mut policy = AuthorizationPolicy::new(meta, Action::Allow);
+//! policy.rules = vec![rule];
+//! let workload = Workload::new("shop", "orders");
+//! let authorizer = Authorizer::compile([&policy], &workload, "istio-system").unwrap();
+//!
+//! let request = Request::get("https://orders.shop/").body(()).unwrap();
+//! let canonical = canonicalize(&request, Options::inbound(Transport::Tls, PathRules::Absent)).unwrap();
+//! let id = SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+//! let address = "10.0.0.7".parse().unwrap();
+//! let decision = authorizer.authorize(&canonical.view(), &Peer::new(Some(&id), address, 8443));
+//! assert!(decision.is_allowed());
+//! assert_eq!(decision.to_string(), "rule 0 of policy `shop/orders` allows it");
+//!
+//! let stranger = authorizer.authorize(&canonical.view(), &Peer::new(None, address, 8443));
+//! assert_eq!(stranger.to_string(), "no rule of an ALLOW policy matched");
+//! ```
+
+mod condition;
+mod decision;
+mod hosts;
+mod index;
+mod mtls;
+mod peer;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod truth;
+
+use std::sync::Arc;
+
+use crate::policy::model::authz::{Action, AuthorizationPolicy};
+use crate::policy::model::selects;
+use crate::request::{PathRules, RequestView};
+use crate::workload::Workload;
+
+use index::{Ask, Stage};
+use rule::CompiledRule;
+
+pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
+pub use mtls::resolve_mtls;
+pub use peer::{Peer, PeerRules};
+pub use rule::{InvalidPattern, InvalidRule};
+pub use truth::Truth;
+
+/// The authorization policies that hold for one workload, compiled. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Authorizer {
+    rules: Arc<RuleSet>,
+}
+
+/// The rules and how to find them.
+#[derive(Debug)]
+struct RuleSet {
+    rules: Box<[CompiledRule]>,
+    deny: Stage,
+    allow: Stage,
+    fallback: Fallback,
+    path_rules: PathRules,
+}
+
+/// What becomes of a request that no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fallback {
+    /// No policy holds.
+    AllowWithoutPolicy,
+    /// There are `DENY` policies only.
+    AllowWithoutMatch,
+    /// There is an `ALLOW` policy.
+    Deny,
+}
+
+impl Authorizer {
+    /// Compiles the policies that hold for `workload`: those of its namespace and of the root namespace whose selector
+    /// picks it. The others are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Every rule with a pattern that cannot match any request that is served.
+    pub fn compile<'p>(
+        policies: impl IntoIterator<Item = &'p AuthorizationPolicy>,
+        workload: &Workload,
+        root_namespace: &str,
+    ) -> Result<Self, Vec<InvalidRule>> {
+        let holds = |policy: &&AuthorizationPolicy| {
+            let namespace = &policy.meta.namespace;
+            (*namespace == workload.namespace || namespace == root_namespace)
+                && selects(&policy.selector, &workload.labels)
+        };
+        let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
+        let mut fallback = Fallback::AllowWithoutPolicy;
+        for policy in policies.into_iter().filter(holds) {
+            fallback = match policy.action {
+                Action::Allow => Fallback::Deny,
+                Action::Deny if fallback == Fallback::Deny => Fallback::Deny,
+                Action::Deny => Fallback::AllowWithoutMatch,
+            };
+            compile_policy(policy, &mut compiled, &mut invalid);
+        }
+        if !invalid.is_empty() {
+            return Err(invalid);
+        }
+        Ok(Self {
+            rules: Arc::new(RuleSet::new(compiled, fallback)),
+        })
+    }
+
+    /// Whether any rule looks at paths: then requests with `;` in their path have to be refused
+    /// ([`Options::path_rules`](crate::request::Options::path_rules)).
+    #[must_use]
+    pub fn path_rules(&self) -> PathRules {
+        self.rules.path_rules
+    }
+
+    /// Decides what depends on the connection alone; to be called after the handshake, and again where
+    /// [`PeerRules::are_of`] says that the policies have changed.
+    #[must_use]
+    pub fn for_peer(&self, peer: &Peer<'_>) -> PeerRules {
+        PeerRules::new(&self.rules, peer)
+    }
+
+    /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
+    #[must_use]
+    pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
+        self.rules.decide(&Ask::new(peer.facts(), Some(request)))
+    }
+
+    /// Decides on a connection that carries no HTTP: what only requests have is not known, so that a `DENY` rule on
+    /// methods denies it and an `ALLOW` rule on methods does not allow it.
+    #[must_use]
+    pub fn authorize_connection(&self, peer: &Peer<'_>) -> Decision<'_> {
+        self.rules.decide(&Ask::new(peer.facts(), None))
+    }
+}
+
+/// Finds the rules of a policy that cannot be compiled, whatever workload it holds for.
+#[must_use]
+pub fn check(policy: &AuthorizationPolicy) -> Vec<InvalidRule> {
+    let mut invalid = Vec::new();
+    compile_policy(policy, &mut Vec::new(), &mut invalid);
+    invalid
+}
+
+fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, invalid: &mut Vec<InvalidRule>) {
+    let info = Arc::new(PolicyInfo::new(policy));
+    for (index, rule) in policy.rules.iter().enumerate() {
+        match CompiledRule::new(&info, index, rule) {
+            Ok(rule) => rules.push(rule),
+            Err(reason) => invalid.push(InvalidRule::new(&info, rule, reason)),
+        }
+    }
+}
+
+impl RuleSet {
+    fn new(rules: Vec<CompiledRule>, fallback: Fallback) -> Self {
+        let with_paths = rules.iter().any(CompiledRule::looks_at_paths);
+        Self {
+            deny: Stage::new(Action::Deny, &rules),
+            allow: Stage::new(Action::Allow, &rules),
+            rules: rules.into(),
+            fallback,
+            path_rules: if with_paths {
+                PathRules::Present
+            } else {
+                PathRules::Absent
+            },
+        }
+    }
+
+    fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
+        let find = |stage: &Stage| {
+            let mut search = stage.search(&self.rules, ask);
+            stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
+            search.found()
+        };
+        self.conclude(ask, find(&self.deny), || find(&self.allow))
+    }
+
+    /// The decision, once it is known which rules fire.
+    fn conclude<'a>(
+        &'a self,
+        ask: &Ask<'_>,
+        denied: Option<(&'a CompiledRule, Truth)>,
+        allowed: impl FnOnce() -> Option<(&'a CompiledRule, Truth)>,
+    ) -> Decision<'a> {
+        match denied {
+            Some((rule, Truth::True)) => return Decision::new(Verdict::Deny, Reason::Rule(&rule.info)),
+            Some((rule, _)) => return Decision::new(Verdict::Deny, Reason::Unknown(&rule.info)),
+            None => {}
+        }
+        match (allowed(), self.fallback) {
+            (Some((rule, _)), _) => Decision::new(Verdict::Allow, Reason::Rule(&rule.info)),
+            (None, Fallback::Deny) => Decision::new(Verdict::Deny, Reason::NoAllowMatched),
+            (None, _) if ask.is_connect() => Decision::new(Verdict::Deny, Reason::ConnectNotNamed),
+            (None, Fallback::AllowWithoutMatch) => Decision::new(Verdict::Allow, Reason::NoDenyMatched),
+            (None, Fallback::AllowWithoutPolicy) => Decision::new(Verdict::Allow, Reason::NoPolicy),
+        }
+    }
+}

@@ -1,1 +1,75 @@
-//! gateway
+//! Gateways: front doors that take traffic from outside the mesh.
+
+use super::{Labels, Meta, Origin};
+
+/// A front door, served by the processes whose labels it selects.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Gateway {
+    /// Name and place.
+    pub meta: Meta,
+    /// Labels of the processes that serve it; empty selects all.
+    pub selector: Labels,
+    /// Its ports.
+    pub servers: Vec<GatewayServer>,
+}
+
+/// One port of a gateway.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GatewayServer {
+    /// The port's number.
+    pub port: u16,
+    /// The port's name.
+    pub port_name: String,
+    /// The hosts that it takes.
+    pub hosts: Vec<GatewayHost>,
+    /// TLS, where it ends here.
+    pub tls: Option<GatewayTls>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl GatewayServer {
+    /// A plain-text server without hosts on `port`.
+    #[must_use]
+    pub const fn new(port: u16, port_name: String, origin: Origin) -> Self {
+        Self {
+            port,
+            port_name,
+            hosts: Vec::new(),
+            tls: None,
+            origin,
+        }
+    }
+}
+
+/// A host of a gateway server: `[namespace/]name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayHost {
+    /// Route tables of this namespace only; `None` is any. (`.` is resolved.)
+    pub namespace: Option<String>,
+    /// A full name, `*.suffix` or `*`; lower case.
+    pub host: String,
+}
+
+/// TLS of a gateway server, mode SIMPLE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayTls {
+    /// The folder with `tls.crt` and `tls.key`, below the process's credentials directory.
+    pub credential_name: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl GatewayTls {
+    /// Mode SIMPLE with the certificate in the folder `credential_name`.
+    #[must_use]
+    pub const fn simple(credential_name: String, origin: Origin) -> Self {
+        Self {
+            credential_name,
+            origin,
+        }
+    }
+}

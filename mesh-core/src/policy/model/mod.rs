@@ -1,4 +1,8 @@
 //! What a policy says, whatever dialect it was written in.
+//!
+//! The model knows no dialect. Names are resolved (short hosts are full names here), defaults are
+//! applied where the absence of a field has no meaning of its own, and every item carries its
+//! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
 pub mod authz;
 pub mod gateway;
@@ -6,3 +10,197 @@ pub mod identity;
 pub mod route;
 pub mod service;
 pub mod traffic;
+
+use std::collections::BTreeMap;
+
+pub use super::source::Origin;
+
+/// Labels of a workload, an endpoint or a selector.
+pub type Labels = BTreeMap<String, String>;
+
+/// Everything that a set of policy files says.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Settings of the whole mesh.
+    pub mesh: MeshSettings,
+    /// Services and their endpoints (native `services`, `ServiceEntry`).
+    pub services: Vec<service::Service>,
+    /// Endpoints that services select by label (`WorkloadEntry`).
+    pub workload_entries: Vec<service::WorkloadEntry>,
+    /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
+    pub routes: Vec<route::RouteTable>,
+    /// Route classes of a service (`ServiceProfile`).
+    pub profiles: Vec<route::ServiceProfile>,
+    /// How to talk to a service (`DestinationRule`, native traffic settings).
+    pub destinations: Vec<traffic::DestinationPolicy>,
+    /// Front doors (`Gateway`).
+    pub gateways: Vec<gateway::Gateway>,
+    /// Which connections a server takes (`PeerAuthentication`, native `mtls`).
+    pub peer_authentications: Vec<identity::PeerAuthentication>,
+    /// Who may do what (`AuthorizationPolicy`, native `authorization`).
+    pub authorizations: Vec<authz::AuthorizationPolicy>,
+}
+
+/// Name, namespace and place of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The name, unique for its kind within the namespace.
+    pub name: String,
+    /// The namespace; `default` where the document names none.
+    pub namespace: String,
+    /// `metadata.creationTimestamp` in seconds since 1970, 0 where absent: older documents win conflicts.
+    pub created: u64,
+    /// Where the document starts.
+    pub origin: Origin,
+}
+
+impl Meta {
+    /// The order in which upstream resolves conflicts: oldest first, then name, then namespace.
+    #[must_use]
+    pub fn precedence(&self) -> (u64, &str, &str) {
+        (self.created, &self.name, &self.namespace)
+    }
+}
+
+/// Settings of the whole mesh (`mesh:` in the native dialect, Istio's `meshConfig`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeshSettings {
+    /// The trust domain of this mesh's identities. Default `cluster.local`.
+    pub trust_domain: String,
+    /// The namespace whose policies hold for the whole mesh. Default `istio-system`.
+    pub root_namespace: String,
+    /// The domain that completes short service names. Default `cluster.local`.
+    pub cluster_domain: String,
+    /// What becomes of a request to a host that no policy knows. Default [`OutboundMode::AllowAny`].
+    pub outbound: OutboundMode,
+    /// Where the access log goes. Default none.
+    pub access_log: Option<AccessLog>,
+}
+
+impl Default for MeshSettings {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            cluster_domain: "cluster.local".into(),
+            outbound: OutboundMode::AllowAny,
+            access_log: None,
+        }
+    }
+}
+
+/// What becomes of a request to a host that no policy knows (Istio's `outboundTrafficPolicy.mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutboundMode {
+    /// It is resolved by DNS and forwarded.
+    AllowAny,
+    /// It is answered with 502.
+    RegistryOnly,
+}
+
+/// Where and how the access log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessLog {
+    /// A file, or `/dev/stdout` or `/dev/stderr`.
+    pub path: String,
+    /// Text or JSON lines.
+    pub encoding: AccessLogEncoding,
+}
+
+impl AccessLog {
+    /// A log at `path`.
+    #[must_use]
+    pub const fn new(path: String, encoding: AccessLogEncoding) -> Self {
+        Self { path, encoding }
+    }
+}
+
+/// The form of an access log line (Istio's `accessLogEncoding`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessLogEncoding {
+    /// Envoy's default text format.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which namespaces see a document (`exportTo`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Export {
+    /// All of them (`*`, the default).
+    #[default]
+    All,
+    /// The named ones (`.` is resolved to the document's own).
+    Namespaces(Vec<String>),
+}
+
+impl Export {
+    /// Whether `namespace` sees the document.
+    #[must_use]
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+}
+
+/// Completes a short service name as seen from `namespace`; other names, `*` and addresses stay as they are, in lower case.
+///
+/// `reviews` becomes `reviews.default.svc.cluster.local`; a name with a dot is not completed, as in Istio.
+///
+/// ```
+/// use mesh_core::policy::model::full_host;
+/// assert_eq!(full_host("Reviews", "shop", "cluster.local"), "reviews.shop.svc.cluster.local");
+/// assert_eq!(full_host("reviews.prod", "shop", "cluster.local"), "reviews.prod");
+/// ```
+#[must_use]
+pub fn full_host(host: &str, namespace: &str, cluster_domain: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let complete = host == "*" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok();
+    if complete {
+        host
+    } else {
+        format!("{host}.{namespace}.svc.{cluster_domain}")
+    }
+}
+
+/// Whether `selector` picks a workload with `labels`: every label of the selector is there with the same value.
+#[must_use]
+pub fn selects(selector: &Labels, labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_completed_in_the_namespace_of_their_rule() {
+        for (host, full) in [
+            ("orders", "orders.shop.svc.cluster.local"),
+            ("orders.prod", "orders.prod"),
+            ("*", "*"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("::1", "::1"),
+            ("API.Example.com", "api.example.com"),
+        ] {
+            assert_eq!(full_host(host, "shop", "cluster.local"), full);
+        }
+    }
+
+    #[test]
+    fn a_selector_picks_by_subset() {
+        let labels = Labels::from([("app".into(), "orders".into()), ("version".into(), "v2".into())]);
+        assert!(selects(&Labels::new(), &labels));
+        assert!(selects(&Labels::from([("app".into(), "orders".into())]), &labels));
+        assert!(!selects(&Labels::from([("app".into(), "other".into())]), &labels));
+        assert!(!selects(&labels, &Labels::new()));
+    }
+}

@@ -1,1 +1,203 @@
-//! route
+//! Routes: which requests go where, with which timeout and retries.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::traffic::{RetryBudget, RetryPolicy};
+use super::{Export, Labels, Meta, Origin};
+
+/// The routes of some hosts: a `VirtualService`, a `TrafficSplit` or a native service's `routes`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RouteTable {
+    /// Name and place.
+    pub meta: Meta,
+    /// Host patterns: full names, `*.suffix`, `*-suffix` or `*`; lower case.
+    pub hosts: Vec<HostPattern>,
+    /// Who serves these routes.
+    pub bindings: Vec<Binding>,
+    /// Who sees them.
+    pub export: Export,
+    /// First match wins, in this order.
+    pub rules: Vec<RouteRule>,
+}
+
+/// A host as a rule names it, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPattern {
+    /// The full name or pattern, lower case.
+    pub host: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Who serves a route table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// The clients of the mesh (`mesh`, the default).
+    Mesh,
+    /// The gateway of this namespace and name.
+    Gateway {
+        /// The gateway's namespace.
+        namespace: String,
+        /// The gateway's name.
+        name: String,
+        /// Where the reference was written.
+        origin: Origin,
+    },
+}
+
+/// One rule: what it matches and what then happens.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RouteRule {
+    /// The rule's name, for logs, metrics and `explain`.
+    pub name: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+    /// Any of these must match; empty matches all.
+    pub matches: Vec<RouteMatch>,
+    /// Where the request goes; weights as written, at least one entry.
+    pub destinations: Vec<Destination>,
+    /// Limit for the whole exchange, retries included; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// `None` takes the default of the service or the mesh.
+    pub retry: Option<RetryPolicy>,
+}
+
+/// Conditions on a request; all of them must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RouteMatch {
+    /// The match's own name, appended to the rule's.
+    pub name: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+    /// On the canonical path, without the query.
+    pub path: Option<StringMatch>,
+    /// Whether `path` folds the case of exact and prefix texts.
+    pub path_case: PathCase,
+    /// On the method.
+    pub method: Option<StringMatch>,
+    /// On the scheme.
+    pub scheme: Option<StringMatch>,
+    /// On the authority as the caller sent it, port included.
+    pub authority: Option<StringMatch>,
+    /// On headers; repeated lines are compared joined by commas.
+    pub headers: Vec<(HeaderName, StringMatch)>,
+    /// On headers that must not match.
+    pub without_headers: Vec<(HeaderName, StringMatch)>,
+    /// On query parameters, first occurrence, raw text.
+    pub query: Vec<(String, StringMatch)>,
+    /// The service port that the caller dials.
+    pub port: Option<u16>,
+    /// Labels that the caller must have.
+    pub source_labels: Labels,
+    /// Namespace that the caller must be in.
+    pub source_namespace: Option<String>,
+    /// Where non-empty, only these of the table's bindings take this match.
+    pub bindings: Vec<Binding>,
+}
+
+/// Whether a path is compared as written or with its case folded (`ignoreUriCase`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a text is compared with its case or without")]
+pub enum PathCase {
+    /// As written.
+    #[default]
+    Sensitive,
+    /// Upper and lower case are equal.
+    Folded,
+}
+
+/// How a text is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StringMatch {
+    /// Equal.
+    Exact(String),
+    /// Starts with, as text: `/foo` is a prefix of `/foobar`.
+    Prefix(String),
+    /// Starts with, by whole path segments: `/foo` is a prefix of `/foo/bar`, not of `/foobar`.
+    SegmentPrefix(String),
+    /// The whole text matches; RE2 syntax, at most 1024 bytes, known to compile.
+    Regex(String),
+    /// There, with any value, even an empty one.
+    Present,
+}
+
+/// Where a share of the requests goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The service's full name.
+    pub host: String,
+    /// A subset of its endpoints.
+    pub subset: Option<String>,
+    /// The service port; `None` is the only one, or the one that the caller dials.
+    pub port: Option<u16>,
+    /// The share, relative to the sum of its rule; ignored where it stands alone.
+    pub weight: u32,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Route classes of a service (Linkerd's `ServiceProfile`): they give timeouts and retries, not destinations.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ServiceProfile {
+    /// Name and place.
+    pub meta: Meta,
+    /// The service's full name.
+    pub host: String,
+    /// First match wins.
+    pub routes: Vec<ProfileRoute>,
+    /// The budget that the retries of all its routes share.
+    pub budget: RetryBudget,
+}
+
+/// One route class of a [`ServiceProfile`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ProfileRoute {
+    /// Its name.
+    pub name: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The method, if it matters.
+    pub method: Option<Method>,
+    /// A regex on the whole path, if it matters.
+    pub path_regex: Option<String>,
+    /// Whether failed requests of this class are tried again.
+    pub retryable: Retryable,
+    /// Limit for the whole exchange, retries included; `None` is no limit, as in Linkerd.
+    pub timeout: Option<Duration>,
+}
+
+impl ProfileRoute {
+    /// A class of every request, not retried and without a timeout.
+    #[must_use]
+    pub const fn new(name: String, origin: Origin) -> Self {
+        Self {
+            name,
+            origin,
+            method: None,
+            path_regex: None,
+            retryable: Retryable::No,
+            timeout: None,
+        }
+    }
+}
+
+/// Whether requests of a class may be tried again (`isRetryable`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a class is retryable or it is not")]
+pub enum Retryable {
+    /// They may.
+    Yes,
+    /// They may not.
+    #[default]
+    No,
+}

@@ -1,1 +1,110 @@
-//! service
+//! Services and their endpoints.
+
+use std::collections::BTreeMap;
+
+use super::{Export, Labels, Meta, Origin};
+
+/// A service: names under which it is called, ports, endpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Service {
+    /// Name and place.
+    pub meta: Meta,
+    /// The full name first, then further names; lower case.
+    pub hosts: Vec<String>,
+    /// Service ports. Empty where endpoints carry their port: then any port reaches them.
+    pub ports: Vec<ServicePort>,
+    /// Where its endpoints come from.
+    pub endpoints: EndpointSource,
+    /// Whether it is part of the mesh.
+    pub location: Location,
+    /// SPIFFE ids (full text) that its servers may have; empty derives them from the endpoints, else any of the trust domain.
+    pub subject_alt_names: Vec<String>,
+    /// Who sees it.
+    pub export: Export,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServicePort {
+    /// The number that callers dial.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// The application protocol.
+    pub protocol: Protocol,
+    /// The endpoints' port, where it differs.
+    pub target: Option<u16>,
+}
+
+/// The application protocol of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP, its version agreed on per connection.
+    #[default]
+    Http,
+    /// HTTP/2, with prior knowledge on plain text.
+    Http2,
+    /// gRPC: HTTP/2.
+    Grpc,
+    /// HTTP over TLS that the application itself speaks.
+    Https,
+}
+
+/// Where the endpoints of a service come from.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum EndpointSource {
+    /// The service's own names are resolved by DNS.
+    #[default]
+    Dns,
+    /// A list; its names, where it has any, are resolved by DNS.
+    Listed(Vec<Endpoint>),
+    /// The workload entries of the same namespace that have these labels.
+    Selected(Labels),
+}
+
+/// Whether a service is part of the mesh (`location`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// Its workloads have identities of this mesh.
+    #[default]
+    MeshInternal,
+    /// They have none; no automatic mTLS.
+    MeshExternal,
+}
+
+/// One address of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// An IP address or a DNS name.
+    pub address: String,
+    /// Its port; `None` takes `ports`, else the service port's target.
+    pub port: Option<u16>,
+    /// Its ports by the name of the service port.
+    pub ports: BTreeMap<String, u16>,
+    /// Labels, for subsets.
+    pub labels: Labels,
+    /// `region/zone/subzone`; empty where unknown.
+    pub locality: String,
+    /// Its weight in the balancing, at least 1.
+    pub weight: u32,
+    /// The service account of its workload: with it the endpoint is known to have a mesh identity.
+    pub service_account: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// An endpoint in a document of its own, which services select by its labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct WorkloadEntry {
+    /// Name and place.
+    pub meta: Meta,
+    /// The address with its labels.
+    pub endpoint: Endpoint,
+}

@@ -1,0 +1,87 @@
+//! Instructions of a route match, a pick and an authorization at 10, 1 000 and 10 000 rules or endpoints.
+//!
+//! `cargo bench --bench decide`; needs valgrind and `cargo install gungraun-runner --version 0.20.0`.
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "the harness generates items, and a benchmark may stop"
+)]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use http::Request;
+use mesh_benches::{authorization, endpoints, routes, snapshot};
+use mesh_core::decide::authz::{Peer, PeerRules};
+use mesh_core::decide::cluster::{Cluster, EndpointSpec};
+use mesh_core::identity::SpiffeId;
+use mesh_core::random::SplitMix64;
+use mesh_core::request::{Options, PathRules, Transport, canonicalize};
+use mesh_core::snapshot::Snapshot;
+use mesh_core::time::Timestamp;
+
+fn request(number: usize) -> Request<()> {
+    let uri = format!("http://orders/api/v{number}/items?page=2");
+    let request = Request::get(uri).header("x-tenant", format!("t{number}"));
+    let request = request.header("user-agent", "bench").header("accept", "*/*");
+    request.body(()).unwrap()
+}
+
+fn routed(rules: usize) -> (Snapshot, Request<()>) {
+    (snapshot(&routes(rules)), request(rules - 1))
+}
+
+#[library_benchmark]
+#[benches::rules(args = [10, 1_000, 10_000], setup = routed)]
+fn route((snapshot, request): (Snapshot, Request<()>)) -> (Snapshot, Request<()>) {
+    let canonical = canonicalize(&request, Options::outbound()).unwrap();
+    black_box(snapshot.outbound.route(&black_box(canonical.view())));
+    drop(canonical);
+    (snapshot, request)
+}
+
+fn cluster(count: usize) -> Cluster<()> {
+    let snapshot = snapshot(&endpoints(count));
+    let target = snapshot.targets.first().unwrap().resolve(80);
+    let cluster = Cluster::new(target.key, target.settings);
+    let all = target.endpoints.iter().map(|endpoint| {
+        let address = endpoint
+            .socket_address()
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
+        (EndpointSpec::new(address, endpoint.weight), ())
+    });
+    cluster.set_endpoints(all.collect(), |_, ()| (), |_, ()| ());
+    cluster
+}
+
+#[library_benchmark]
+#[benches::endpoints(args = [10, 1_000, 10_000], setup = cluster)]
+fn pick(cluster: Cluster<()>) -> Cluster<()> {
+    let mut rng = SplitMix64::new(7);
+    let _ = black_box(cluster.pick(&[], black_box(Timestamp::from_nanos(1)), &mut rng));
+    cluster
+}
+
+fn peer(rules: usize) -> (Snapshot, PeerRules, Request<()>) {
+    let snapshot = snapshot(&authorization(rules));
+    let id = SpiffeId::parse(&format!("spiffe://cluster.local/ns/shop/sa/s{}", rules - 1)).unwrap();
+    let peer = Peer::new(Some(&id), IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+    let rules_of_peer = snapshot.inbound.authorizer.for_peer(&peer);
+    (snapshot, rules_of_peer, request(rules - 1))
+}
+
+#[library_benchmark]
+#[benches::rules(args = [10, 1_000, 10_000], setup = peer)]
+fn authorize((snapshot, rules, request): (Snapshot, PeerRules, Request<()>)) -> (Snapshot, PeerRules, Request<()>) {
+    let canonical = canonicalize(&request, Options::inbound(Transport::Tls, PathRules::Present)).unwrap();
+    let decision = rules.authorize(&black_box(canonical.view()));
+    assert!(black_box(decision.is_allowed()));
+    drop(canonical);
+    (snapshot, rules, request)
+}
+
+library_benchmark_group!(name = decisions, benchmarks = [route, pick, authorize]);
+main!(library_benchmark_groups = decisions);

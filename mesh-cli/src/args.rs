@@ -1,0 +1,269 @@
+//! The command line, and what its texts mean.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{HeaderName, HeaderValue, Method, Uri};
+use mesh_core::identity::SpiffeId;
+use mesh_core::workload::Workload;
+
+/// Asks the code that serves traffic what a mesh policy means.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mesh",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  mesh check policy/
+  mesh explain --policy policy/ http://orders/api/orders
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Whether to print colours; `auto` does on terminals, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Report every problem of policy files, each with its place
+    Check(CheckArguments),
+    /// Tell what becomes of one request, and which rule says so
+    Explain(Box<ExplainArguments>),
+}
+
+/// When to print colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How to print answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Arguments of `mesh check`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+All files together are one policy, as they are for a service. Of a directory, files *.yaml, *.yml and *.json are read,
+those of its subdirectories, too; names that start with a dot are passed over.
+
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
+
+Examples:
+  mesh check policy/
+  mesh check base/ production/orders.yaml
+  kubectl get virtualservices,destinationrules -o yaml | mesh check -
+  mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
+pub(crate) struct CheckArguments {
+    /// Policy files and directories; `-` is the standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// Arguments of `mesh explain`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without --inbound the workload of --as sends the request: its route, destinations, timeout and retries are told.
+With --inbound that workload receives it: mTLS and authorization are told. Nothing is sent.
+
+Exit codes: 0 told (inbound: allowed), 1 the policy has errors, 2 nothing to read or wrong usage, 3 inbound: denied.
+
+Examples:
+  mesh explain --policy policy/ http://orders/api/orders
+  mesh explain --policy policy/ -H 'x-version: canary' -X POST orders.production:8080/api/orders
+  mesh explain --policy policy/ --as namespace=production,sa=web,app=web,version=v2 http://orders/
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders \\
+      --from cluster.local/ns/production/sa/web http://orders:8080/api/orders
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/")]
+pub(crate) struct ExplainArguments {
+    /// A policy file or directory; `-` is the standard input; may be given again
+    #[arg(long, required = true, value_name = "PATH")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// The workload that asks: `namespace`, `sa` (service account), and labels: any other key [default: namespace=default,sa=default]
+    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
+    pub(crate) workload: Workload,
+    /// The request's method
+    #[arg(short = 'X', long, default_value = "GET", value_name = "METHOD", value_parser = method)]
+    pub(crate) method: Method,
+    /// A header of the request; may be given again
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Explain a request that the workload receives
+    #[arg(long)]
+    pub(crate) inbound: bool,
+    /// Inbound: the caller's identity over mTLS, `spiffe://` may be left out
+    #[arg(long, requires = "inbound", conflicts_with = "plaintext", value_name = "SPIFFE ID", value_parser = identity)]
+    pub(crate) from: Option<SpiffeId>,
+    /// Inbound: the caller uses plain text, which it does without --from
+    #[arg(long, requires = "inbound")]
+    pub(crate) plaintext: bool,
+    /// Inbound: the caller's address
+    #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
+    pub(crate) source_ip: IpAddr,
+    /// The request's URL; `http://` may be left out
+    #[arg(value_parser = url)]
+    pub(crate) url: Uri,
+}
+
+/// Reads `namespace=NS,sa=SA,app=APP,…`.
+fn workload(text: &str) -> Result<Workload, String> {
+    let mut keys = Vec::new();
+    for pair in text.split(',').filter(|_| !text.is_empty()) {
+        let (key, value) = pair
+            .split_once('=')
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .filter(|(key, value)| !key.is_empty() && !value.is_empty())
+            .ok_or_else(|| format!("expected `key=value`, found `{pair}`"))?;
+        if keys.iter().any(|(known, _)| *known == key) {
+            return Err(format!("`{key}` is given twice"));
+        }
+        keys.push((key, value));
+    }
+    let field = |name: &str| {
+        let found = keys.iter().find(|(key, _)| *key == name);
+        found.map_or("default", |(_, value)| *value)
+    };
+    let workload = Workload::new(field("namespace"), field("sa"));
+    let labels = keys.iter().filter(|(key, _)| !matches!(*key, "namespace" | "sa"));
+    Ok(labels.fold(workload, |workload, (key, value)| workload.label(*key, *value)))
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| "a method has letters and no white space".into())
+}
+
+/// Reads `name: value`.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("expected `name: value`")?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+    let value =
+        HeaderValue::from_str(value.trim()).map_err(|_| format!("no value of `{name}`: it has control characters"))?;
+    Ok((name, value))
+}
+
+/// Reads an identity, whose scheme may be left out.
+fn identity(text: &str) -> Result<SpiffeId, String> {
+    let id = match text.contains("://") {
+        true => SpiffeId::parse(text),
+        false => SpiffeId::parse(&format!("spiffe://{text}")),
+    };
+    let id = id.map_err(|error| format!("the id {error}"))?;
+    if id.is_root() {
+        return Err("the id names a trust domain, expected a workload such as `cluster.local/ns/shop/sa/web`".into());
+    }
+    Ok(id)
+}
+
+/// Reads an absolute URL, whose scheme may be left out.
+fn url(text: &str) -> Result<Uri, String> {
+    if text.starts_with('/') {
+        return Err("expected a host, such as in `http://orders/api`".into());
+    }
+    let uri: Uri = match has_scheme(text) {
+        true => text.parse(),
+        false => format!("http://{text}").parse(),
+    }
+    .map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(uri),
+        scheme => Err(format!(
+            "expected `http` or `https`, found `{}`",
+            scheme.unwrap_or_default()
+        )),
+    }
+}
+
+/// Whether a URL begins with a scheme; one in its query is none.
+fn has_scheme(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.contains(['/', '?', '#']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_workload_has_two_fields_and_labels() {
+        let web = workload("namespace=shop,sa=web-sa,app=web,version=v2,topology.kubernetes.io/zone=a").unwrap();
+        assert_eq!(
+            (&*web.namespace, &*web.service_account, &*web.name),
+            ("shop", "web-sa", "web")
+        );
+        assert_eq!(web.labels.len(), 3);
+        assert_eq!(web.label_value("topology.kubernetes.io/zone"), Some("a"));
+        assert_eq!(workload("").unwrap(), Workload::new("default", "default"));
+    }
+
+    #[test]
+    fn a_workload_with_doubled_or_empty_keys_is_refused() {
+        for text in ["app", "app=", "=web", "app=web,", "app=web,app=api", "sa=a,sa=b"] {
+            assert!(workload(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_needs_a_host_and_may_lack_the_scheme() {
+        assert_eq!(url("orders:8080/api?x=1").unwrap(), "http://orders:8080/api?x=1");
+        assert_eq!(url("https://orders").unwrap().scheme_str(), Some("https"));
+        assert_eq!(
+            url("orders/login?next=https://shop/")
+                .ok()
+                .map(|uri| uri.path().to_owned()),
+            Some("/login".into())
+        );
+        for text in ["/api", "", "ftp://orders/", "http:///api", "orders/a b"] {
+            assert!(url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_a_workloads() {
+        let long = identity("spiffe://cluster.local/ns/shop/sa/web").unwrap();
+        assert_eq!(identity("cluster.local/ns/shop/sa/web").unwrap(), long);
+        for text in [
+            "cluster.local",
+            "https://cluster.local/ns/shop/sa/web",
+            "Cluster.local/ns/a/sa/b",
+            "",
+        ] {
+            assert!(identity(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_may_have_colons_in_its_value() {
+        let (name, value) = header("X-Next:  http://shop/ ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-next", "http://shop/"));
+        assert!(header("x-empty:").is_ok());
+        for text in ["x-next", ": value", "a b: c", "x: a\nb"] {
+            assert!(header(text).is_err(), "{text:?}");
+        }
+    }
+}

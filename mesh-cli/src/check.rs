@@ -1,0 +1,71 @@
+//! `mesh check`: what is wrong with policy files.
+
+use mesh_core::policy::diagnostic::{Code, Diagnostic, Place, Report};
+use mesh_core::policy::source::Sources;
+use mesh_core::workload::Workload;
+
+use crate::args::{CheckArguments, Format};
+use crate::policy::PolicyText;
+use crate::terminal::{Style, Terminal, styled};
+use crate::{Exit, Failure};
+
+/// Reads, checks and compiles the files, and prints all problems.
+///
+/// # Errors
+///
+/// Where nothing can be read or the answer cannot be written.
+pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut text = PolicyText::read(&arguments.paths).or_else(|error| unread(error, arguments.output, terminal))?;
+    // What only compiling finds would stop a service from starting just as well.
+    let _ = text.compile(&Workload::default());
+    for remark in &text.remarks {
+        terminal.warn(remark);
+    }
+    match arguments.output {
+        Format::Json => terminal.json(&text.json())?,
+        Format::Human => {
+            let mut answer = text.render(terminal.out);
+            if !answer.is_empty() {
+                answer.push('\n');
+            }
+            answer.push_str(&summary(&text, terminal));
+            terminal.answer(&answer)?;
+        }
+    }
+    Ok(exit(&text.report))
+}
+
+/// Programs get a report in any case, the reason in it; people read the reason beside it.
+fn unread(error: Failure, output: Format, terminal: &Terminal) -> Result<PolicyText, Failure> {
+    if output == Format::Json {
+        let mut report = Report::new();
+        report.push(Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, error.to_string()));
+        terminal.json(&report.json(&Sources::new()))?;
+    }
+    Err(error)
+}
+
+/// What a report means for the process.
+pub(crate) fn exit(report: &Report) -> Exit {
+    if report.has_errors() { Exit::Bad } else { Exit::Good }
+}
+
+fn summary(text: &PolicyText, terminal: &Terminal) -> String {
+    let files = match text.files {
+        1 => "1 file".into(),
+        count => format!("{count} files"),
+    };
+    let report = &text.report;
+    let (style, word) = if report.has_errors() {
+        (Style::Bad, "refused")
+    } else if report.is_empty() {
+        (Style::Good, "ok")
+    } else {
+        (Style::Warning, "ok")
+    };
+    let word = styled(terminal.out, style, word);
+    match report.is_empty() {
+        true => format!("{word}: {files}, no problems\n"),
+        false => format!("{word}: {files}, {}\n", report.summary()),
+    }
+}

@@ -1,0 +1,141 @@
+//! `mesh explain`: what becomes of one request, and why.
+
+mod human;
+
+use http::header::HOST;
+use http::uri::InvalidUri;
+use http::{Method, Request, Uri};
+use mesh_core::explain::{self, Caller, Inbound, Outbound};
+use mesh_core::request::{Options, Transport, canonicalize};
+use mesh_core::snapshot::Snapshot;
+
+use crate::args::{ExplainArguments, Format};
+use crate::policy::PolicyText;
+use crate::terminal::Terminal;
+use crate::{Exit, Failure, check};
+
+/// Compiles the policy for the workload and prints what it decides.
+///
+/// # Errors
+///
+/// Where nothing can be read or the answer cannot be written.
+pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut text = PolicyText::read(&arguments.policy)?;
+    for remark in &text.remarks {
+        terminal.warn(remark);
+    }
+    let Some(snapshot) = text.compile(&arguments.workload) else {
+        return refuse(&text, arguments.output, terminal);
+    };
+    if !text.report.is_empty() {
+        terminal.warn(&format!(
+            "the policy has {}: `mesh check` shows more",
+            text.report.summary()
+        ));
+    }
+    if arguments.inbound {
+        let answer = inbound(&snapshot, arguments)?;
+        match arguments.output {
+            Format::Json => terminal.json(&answer)?,
+            Format::Human => terminal.answer(&human::inbound(&answer, &text, arguments, terminal.out))?,
+        }
+        return Ok(if answer.decision == "allow" {
+            Exit::Good
+        } else {
+            Exit::Denied
+        });
+    }
+    let answer = outbound(&snapshot, arguments)?;
+    match arguments.output {
+        Format::Json => terminal.json(&answer)?,
+        Format::Human => terminal.answer(&human::outbound(&answer, arguments, terminal.out))?,
+    }
+    Ok(Exit::Good)
+}
+
+/// Shows why the policy does not load, in the form that was asked for.
+fn refuse(text: &PolicyText, output: Format, terminal: &Terminal) -> Result<Exit, Failure> {
+    match output {
+        Format::Json => terminal.json(&text.json())?,
+        Format::Human => {
+            terminal.remark(&text.render(terminal.err));
+            terminal.remark("\n");
+            terminal.complain(&format!("the policy does not load, {}", text.report.summary()));
+        }
+    }
+    Ok(check::exit(&text.report))
+}
+
+/// Asks as the client does.
+fn outbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Outbound, Failure> {
+    let request = request(arguments, outbound_target(arguments)?)?;
+    Ok(match canonicalize(&request, Options::outbound()) {
+        Ok(canonical) => explain::outbound(snapshot, &canonical.view()),
+        Err(reason) => explain::outbound_refused(reason),
+    })
+}
+
+/// Asks as the server does, which knows the host from the `Host` line.
+fn inbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Inbound, Failure> {
+    let port = port(&arguments.url);
+    let (caller, transport) = match &arguments.from {
+        Some(id) => (Caller::Mtls(id), Transport::Tls),
+        None => (Caller::Plaintext, Transport::Plain),
+    };
+    let mut request = request(arguments, inbound_target(arguments)?)?;
+    if let Some(authority) = arguments
+        .url
+        .authority()
+        .filter(|_| !request.headers().contains_key(HOST))
+    {
+        let host = authority.as_str().parse()?;
+        request.headers_mut().insert(HOST, host);
+    }
+    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
+    Ok(match canonicalize(&request, options) {
+        Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, arguments.source_ip, port),
+        Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
+    })
+}
+
+fn request(arguments: &ExplainArguments, target: Uri) -> http::Result<Request<()>> {
+    let mut request = Request::builder().method(&arguments.method).uri(target).body(())?;
+    for (name, value) in &arguments.headers {
+        request.headers_mut().append(name, value.clone());
+    }
+    Ok(request)
+}
+
+/// The whole URL; of `CONNECT` only the authority, unless a path is given, which the mesh refuses.
+fn outbound_target(arguments: &ExplainArguments) -> Result<Uri, InvalidUri> {
+    match connect_target(arguments) {
+        Some(authority) => Ok(authority.parse()?),
+        None => Ok(arguments.url.clone()),
+    }
+}
+
+/// Path and query, as a server reads them.
+fn inbound_target(arguments: &ExplainArguments) -> Result<Uri, InvalidUri> {
+    let url = &arguments.url;
+    let target = match (connect_target(arguments), url.query()) {
+        (Some(authority), _) => authority.to_owned(),
+        (None, Some(query)) => format!("{}?{query}", url.path()),
+        (None, None) => url.path().to_owned(),
+    };
+    target.parse()
+}
+
+fn connect_target(arguments: &ExplainArguments) -> Option<&str> {
+    let is_connect = arguments.method == Method::CONNECT && arguments.url.path() == "/";
+    arguments
+        .url
+        .authority()
+        .map(|authority| authority.as_str())
+        .filter(|_| is_connect)
+}
+
+/// The port that a URL names, or that of its scheme.
+fn port(url: &Uri) -> u16 {
+    let of_scheme = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    url.port_u16().unwrap_or(of_scheme)
+}

@@ -1,0 +1,298 @@
+//! `mesh explain --inbound`.
+
+use serde_json::{Value, json};
+
+use crate::mesh::{Folder, Run, keys};
+
+const SHOP: &str = "\
+namespace: production
+mesh: { mtls: strict }
+authorization:
+  - name: orders-api
+    service: orders
+    allow:
+      - { from: [cluster.local/ns/production/sa/web], methods: [GET, DELETE], paths: ['/api/orders*'] }
+      - { ip: [10.0.0.0/8], ports: [9000] }
+  - name: keep-orders
+    service: orders
+    deny:
+      - { methods: [DELETE] }
+";
+
+fn shop() -> Folder {
+    Folder::new(&[("shop.yaml", SHOP)])
+}
+
+const WEB: &str = "cluster.local/ns/production/sa/web";
+const ORDERS: [&str; 5] = [
+    "--inbound",
+    "--as",
+    "namespace=production,sa=orders,app=orders",
+    "--from",
+    WEB,
+];
+
+#[track_caller]
+fn explain(folder: &Folder, arguments: &[&str]) -> (Run, Value) {
+    let run = folder.explain(arguments);
+    let answer = run.json();
+    assert_eq!(
+        keys(&answer),
+        [
+            "decision",
+            "direction",
+            "mtls",
+            "origin",
+            "policy",
+            "reason",
+            "rule",
+            "status"
+        ]
+    );
+    let decision = answer["decision"].as_str().unwrap();
+    assert_eq!(
+        (decision, run.code),
+        if run.code == 0 { ("allow", 0) } else { ("deny", 3) },
+        "{run:#?}"
+    );
+    (run, answer)
+}
+
+#[test]
+fn a_caller_that_a_rule_allows_is_told_with_the_rule() {
+    let (run, answer) = explain(
+        &shop(),
+        &[&ORDERS, ["http://orders:8080/api/orders"].as_slice()].concat(),
+    );
+
+    assert_eq!(run.code, 0);
+    let expected = json!({
+        "direction": "inbound",
+        "decision": "allow",
+        "status": 200,
+        "mtls": "strict",
+        "policy": "orders-api",
+        "rule": 0,
+        "origin": { "file": "policy/shop.yaml", "line": 7 },
+        "reason": "rule 0 of policy `production/orders-api` allows it",
+    });
+    assert_eq!(answer, expected);
+}
+
+#[test]
+fn an_id_is_the_same_with_and_without_its_scheme() {
+    let folder = shop();
+    let long = format!("spiffe://{WEB}");
+    let arguments = [
+        "--inbound",
+        "--as",
+        ORDERS[2],
+        "--from",
+        &long,
+        "http://orders/api/orders",
+    ];
+    assert_eq!(explain(&folder, &arguments).1["decision"], "allow");
+}
+
+#[test]
+fn what_no_rule_allows_is_denied() {
+    let folder = shop();
+    for arguments in [
+        &["-X", "POST", "http://orders/api/orders"] as &[&str],
+        &["http://orders/admin"],
+        &["http://orders/api/orders/../../admin"],
+    ] {
+        let (run, answer) = explain(&folder, &[&ORDERS, arguments].concat());
+        assert_eq!(
+            (run.code, &answer["status"], &answer["policy"]),
+            (3, &json!(403), &json!(null)),
+            "{arguments:?}"
+        );
+    }
+    let other = [
+        "--inbound",
+        "--as",
+        ORDERS[2],
+        "--from",
+        "cluster.local/ns/production/sa/x",
+        "http://orders/api/orders",
+    ];
+    assert_eq!(explain(&folder, &other).0.code, 3);
+}
+
+#[test]
+fn a_denial_comes_before_an_allowance() {
+    let (run, answer) = explain(
+        &shop(),
+        &[&ORDERS, ["-X", "DELETE", "http://orders/api/orders"].as_slice()].concat(),
+    );
+
+    assert_eq!(run.code, 3);
+    assert_eq!(
+        (&answer["policy"], &answer["rule"], &answer["origin"]["line"]),
+        (&json!("keep-orders"), &json!(0), &json!(12))
+    );
+    assert_eq!(answer["status"], 403);
+}
+
+#[test]
+fn address_and_port_of_the_connection_count() {
+    let folder = shop();
+    for (address, url, code) in [
+        ("10.1.2.3", "http://orders:9000/any", 0),
+        ("10.1.2.3", "http://orders/any", 3),
+        ("192.168.0.1", "http://orders:9000/any", 3),
+    ] {
+        let (run, _) = explain(&folder, &[&ORDERS, ["--source-ip", address, url].as_slice()].concat());
+        assert_eq!(run.code, code, "{address} {url}");
+    }
+}
+
+#[test]
+fn plain_text_is_refused_where_mtls_is_strict() {
+    let folder = shop();
+    for arguments in [
+        &[
+            "--inbound",
+            "--as",
+            ORDERS[2],
+            "--plaintext",
+            "http://orders/api/orders",
+        ] as &[&str],
+        &["--inbound", "--as", ORDERS[2], "http://orders/api/orders"],
+        &["--inbound", "--as", ORDERS[2], "http://orders/api%2Forders"],
+    ] {
+        let (run, answer) = explain(&folder, arguments);
+        assert_eq!(
+            (run.code, &answer["status"], &answer["mtls"]),
+            (3, &json!(403), &json!("strict"))
+        );
+        let reason = answer["reason"].as_str().unwrap();
+        assert_eq!(
+            reason,
+            "the port takes mTLS only (STRICT), and the caller uses plain text"
+        );
+        assert_eq!(answer["origin"]["line"], 2);
+    }
+}
+
+#[test]
+fn plain_text_is_taken_where_mtls_is_permissive_and_mtls_is_not_where_it_is_off() {
+    let url = "http://orders/";
+    let folder = Folder::new(&[("shop.yaml", "mesh: { mtls: permissive }\n")]);
+    for caller in [&["--plaintext"] as &[&str], &["--from", WEB]] {
+        let (_, answer) = explain(&folder, &[&["--inbound"], caller, &[url]].concat());
+        assert_eq!(
+            (&answer["decision"], &answer["mtls"]),
+            (&json!("allow"), &json!("permissive"))
+        );
+    }
+
+    let folder = Folder::new(&[("shop.yaml", "mesh: { mtls: disable }\n")]);
+    assert_eq!(
+        explain(&folder, &["--inbound", "--plaintext", url]).1["mtls"],
+        "disable"
+    );
+    assert_eq!(explain(&folder, &["--inbound", "--from", WEB, url]).0.code, 3);
+}
+
+#[test]
+fn a_policy_for_others_does_not_hold() {
+    let (run, answer) = explain(
+        &shop(),
+        &[
+            "--inbound",
+            "--as",
+            "namespace=production,app=search",
+            "--from",
+            WEB,
+            "http://search/",
+        ],
+    );
+
+    assert_eq!((run.code, &answer["policy"]), (0, &json!(null)));
+    assert_eq!(answer["reason"], "no authorization policy holds for this workload");
+}
+
+#[test]
+fn a_request_without_an_unambiguous_form_is_denied_with_its_status() {
+    let folder = shop();
+    for (arguments, status) in [
+        (&["http://orders/api%2Forders"] as &[&str], 400),
+        (&["http://orders/api/orders;x=1"], 400),
+        (&["http://admin@orders/api/orders"], 400),
+        (&["-H", "host: a", "-H", "host: b", "http://orders/api/orders"], 400),
+        (&["-X", "TRACE", "http://orders/"], 405),
+        (&["-X", "BREW", "http://orders/"], 501),
+    ] {
+        let (run, answer) = explain(&folder, &[&ORDERS, arguments].concat());
+        assert_eq!((run.code, &answer["status"]), (3, &json!(status)), "{arguments:?}");
+        assert_eq!(answer["policy"], json!(null));
+    }
+}
+
+#[test]
+fn a_host_header_names_the_host_as_on_the_wire() {
+    let text = "authorization: [{ name: by-host, allow: [{ hosts: [shop.example.com] }] }]\n";
+    let folder = Folder::new(&[("shop.yaml", text)]);
+    let url = "http://10.0.0.4:8080/";
+
+    assert_eq!(
+        explain(&folder, &["--inbound", "-H", "Host: shop.example.com", url])
+            .0
+            .code,
+        0
+    );
+    assert_eq!(explain(&folder, &["--inbound", url]).0.code, 3);
+}
+
+#[test]
+fn people_get_the_same_facts_in_lines() {
+    let run = shop().tell(&[&ORDERS, ["-X", "DELETE", "https://orders/api/orders"].as_slice()].concat());
+
+    assert_eq!(run.code, 3);
+    let expected = "\
+request      DELETE https://orders/api/orders
+caller       127.0.0.1 over mTLS as spiffe://cluster.local/ns/production/sa/web
+received by  port 443 of service account orders of namespace production, app=orders
+decision     deny, answered with 403
+mtls         strict: mTLS only
+policy       keep-orders, rule 0  (policy/shop.yaml:12)
+reason       rule 0 of policy `production/keep-orders` denies it
+";
+    assert_eq!(run.out, expected);
+}
+
+#[test]
+fn people_see_which_policies_there_are_where_none_decided() {
+    let folder = shop();
+    let search = [
+        "--inbound",
+        "--as",
+        "app=search",
+        "--from",
+        "other.example/ns/a/sa/b",
+        "http://search/",
+    ];
+
+    let run = folder.tell(&search);
+
+    let policies = run.fact("policies");
+    assert_eq!(policies.len(), 2);
+    assert_eq!(
+        policies[0],
+        "production/orders-api: ALLOW for app=orders  (policy/shop.yaml:4)"
+    );
+    assert!(
+        run.fact("caller")[1].starts_with("of another trust domain than `cluster.local`"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn people_see_that_strict_mtls_closes_the_connection() {
+    let run = shop().tell(&["--inbound", "--as", ORDERS[2], "http://orders/api/orders"]);
+
+    assert_eq!(run.fact("decision"), ["deny, the connection is closed"]);
+    assert_eq!(run.fact("set at"), ["policy/shop.yaml:2"]);
+}

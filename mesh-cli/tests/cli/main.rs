@@ -1,0 +1,17 @@
+//! Runs the built `mesh` as a user or a script does.
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+#[cfg(unix)]
+mod docs;
+#[cfg(test)]
+mod inbound;
+#[cfg(test)]
+mod mesh;
+#[cfg(test)]
+mod outbound;
+#[cfg(test)]
+mod seeds;
+#[cfg(test)]
+mod usage;

@@ -1,0 +1,177 @@
+//! What was decided, and why.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::outcome::Outcome;
+use crate::policy::model::Origin;
+use crate::policy::model::authz::{Action, AuthorizationPolicy};
+
+/// Allowed or denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing between the two")]
+pub enum Verdict {
+    /// The request goes on.
+    Allow,
+    /// It is answered with 403.
+    Deny,
+}
+
+/// A policy, as decisions name it.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PolicyInfo {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What its rules do.
+    pub action: Action,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl PolicyInfo {
+    pub(super) fn new(policy: &AuthorizationPolicy) -> Self {
+        Self {
+            name: policy.meta.name.clone(),
+            namespace: policy.meta.namespace.clone(),
+            action: policy.action,
+            origin: policy.meta.origin.clone(),
+        }
+    }
+}
+
+impl fmt::Display for PolicyInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A rule, as decisions name it.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleInfo {
+    /// The policy that it is part of.
+    pub policy: Arc<PolicyInfo>,
+    /// Its place among the policy's rules, from 0.
+    pub index: usize,
+    /// Where it was written; the policy's place where nothing finer is known.
+    pub origin: Origin,
+}
+
+/// Why a request is allowed or denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason<'a> {
+    /// No policy holds for the workload.
+    NoPolicy,
+    /// There are `DENY` policies only, and none of them matched.
+    NoDenyMatched,
+    /// This rule matched.
+    Rule(&'a Arc<RuleInfo>),
+    /// This `DENY` rule looks at what the peer or the request does not have, such as an identity on plain text.
+    Unknown(&'a Arc<RuleInfo>),
+    /// There are `ALLOW` policies, and none of them matched.
+    NoAllowMatched,
+    /// `CONNECT` needs a rule that names it.
+    ConnectNotNamed,
+}
+
+/// A verdict with its reason; its text says it to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    verdict: Verdict,
+    reason: Reason<'a>,
+}
+
+impl<'a> Decision<'a> {
+    pub(super) const fn new(verdict: Verdict, reason: Reason<'a>) -> Self {
+        Self { verdict, reason }
+    }
+
+    /// Allowed or denied.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Whether the request goes on.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.verdict == Verdict::Allow
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn reason(&self) -> Reason<'a> {
+        self.reason
+    }
+
+    /// 200 or 403.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self.verdict {
+            Verdict::Allow => StatusCode::OK,
+            Verdict::Deny => Outcome::Denied.status(),
+        }
+    }
+
+    /// The rule that decided, where one did.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&'a Arc<RuleInfo>> {
+        match self.reason {
+            Reason::Rule(rule) | Reason::Unknown(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// The name of the policy that decided.
+    #[must_use]
+    pub fn policy(&self) -> Option<&'a str> {
+        self.rule().map(|rule| rule.policy.name.as_str())
+    }
+
+    /// The namespace of the policy that decided.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&'a str> {
+        self.rule().map(|rule| rule.policy.namespace.as_str())
+    }
+
+    /// The place of the rule that decided among its policy's rules, from 0.
+    #[must_use]
+    pub fn rule_index(&self) -> Option<usize> {
+        self.rule().map(|rule| rule.index)
+    }
+
+    /// Where the rule that decided was written.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'a Origin> {
+        self.rule().map(|rule| &rule.origin)
+    }
+}
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::NoPolicy => f.write_str("no authorization policy holds for this workload"),
+            Reason::NoDenyMatched => f.write_str("no rule of a DENY policy matched, and there is no ALLOW policy"),
+            Reason::NoAllowMatched => f.write_str("no rule of an ALLOW policy matched"),
+            Reason::ConnectNotNamed => f.write_str("no rule of an ALLOW policy names the method `CONNECT`"),
+            Reason::Rule(rule) => {
+                let does = match self.verdict {
+                    Verdict::Allow => "allows",
+                    Verdict::Deny => "denies",
+                };
+                write!(f, "rule {} of policy `{}` {does} it", rule.index, rule.policy)
+            }
+            Reason::Unknown(rule) => write!(
+                f,
+                "rule {} of policy `{}` denies it: the peer or the request lacks what the rule looks at",
+                rule.index, rule.policy
+            ),
+        }
+    }
+}

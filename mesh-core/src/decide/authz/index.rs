@@ -1,0 +1,380 @@
+//! How the rules that may match are found without looking at the others.
+//!
+//! Rules are grouped by what their sources ask for (principal, namespace, service account, or anyone); a large group is
+//! indexed by path. Exact texts are hashed; prefixes are hashed too and looked up once for each length that occurs.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use rustc_hash::FxHashMap;
+
+use super::Truth;
+use super::peer::Facts;
+use super::rule::{CompiledRule, CompiledSource};
+use crate::decide::route::string::{PatternMatcher, PatternSet};
+use crate::policy::model::authz::Action;
+use crate::request::RequestView;
+
+/// A group of more rules than this has an index by path.
+const LARGE: usize = 8;
+
+/// What is asked: a peer, and a request where there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) facts: Facts<'a>,
+    pub(super) request: Option<&'a RequestView<'a>>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) const fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>) -> Self {
+        Self { facts, request }
+    }
+
+    pub(super) fn is_connect(&self) -> bool {
+        self.request.is_some_and(|request| request.method == Method::CONNECT)
+    }
+
+    /// The path; a `CONNECT` has none.
+    pub(super) fn path(&self) -> Option<&'a str> {
+        self.request
+            .filter(|request| request.method != Method::CONNECT)
+            .map(|request| request.path)
+    }
+}
+
+/// An exact text or a prefix that rules are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key<'a> {
+    Exact(&'a str),
+    Prefix(&'a str),
+}
+
+/// The keys of a set of patterns; none where a pattern is neither exact nor a prefix.
+fn keys(set: &PatternSet) -> Option<Vec<Key<'_>>> {
+    let mut keys: Vec<_> = set.exact().iter().map(|text| Key::Exact(text)).collect();
+    for pattern in set.others() {
+        let PatternMatcher::Prefix(text) = pattern else {
+            return None;
+        };
+        keys.push(Key::Prefix(text));
+    }
+    Some(keys)
+}
+
+/// Values by exact text and by prefix.
+#[derive(Debug)]
+struct TextMap<V> {
+    exact: FxHashMap<Box<str>, V>,
+    prefix: FxHashMap<Box<str>, V>,
+    /// The lengths of the prefixes.
+    lengths: Box<[usize]>,
+}
+
+impl<V> Default for TextMap<V> {
+    fn default() -> Self {
+        Self {
+            exact: FxHashMap::default(),
+            prefix: FxHashMap::default(),
+            lengths: Box::default(),
+        }
+    }
+}
+
+impl<V> TextMap<V> {
+    fn new(groups: BTreeMap<Key<'_>, Vec<u32>>, value: impl Fn(Vec<u32>) -> V) -> Self {
+        let mut map = Self::default();
+        let mut lengths = Vec::new();
+        for (key, ids) in groups {
+            let value = value(ids);
+            match key {
+                Key::Exact(text) => map.exact.insert(text.into(), value),
+                Key::Prefix(text) => {
+                    lengths.push(text.len());
+                    map.prefix.insert(text.into(), value)
+                }
+            };
+        }
+        lengths.sort_unstable();
+        lengths.dedup();
+        map.lengths = lengths.into();
+        map
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty()
+    }
+
+    fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
+        if let Some(value) = self.exact.get(text) {
+            visit(value);
+        }
+        let starts = self.lengths.iter().map_while(|length| text.get(..*length));
+        for value in starts.filter_map(|start| self.prefix.get(start)) {
+            visit(value);
+        }
+    }
+}
+
+/// A group of rules, in order; a large one is indexed by path.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    ids: Box<[u32]>,
+    by_path: Option<Box<PathIndex>>,
+}
+
+#[derive(Debug)]
+struct PathIndex {
+    keyed: TextMap<Box<[u32]>>,
+    /// Rules that no path finds.
+    others: Box<[u32]>,
+}
+
+impl Bucket {
+    fn new(rules: &[CompiledRule], ids: Vec<u32>) -> Self {
+        let by_path = (ids.len() > LARGE).then(|| Box::new(PathIndex::new(rules, &ids)));
+        Self {
+            ids: ids.into(),
+            by_path,
+        }
+    }
+
+    pub(super) const fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    pub(super) const fn is_large(&self) -> bool {
+        self.by_path.is_some()
+    }
+}
+
+impl PathIndex {
+    fn new(rules: &[CompiledRule], ids: &[u32]) -> Self {
+        let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        let mut others = Vec::new();
+        for (id, rule) in ids.iter().filter_map(|id| Some((*id, rules.get(*id as usize)?))) {
+            match path_keys(rule) {
+                Some(keys) => add(&mut groups, keys, id),
+                None => others.push(id),
+            }
+        }
+        Self {
+            keyed: TextMap::new(groups, Vec::into_boxed_slice),
+            others: others.into(),
+        }
+    }
+}
+
+/// The paths one of which a request must have for the rule to match; none where it may have others.
+fn path_keys(rule: &CompiledRule) -> Option<Vec<Key<'_>>> {
+    if rule.operations.is_empty() {
+        return None;
+    }
+    let mut all = Vec::new();
+    for operation in &rule.operations {
+        // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
+        all.extend(keys(&operation.paths.any_of.as_ref()?.patterns)?);
+    }
+    Some(all)
+}
+
+fn add<'k>(groups: &mut BTreeMap<Key<'k>, Vec<u32>>, keys: Vec<Key<'k>>, id: u32) {
+    for key in keys {
+        let ids = groups.entry(key).or_default();
+        if ids.last() != Some(&id) {
+            ids.push(id);
+        }
+    }
+}
+
+/// The rules of one action, grouped by source.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// The least truth of a rule that fires.
+    fires: Truth,
+    by_principal: TextMap<Bucket>,
+    by_namespace: TextMap<Bucket>,
+    by_account: TextMap<Bucket>,
+    /// Rules that no identity finds.
+    open: Bucket,
+    /// All rules: those that fire where an identity is not known. Empty for `ALLOW`.
+    all: Bucket,
+}
+
+/// The groups of a stage, under construction.
+#[derive(Default)]
+struct Groups<'r> {
+    principal: BTreeMap<Key<'r>, Vec<u32>>,
+    namespace: BTreeMap<Key<'r>, Vec<u32>>,
+    account: BTreeMap<Key<'r>, Vec<u32>>,
+    open: Vec<u32>,
+    all: Vec<u32>,
+}
+
+impl<'r> Groups<'r> {
+    fn add(&mut self, id: u32, rule: &'r CompiledRule) {
+        self.all.push(id);
+        let keyed: Option<Vec<_>> = rule.sources.iter().map(source_keys).collect();
+        let Some(keyed) = keyed.filter(|keyed| !keyed.is_empty()) else {
+            self.open.push(id);
+            return;
+        };
+        for keys in keyed {
+            match keys {
+                SourceKeys::Principal(keys) => add(&mut self.principal, keys, id),
+                SourceKeys::Namespace(keys) => add(&mut self.namespace, keys, id),
+                SourceKeys::Account(keys) => add(&mut self.account, keys, id),
+            }
+        }
+    }
+}
+
+enum SourceKeys<'r> {
+    Principal(Vec<Key<'r>>),
+    Namespace(Vec<Key<'r>>),
+    Account(Vec<Key<'r>>),
+}
+
+/// What a peer must have for the source to match; none where it may have anything.
+fn source_keys(source: &CompiledSource) -> Option<SourceKeys<'_>> {
+    let principals = || {
+        source
+            .principals
+            .any_of
+            .as_ref()
+            .and_then(keys)
+            .map(SourceKeys::Principal)
+    };
+    let namespaces = || {
+        source
+            .namespaces
+            .any_of
+            .as_ref()
+            .and_then(keys)
+            .map(SourceKeys::Namespace)
+    };
+    let accounts = || source.accounts.any_of.as_ref().and_then(keys).map(SourceKeys::Account);
+    principals().or_else(accounts).or_else(namespaces)
+}
+
+impl Stage {
+    pub(super) fn new(action: Action, rules: &[CompiledRule]) -> Self {
+        let mut groups = Groups::default();
+        for (id, rule) in (0u32..).zip(rules).filter(|(_, rule)| rule.action() == action) {
+            groups.add(id, rule);
+        }
+        let bucket = |ids| Bucket::new(rules, ids);
+        let (fires, all) = match action {
+            Action::Deny => (Truth::Unknown, bucket(groups.all)),
+            Action::Allow => (Truth::True, Bucket::default()),
+        };
+        Self {
+            fires,
+            by_principal: TextMap::new(groups.principal, bucket),
+            by_namespace: TextMap::new(groups.namespace, bucket),
+            by_account: TextMap::new(groups.account, bucket),
+            open: bucket(groups.open),
+            all,
+        }
+    }
+
+    /// Whether a rule fires whose sources and operations have this truth, if the rest is true.
+    pub(super) fn may_fire(&self, truth: Truth) -> bool {
+        truth >= self.fires
+    }
+
+    /// Visits the groups whose rules may fire for a peer.
+    pub(super) fn buckets(&self, facts: &Facts<'_>, mut visit: impl FnMut(&Bucket)) {
+        if !self.all.ids.is_empty() && !facts.is_complete() {
+            return visit(&self.all);
+        }
+        visit(&self.open);
+        if let Some(principal) = facts.principal {
+            self.by_principal.for_each(principal, &mut visit);
+        }
+        if !self.by_namespace.is_empty()
+            && let Some(namespace) = facts.namespace()
+        {
+            self.by_namespace.for_each(namespace, &mut visit);
+        }
+        if !self.by_account.is_empty() {
+            facts.account(|account| {
+                if let Some(account) = account {
+                    self.by_account.for_each(account, &mut visit);
+                }
+            });
+        }
+    }
+
+    /// Starts a search for the first rule that fires.
+    pub(super) const fn search<'r, 'a>(&self, rules: &'r [CompiledRule], ask: &'a Ask<'a>) -> Search<'r, 'a> {
+        Search {
+            fires: self.fires,
+            rules,
+            ask,
+            first: None,
+        }
+    }
+}
+
+/// A search for the first rule, in the order of the policies, that fires.
+#[derive(Debug)]
+pub(super) struct Search<'r, 'a> {
+    fires: Truth,
+    rules: &'r [CompiledRule],
+    ask: &'a Ask<'a>,
+    first: Option<(u32, Truth)>,
+}
+
+impl<'r> Search<'r, '_> {
+    /// Asks the rules of a group that the path does not exclude.
+    pub(super) fn bucket(&mut self, bucket: &Bucket) {
+        match (&bucket.by_path, self.ask.path()) {
+            (Some(index), Some(path)) => {
+                index.keyed.for_each(path, |ids| self.ids(ids));
+                self.ids(&index.others);
+            }
+            // Without a path, a rule about paths is unknown, and may fire.
+            _ => self.ids(&bucket.ids),
+        }
+    }
+
+    fn ids(&mut self, ids: &[u32]) {
+        for id in ids {
+            let found = self.consider(*id, |rule, ask| rule.source(&ask.facts));
+            if found {
+                return;
+            }
+        }
+    }
+
+    /// Asks rules whose sources have been asked before.
+    pub(super) fn judged(&mut self, judged: &[(u32, Truth)]) {
+        for (id, source) in judged {
+            if self.consider(*id, |_, _| *source) {
+                return;
+            }
+        }
+    }
+
+    /// Asks one rule; tells whether later ones need no asking.
+    fn consider(&mut self, id: u32, source: impl FnOnce(&CompiledRule, &Ask<'_>) -> Truth) -> bool {
+        if self.first.is_some_and(|(first, _)| first <= id) {
+            return true;
+        }
+        let Some(rule) = self.rules.get(id as usize) else {
+            return false;
+        };
+        let truth = source(rule, self.ask).and(|| rule.operation(self.ask));
+        let fires = truth >= self.fires;
+        if fires {
+            self.first = Some((id, truth));
+        }
+        fires
+    }
+
+    /// The rule that was found, and whether it is true or unknown.
+    pub(super) fn found(&self) -> Option<(&'r CompiledRule, Truth)> {
+        let (id, truth) = self.first?;
+        Some((self.rules.get(id as usize)?, truth))
+    }
+}

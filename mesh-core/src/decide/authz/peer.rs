@@ -1,0 +1,211 @@
+//! What is known of a peer, and what follows from it for its whole connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::condition::Check;
+use super::index::{Ask, Bucket, Stage};
+use super::{Authorizer, Decision, RuleSet, Truth};
+use crate::decide::route::string::PatternSet;
+use crate::identity::SpiffeId;
+use crate::request::RequestView;
+
+/// The longest `namespace/name` of a service account that Kubernetes has.
+const MAX_ACCOUNT: usize = 320;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Peer<'a> {
+    /// The id that its certificate shows; `None` on plain text.
+    pub identity: Option<&'a SpiffeId>,
+    /// Its address.
+    pub address: IpAddr,
+    /// The port of our listener, whatever the request's host says.
+    pub port: u16,
+}
+
+impl<'a> Peer<'a> {
+    /// A peer.
+    #[must_use]
+    pub const fn new(identity: Option<&'a SpiffeId>, address: IpAddr, port: u16) -> Self {
+        Self {
+            identity,
+            address,
+            port,
+        }
+    }
+
+    pub(super) fn facts(&self) -> Facts<'a> {
+        Facts {
+            principal: self.identity.map(SpiffeId::without_scheme),
+            address: self.address,
+            port: self.port,
+        }
+    }
+}
+
+/// What rules look at in a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// The id without its scheme.
+    pub(super) principal: Option<&'a str>,
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+}
+
+impl<'a> Facts<'a> {
+    /// The namespace that the id names.
+    pub(super) fn namespace(&self) -> Option<&'a str> {
+        segment_after(self.principal?, "ns")
+    }
+
+    /// Whether all that an identity can tell is known.
+    pub(super) fn is_complete(&self) -> bool {
+        self.account(|account| account.is_some())
+    }
+
+    /// Calls `visit` with `namespace/name` of the service account.
+    pub(super) fn account<T>(&self, visit: impl FnOnce(Option<&str>) -> T) -> T {
+        let mut text = [0; MAX_ACCOUNT];
+        let name = self.principal.and_then(|id| segment_after(id, "sa"));
+        let account = self.namespace().zip(name);
+        visit(account.and_then(|(namespace, name)| join(&mut text, namespace, name)))
+    }
+
+    pub(super) fn with_namespace(&self, namespaces: &Check<PatternSet>) -> Truth {
+        if namespaces.is_unset() {
+            return Truth::True;
+        }
+        namespaces.test(self.namespace(), PatternSet::is_match)
+    }
+
+    pub(super) fn with_account(&self, accounts: &Check<PatternSet>) -> Truth {
+        if accounts.is_unset() {
+            return Truth::True;
+        }
+        self.account(|account| accounts.test(account, PatternSet::is_match))
+    }
+}
+
+/// The value of a `/key/value` pair of an id's path; none where the pair is missing or ambiguous.
+fn segment_after<'a>(id: &'a str, key: &str) -> Option<&'a str> {
+    let mut segments = id.split('/').skip(1);
+    let mut found = None;
+    while let (Some(name), Some(value)) = (segments.next(), segments.next()) {
+        if name == key && found.replace(value).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
+/// Writes `namespace/account` into `buffer`, so that no request allocates it.
+fn join<'b>(buffer: &'b mut [u8], namespace: &str, account: &str) -> Option<&'b str> {
+    let length = namespace.len() + 1 + account.len();
+    let buffer = buffer.get_mut(..length)?;
+    let (start, rest) = buffer.split_at_mut_checked(namespace.len())?;
+    start.copy_from_slice(namespace.as_bytes());
+    let (slash, end) = rest.split_first_mut()?;
+    *slash = b'/';
+    end.copy_from_slice(account.as_bytes());
+    std::str::from_utf8(buffer).ok()
+}
+
+/// The rules that may concern one connection, its peer already looked at.
+///
+/// Belongs to the policies that it was made from: [`are_of`](Self::are_of) tells whether they are still in force.
+#[derive(Clone, Debug)]
+pub struct PeerRules {
+    rules: Arc<RuleSet>,
+    principal: Option<Box<str>>,
+    address: IpAddr,
+    port: u16,
+    deny: Candidates,
+    allow: Candidates,
+}
+
+/// Rules of one action.
+#[derive(Clone, Debug, Default)]
+struct Candidates {
+    /// Those whose sources do not exclude the peer, in order.
+    judged: Box<[(u32, Truth)]>,
+    /// Whether there are larger groups, which their own index has to be asked for.
+    grouped: Grouped,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Grouped {
+    #[default]
+    None,
+    Some,
+}
+
+impl PeerRules {
+    pub(super) fn new(rules: &Arc<RuleSet>, peer: &Peer<'_>) -> Self {
+        let facts = peer.facts();
+        Self {
+            deny: Candidates::new(rules, &rules.deny, &facts),
+            allow: Candidates::new(rules, &rules.allow, &facts),
+            rules: Arc::clone(rules),
+            principal: facts.principal.map(Box::from),
+            address: facts.address,
+            port: facts.port,
+        }
+    }
+
+    /// Decides on one request of the connection.
+    #[must_use]
+    pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
+        let facts = Facts {
+            principal: self.principal.as_deref(),
+            address: self.address,
+            port: self.port,
+        };
+        let ask = Ask::new(facts, Some(request));
+        let find = |stage: &Stage, candidates: &Candidates| {
+            let mut search = stage.search(&self.rules.rules, &ask);
+            search.judged(&candidates.judged);
+            if candidates.grouped == Grouped::Some {
+                stage.buckets(&ask.facts, |bucket| {
+                    if bucket.is_large() {
+                        search.bucket(bucket);
+                    }
+                });
+            }
+            search.found()
+        };
+        self.rules.conclude(&ask, find(&self.rules.deny, &self.deny), || {
+            find(&self.rules.allow, &self.allow)
+        })
+    }
+
+    /// Whether they were made from the policies of `authorizer`.
+    #[must_use]
+    pub fn are_of(&self, authorizer: &Authorizer) -> bool {
+        Arc::ptr_eq(&self.rules, &authorizer.rules)
+    }
+}
+
+impl Candidates {
+    fn new(rules: &RuleSet, stage: &Stage, facts: &Facts<'_>) -> Self {
+        let mut judged = Vec::new();
+        let mut grouped = Grouped::None;
+        stage.buckets(facts, |bucket: &Bucket| {
+            if bucket.is_large() {
+                grouped = Grouped::Some;
+                return;
+            }
+            for id in bucket.ids() {
+                let source = rules.rules.get(*id as usize).map(|rule| rule.source(facts));
+                judged.extend(source.filter(|truth| stage.may_fire(*truth)).map(|truth| (*id, truth)));
+            }
+        });
+        judged.sort_unstable_by_key(|(id, _)| *id);
+        judged.dedup_by_key(|(id, _)| *id);
+        Self {
+            judged: judged.into(),
+            grouped,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Compiled rules.
+
+use std::sync::Arc;
+
+use http::Method;
+use ipnet::IpNet;
+use thiserror::Error;
+
+use super::condition::{Check, PathSet, blocks, contains, paths, texts};
+use super::hosts::HostSet;
+use super::index::Ask;
+use super::peer::Facts;
+use super::{PolicyInfo, RuleInfo, Truth};
+use crate::decide::route::string::{InvalidPath, PatternSet};
+use crate::policy::model::Origin;
+use crate::policy::model::authz::{Action, Operation, Rule, Source};
+use crate::request::RequestView;
+
+/// A rule that cannot be compiled, and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("policy `{policy}`: {reason}")]
+#[non_exhaustive]
+pub struct InvalidRule {
+    /// `namespace/name` of its policy.
+    pub policy: String,
+    /// Where the rule was written.
+    pub origin: Origin,
+    /// Why it cannot be compiled.
+    pub reason: InvalidPattern,
+}
+
+impl InvalidRule {
+    pub(super) fn new(policy: &PolicyInfo, rule: &Rule, reason: InvalidPattern) -> Self {
+        Self {
+            policy: policy.to_string(),
+            origin: rule_origin(policy, rule),
+            reason,
+        }
+    }
+}
+
+/// Why a pattern cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidPattern {
+    /// Of a path.
+    #[error(transparent)]
+    Path(#[from] InvalidPath),
+    /// Of a path: `;` is refused where rules look at paths.
+    #[error("no request is served whose path matches `{0}`: `;` is refused while rules look at paths")]
+    Parameters(String),
+    /// Of a host whose port is none.
+    #[error("`{0}` names a port that is not a number up to 65535")]
+    HostPort(String),
+}
+
+/// A rule, ready to be asked.
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) info: Arc<RuleInfo>,
+    pub(super) sources: Box<[CompiledSource]>,
+    pub(super) operations: Box<[CompiledOperation]>,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledSource {
+    pub(super) principals: Check<PatternSet>,
+    pub(super) namespaces: Check<PatternSet>,
+    pub(super) accounts: Check<PatternSet>,
+    blocks: Check<Box<[IpNet]>>,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledOperation {
+    hosts: Check<HostSet>,
+    ports: Check<Box<[u16]>>,
+    methods: Check<PatternSet>,
+    pub(super) paths: Check<PathSet>,
+}
+
+impl CompiledRule {
+    pub(super) fn new(policy: &Arc<PolicyInfo>, index: usize, rule: &Rule) -> Result<Self, InvalidPattern> {
+        let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
+        let operations: Result<_, _> = rule
+            .to
+            .iter()
+            .map(|operation| CompiledOperation::new(operation, policy.action))
+            .collect();
+        Ok(Self {
+            info: Arc::new(RuleInfo {
+                policy: Arc::clone(policy),
+                index,
+                origin: rule_origin(policy, rule),
+            }),
+            sources: sources?,
+            operations: operations?,
+        })
+    }
+
+    pub(super) fn action(&self) -> Action {
+        self.info.policy.action
+    }
+
+    pub(super) fn looks_at_paths(&self) -> bool {
+        self.operations.iter().any(|operation| !operation.paths.is_unset())
+    }
+
+    /// Whether the peer is one that the rule is about.
+    pub(super) fn source(&self, facts: &Facts<'_>) -> Truth {
+        Truth::any(self.sources.iter().map(|source| source.truth(facts)))
+    }
+
+    /// Whether the request is one that the rule is about.
+    pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
+        if self.action() == Action::Allow && ask.is_connect() {
+            let named = self.operations.iter().filter(|operation| operation.names_connect());
+            let truths = named.map(|operation| operation.truth(ask));
+            return truths.max().unwrap_or(Truth::False);
+        }
+        Truth::any(self.operations.iter().map(|operation| operation.truth(ask)))
+    }
+}
+
+fn rule_origin(policy: &PolicyInfo, rule: &Rule) -> Origin {
+    let origin = if rule.origin.line == 0 {
+        &policy.origin
+    } else {
+        &rule.origin
+    };
+    origin.clone()
+}
+
+impl CompiledSource {
+    fn new(source: &Source) -> Result<Self, InvalidPattern> {
+        Ok(Self {
+            principals: texts(&source.principals)?,
+            namespaces: texts(&source.namespaces)?,
+            accounts: texts(&source.service_accounts)?,
+            blocks: blocks(&source.ip_blocks)?,
+        })
+    }
+
+    fn truth(&self, facts: &Facts<'_>) -> Truth {
+        self.principals
+            .test(facts.principal, PatternSet::is_match)
+            .and(|| facts.with_namespace(&self.namespaces))
+            .and(|| facts.with_account(&self.accounts))
+            .and(|| {
+                self.blocks
+                    .test(Some(facts.address), |blocks, address| contains(blocks, address))
+            })
+    }
+}
+
+impl CompiledOperation {
+    fn new(operation: &Operation, action: Action) -> Result<Self, InvalidPattern> {
+        Ok(Self {
+            hosts: Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?,
+            ports: Check::new(&operation.ports, |ports, _| Ok(Box::from(ports)))?,
+            methods: texts(&operation.methods)?,
+            paths: paths(&operation.paths, action)?,
+        })
+    }
+
+    fn names_connect(&self) -> bool {
+        let methods = self.methods.any_of.as_ref();
+        methods.is_some_and(|methods| methods.has_exact(Method::CONNECT.as_str()))
+    }
+
+    fn truth(&self, ask: &Ask<'_>) -> Truth {
+        let request: Option<&RequestView<'_>> = ask.request;
+        self.ports
+            .test(Some(ask.facts.port), |ports, port| ports.contains(&port))
+            .and(|| {
+                self.methods
+                    .test(request.map(|r| r.method.as_str()), PatternSet::is_match)
+            })
+            .and(|| self.paths.test(ask.path(), PathSet::is_match))
+            .and(|| self.hosts.test(request, HostSet::is_match))
+    }
+}

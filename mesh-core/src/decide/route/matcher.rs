@@ -1,0 +1,116 @@
+//! A compiled match: conditions on path, method, headers and query.
+
+use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
+use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
+use crate::request::RequestView;
+
+/// Why a match does not compile.
+pub type MatchError = InvalidMatch;
+
+/// The conditions of one [`RouteMatch`] that depend on the request.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    key: Key,
+    path: Option<TextMatcher>,
+    method: Option<TextMatcher>,
+    scheme: Option<TextMatcher>,
+    authority: Option<TextMatcher>,
+    port: Option<u16>,
+    headers: Box<[HeaderMatcher]>,
+    query: Box<[QueryMatcher]>,
+}
+
+#[derive(Debug, Default)]
+enum Key {
+    #[default]
+    Any,
+    Exact(Box<[u8]>),
+    Prefix(Box<[u8]>),
+}
+
+/// What an index may file a match under: no other path can match it.
+#[derive(Debug)]
+pub(super) enum PathKey<'a> {
+    Any,
+    Exact(&'a [u8]),
+    Prefix(&'a [u8]),
+}
+
+impl Matcher {
+    /// Matches every request.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Compiles the conditions; those on the caller (labels, namespace, gateways) are the compiler's business.
+    ///
+    /// # Errors
+    ///
+    /// A regex that does not compile.
+    pub fn new(conditions: &RouteMatch) -> Result<Self, MatchError> {
+        let text = |condition: &Option<StringMatch>| condition.as_ref().map(TextMatcher::compile).transpose();
+        let path = conditions.path.as_ref();
+        let path = path
+            .map(|path| TextMatcher::path(path, conditions.path_case))
+            .transpose()?;
+        Ok(Self {
+            key: key(conditions),
+            path,
+            method: text(&conditions.method)?,
+            scheme: text(&conditions.scheme)?,
+            authority: text(&conditions.authority)?,
+            port: conditions.port,
+            headers: headers(conditions)?,
+            query: query(conditions)?,
+        })
+    }
+
+    pub(super) fn path_key(&self) -> PathKey<'_> {
+        match &self.key {
+            Key::Any => PathKey::Any,
+            Key::Exact(path) => PathKey::Exact(path),
+            Key::Prefix(path) => PathKey::Prefix(path),
+        }
+    }
+
+    /// Whether all conditions hold.
+    #[must_use]
+    pub fn matches(&self, request: &RequestView<'_>) -> bool {
+        let holds = |matcher: &Option<TextMatcher>, text: &str| {
+            matcher.as_ref().is_none_or(|matcher| matcher.is_match(text.as_bytes()))
+        };
+        holds(&self.path, request.path)
+            && holds(&self.method, request.method.as_str())
+            && holds(&self.scheme, request.scheme)
+            && holds(&self.authority, request.authority)
+            && self.port.is_none_or(|port| port == request.effective_port())
+            && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
+            && self.query.iter().all(|matcher| matcher.is_match(request.query))
+    }
+}
+
+fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> {
+    let with = conditions.headers.iter();
+    let with = with.map(|(name, value)| HeaderMatcher::with(name.clone(), value));
+    let without = conditions.without_headers.iter();
+    let without = without.map(|(name, value)| HeaderMatcher::without(name.clone(), value));
+    with.chain(without).collect()
+}
+
+fn query(conditions: &RouteMatch) -> Result<Box<[QueryMatcher]>, MatchError> {
+    let conditions = conditions.query.iter();
+    conditions.map(|(name, value)| QueryMatcher::new(name, value)).collect()
+}
+
+/// A folded path is compared with every request: it has no single spelling to file it under.
+fn key(conditions: &RouteMatch) -> Key {
+    match (&conditions.path, conditions.path_case) {
+        (Some(StringMatch::Exact(path)), PathCase::Sensitive) => Key::Exact(path.as_bytes().into()),
+        (Some(StringMatch::Prefix(path)), PathCase::Sensitive) => Key::Prefix(path.as_bytes().into()),
+        (Some(StringMatch::SegmentPrefix(path)), PathCase::Sensitive) => {
+            Key::Prefix(path.trim_end_matches('/').as_bytes().into())
+        }
+        _ => Key::Any,
+    }
+}

@@ -1,0 +1,411 @@
+//! Why a request goes where it goes: the decisions of a [`Snapshot`], told in full.
+//!
+//! The answers come from the look-ups that serve traffic; there is no second evaluator. Both forms
+//! serialize to the JSON that `mesh explain -o json` prints.
+
+use serde::Serialize;
+
+use crate::decide::authz::{Authorizer, Peer};
+use crate::decide::route::{RouteResult, Router, Selected};
+use crate::identity::SpiffeId;
+use crate::outcome::Outcome;
+use crate::policy::model::identity::MtlsMode;
+use crate::policy::model::traffic::{RetryOn, RetryPolicy};
+use crate::policy::model::{Origin, OutboundMode};
+use crate::request::{BadRequest, RequestView};
+use crate::snapshot::{Snapshot, Target, TargetEndpoints};
+
+/// A place in a policy file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+impl Place {
+    /// The place, unless no file says it.
+    #[must_use]
+    pub fn new(origin: &Origin) -> Option<Self> {
+        (origin.line > 0).then(|| Self {
+            file: origin.file.to_string(),
+            line: origin.line,
+        })
+    }
+}
+
+/// What becomes of a request that this workload sends, or that its gateway takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Outbound {
+    /// `outbound`.
+    pub direction: &'static str,
+    /// `routed`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
+    /// known hosts only), or `bad_request` (a request without an unambiguous form).
+    pub outcome: &'static str,
+    /// The status of the mesh's own answer; `None` where the request goes on.
+    pub status: Option<u16>,
+    /// The rule's name.
+    pub route: Option<String>,
+    /// Where the rule was written.
+    pub origin: Option<Place>,
+    /// The gateway that takes the request, where one does.
+    pub gateway: Option<String>,
+    /// Where it may go.
+    pub destinations: Vec<Destination>,
+    /// Limit for the whole exchange, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Retries, unless there are none.
+    pub retry: Option<Retry>,
+    /// The same in a sentence.
+    pub reason: String,
+}
+
+/// One target of a route.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The service's full name.
+    pub service: String,
+    /// The subset.
+    pub subset: Option<String>,
+    /// The service port.
+    pub port: u16,
+    /// Its share of the requests; all shares sum to 1.
+    pub share: f64,
+    /// Its endpoints; empty where a subset is not defined or selects none.
+    pub endpoints: Vec<String>,
+}
+
+/// How often and when a request is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Further tries.
+    pub attempts: u32,
+    /// Limit of a single try, in milliseconds.
+    pub per_try_timeout_ms: Option<u64>,
+    /// Conditions and status codes.
+    pub on: Vec<String>,
+}
+
+/// Explains a request that this workload's client sends; where its host is unknown and the workload serves a gateway, one that the gateway takes.
+#[must_use]
+pub fn outbound(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
+    match snapshot.outbound.route(request) {
+        RouteResult::Route(selected) => routed(snapshot, request, selected, None),
+        RouteResult::NoRoute(host) => no_route(&host.name, request, None),
+        RouteResult::UnknownHost => at_gateways(snapshot, request).unwrap_or_else(|| unknown_host(snapshot, request)),
+    }
+}
+
+/// Explains a request that a client refuses to send, since it has no unambiguous form.
+#[must_use]
+pub fn outbound_refused(reason: BadRequest) -> Outbound {
+    Outbound {
+        status: Some(reason.status().as_u16()),
+        ..nowhere("bad_request", None, None, reason.to_string())
+    }
+}
+
+fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>) -> Option<Outbound> {
+    let ports = snapshot
+        .gateways
+        .iter()
+        .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, &port.router)));
+    ports
+        .filter_map(|(gateway, router)| at_gateway(snapshot, request, &gateway.name, router))
+        .next()
+}
+
+fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, router: &Router) -> Option<Outbound> {
+    match router.route(request) {
+        RouteResult::Route(selected) => Some(routed(snapshot, request, selected, Some(gateway))),
+        RouteResult::NoRoute(host) => Some(no_route(&host.name, request, Some(gateway))),
+        RouteResult::UnknownHost => None,
+    }
+}
+
+fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>, gateway: Option<&str>) -> Outbound {
+    let destinations: Vec<_> = selected
+        .route
+        .targets
+        .shares()
+        .filter_map(|(target, share)| destination(snapshot, request, target, share))
+        .collect();
+    let first = selected
+        .route
+        .targets
+        .shares()
+        .next()
+        .and_then(|(target, _)| snapshot.target(target));
+    let retry = selected.retry().or_else(|| first.map(|target| &target.retry));
+    Outbound {
+        direction: "outbound",
+        outcome: "routed",
+        status: None,
+        route: Some(selected.name().to_string()),
+        origin: Place::new(selected.origin()),
+        gateway: gateway.map(str::to_owned),
+        reason: format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
+        destinations,
+        timeout_ms: selected.timeout().map(millis),
+        retry: retry.and_then(|policy| retries(policy)),
+    }
+}
+
+fn chosen(selected: &Selected<'_>) -> String {
+    match Place::new(selected.origin()) {
+        Some(_) => format!("route `{}` at {}", selected.name(), selected.origin()),
+        None => "the host has no routes of its own: requests go to the service that it names".into(),
+    }
+}
+
+/// Destinations that answer nothing, each with what their share of the requests gets instead.
+fn dead_ends(snapshot: &Snapshot, selected: &Selected<'_>) -> String {
+    let targets = selected.route.targets.shares();
+    let ends = targets.filter_map(|(target, _)| dead_end(snapshot.target(target)?));
+    ends.map(|end| format!("; {end}")).collect()
+}
+
+fn dead_end(target: &Target) -> Option<String> {
+    let (outcome, why) = match &target.endpoints {
+        TargetEndpoints::Undefined => (Outcome::NoService, "no policy defines it"),
+        TargetEndpoints::Listed(endpoints) if endpoints.is_empty() => (
+            Outcome::NoHealthyEndpoint,
+            "no endpoint that the policy names has its labels",
+        ),
+        TargetEndpoints::Listed(_) => return None,
+    };
+    let subset = match &target.subset {
+        Some(subset) => format!("subset `{subset}` of `{}`", target.service),
+        None => format!("`{}`", target.service),
+    };
+    Some(format!(
+        "{subset} answers {} ({}): {why}",
+        outcome.response_code(),
+        outcome.flag()
+    ))
+}
+
+fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, share: f64) -> Option<Destination> {
+    let target = snapshot.target(target)?;
+    let port = target.service_port(request.effective_port());
+    let resolved = target.resolve(request.effective_port());
+    let endpoints = match target.endpoints {
+        TargetEndpoints::Undefined => Vec::new(),
+        TargetEndpoints::Listed(_) => resolved.endpoints.iter().map(ToString::to_string).collect(),
+    };
+    Some(Destination {
+        service: target.service.to_string(),
+        subset: target.subset.as_deref().map(str::to_owned),
+        port,
+        share,
+        endpoints,
+    })
+}
+
+fn retries(policy: &RetryPolicy) -> Option<Retry> {
+    (policy.attempts > 0).then(|| Retry {
+        attempts: policy.attempts,
+        per_try_timeout_ms: policy.per_try_timeout.map(millis),
+        on: conditions(&policy.on),
+    })
+}
+
+/// As policies write them; the condition that only announces status codes says nothing beside them.
+fn conditions(on: &RetryOn) -> Vec<String> {
+    let written = on.to_string();
+    let names = written
+        .split(',')
+        .filter(|name| !name.is_empty() && *name != "retriable-status-codes");
+    names.map(str::to_owned).collect()
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nowhere(outcome: &'static str, answer: Option<Outcome>, gateway: Option<&str>, reason: String) -> Outbound {
+    Outbound {
+        direction: "outbound",
+        outcome,
+        status: answer.map(Outcome::response_code),
+        route: None,
+        origin: None,
+        gateway: gateway.map(str::to_owned),
+        destinations: Vec::new(),
+        timeout_ms: None,
+        retry: None,
+        reason,
+    }
+}
+
+fn no_route(host: &str, request: &RequestView<'_>, gateway: Option<&str>) -> Outbound {
+    let reason = format!("no route of `{host}` matches {} {}", request.method, request.path);
+    nowhere("no_route", Some(Outcome::NoRoute), gateway, reason)
+}
+
+fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
+    let hint = similar(snapshot, request.host);
+    match snapshot.mesh.outbound {
+        OutboundMode::AllowAny => {
+            let mut answer = nowhere(
+                "passthrough",
+                None,
+                None,
+                format!("no policy names `{}`: it is resolved by DNS{hint}", request.host),
+            );
+            answer.destinations.push(Destination {
+                service: request.host.into(),
+                subset: None,
+                port: request.effective_port(),
+                share: 1.0,
+                endpoints: Vec::new(),
+            });
+            answer
+        }
+        OutboundMode::RegistryOnly => nowhere(
+            "refused",
+            Some(Outcome::UnknownHost),
+            None,
+            format!(
+                "no policy names `{}`, and the mesh forwards to known hosts only{hint}",
+                request.host
+            ),
+        ),
+    }
+}
+
+/// A service of the same short name in another namespace: the usual mistake.
+fn similar(snapshot: &Snapshot, host: &str) -> String {
+    let prefix = format!("{host}.");
+    let known = snapshot
+        .outbound
+        .virtual_hosts()
+        .find(|known| known.name.starts_with(&prefix));
+    known.map_or_else(String::new, |known| {
+        format!(
+            "; `{}` is known: short names are read in the caller's namespace, `{}`",
+            known.name, snapshot.workload.namespace
+        )
+    })
+}
+
+/// How a request reaches this workload.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Caller<'a> {
+    /// Over mTLS, with this identity.
+    Mtls(&'a SpiffeId),
+    /// In plain text.
+    Plaintext,
+}
+
+/// What becomes of a request that this workload receives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Inbound {
+    /// `inbound`.
+    pub direction: &'static str,
+    /// `allow` or `deny`.
+    pub decision: &'static str,
+    /// 200, 403 (also where the connection is refused), or what a request without an unambiguous form is answered with (400, 405 or 501).
+    pub status: u16,
+    /// What the port takes.
+    pub mtls: MtlsMode,
+    /// The deciding policy's name.
+    pub policy: Option<String>,
+    /// The deciding rule, from 0.
+    pub rule: Option<usize>,
+    /// Where the deciding rule or policy was written.
+    pub origin: Option<Place>,
+    /// The same in a sentence.
+    pub reason: String,
+}
+
+/// Explains a request that this workload receives from `address` on `port`.
+#[must_use]
+pub fn inbound(
+    snapshot: &Snapshot,
+    request: &RequestView<'_>,
+    caller: Caller<'_>,
+    address: std::net::IpAddr,
+    port: u16,
+) -> Inbound {
+    let (mtls, identity) = match connection(snapshot, caller, port) {
+        Ok(connection) => connection,
+        Err(refused) => return *refused,
+    };
+    decided(
+        &snapshot.inbound.authorizer,
+        request,
+        Peer {
+            identity,
+            address,
+            port,
+        },
+        mtls,
+    )
+}
+
+/// Explains a request on `port` that this workload's server refuses before any rule is asked.
+#[must_use]
+pub fn inbound_refused(snapshot: &Snapshot, reason: BadRequest, caller: Caller<'_>, port: u16) -> Inbound {
+    match connection(snapshot, caller, port) {
+        Ok((mtls, _)) => Inbound {
+            status: reason.status().as_u16(),
+            ..refused(mtls, &Origin::default(), &reason.to_string())
+        },
+        Err(refused) => *refused,
+    }
+}
+
+/// What the port takes and who the caller is; the refusal where the two do not fit.
+fn connection<'a>(
+    snapshot: &Snapshot,
+    caller: Caller<'a>,
+    port: u16,
+) -> Result<(MtlsMode, Option<&'a SpiffeId>), Box<Inbound>> {
+    let (mtls, origin) = snapshot.inbound.mtls(port);
+    let reason = match (caller, mtls) {
+        (Caller::Plaintext, MtlsMode::Strict) => "the port takes mTLS only (STRICT), and the caller uses plain text",
+        (Caller::Mtls(_), MtlsMode::Disable) => "the port takes plain text only (DISABLE), and the caller uses mTLS",
+        (Caller::Mtls(identity), _) => return Ok((mtls, Some(identity))),
+        (Caller::Plaintext, _) => return Ok((mtls, None)),
+    };
+    Err(Box::new(refused(mtls, &origin, reason)))
+}
+
+fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
+    Inbound {
+        direction: "inbound",
+        decision: "deny",
+        status: 403,
+        mtls,
+        policy: None,
+        rule: None,
+        origin: Place::new(origin),
+        reason: reason.into(),
+    }
+}
+
+fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
+    let decision = authorizer.authorize(request, &peer);
+    let (word, status) = if decision.is_allowed() {
+        ("allow", 200)
+    } else {
+        ("deny", 403)
+    };
+    Inbound {
+        direction: "inbound",
+        decision: word,
+        status,
+        mtls,
+        policy: decision.policy().map(str::to_owned),
+        rule: decision.rule_index(),
+        origin: decision.origin().and_then(Place::new),
+        reason: decision.to_string(),
+    }
+}

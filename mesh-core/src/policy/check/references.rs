@@ -1,0 +1,160 @@
+//! Names of subsets, gateways and services that nothing defines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Known;
+use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
+use crate::policy::model::route::{Binding, Destination};
+use crate::policy::model::{Origin, OutboundMode, Policy};
+
+/// Names that a message lists.
+const LISTED: usize = 8;
+
+pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
+    let names = Names::of(policy);
+    let destinations = || {
+        policy
+            .routes
+            .iter()
+            .flat_map(|table| &table.rules)
+            .flat_map(|rule| &rule.destinations)
+    };
+    for destination in destinations() {
+        check_subset(policy, known, &names, destination, report);
+    }
+    if policy.mesh.outbound == OutboundMode::RegistryOnly && known.is_everything() {
+        for destination in destinations() {
+            check_service(&names, destination, report);
+        }
+    }
+    check_gateways(policy, known, report);
+}
+
+/// Services by any of their names.
+struct Names<'p>(BTreeMap<&'p str, &'p str>);
+
+impl<'p> Names<'p> {
+    fn of(policy: &'p Policy) -> Self {
+        let mut names = BTreeMap::new();
+        for service in &policy.services {
+            let Some(full) = service.hosts.first() else { continue };
+            for host in &service.hosts {
+                names.entry(host.as_str()).or_insert(full.as_str());
+            }
+        }
+        Self(names)
+    }
+
+    /// The full name of a host.
+    fn full<'a>(&'a self, host: &'a str) -> &'a str {
+        self.0.get(host).copied().unwrap_or(host)
+    }
+}
+
+/// A subset must be one of those that the host has, where some document says which it has.
+fn check_subset(policy: &Policy, known: &Known, names: &Names<'_>, destination: &Destination, report: &mut Report) {
+    let Some(subset) = destination.subset.as_deref() else {
+        return;
+    };
+    let host = names.full(&destination.host);
+    let is_of = |pattern: &str| match pattern.strip_prefix('*') {
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => names.full(pattern) == host,
+    };
+    let policies: Vec<_> = policy
+        .destinations
+        .iter()
+        .filter(|policy| is_of(&policy.host))
+        .collect();
+    if policies.iter().any(|policy| !known.is_whole(&policy.meta.origin)) {
+        return;
+    }
+    let defined: BTreeSet<&str> = policies
+        .iter()
+        .flat_map(|policy| &policy.subsets)
+        .map(|subset| subset.name.as_str())
+        .collect();
+    if defined.is_empty() || defined.contains(subset) {
+        return;
+    }
+    let message = format!("{} has no subset {}", quoted(&destination.host), quoted(subset));
+    let diagnostic = Diagnostic::new(Code::UNKNOWN_REFERENCE, &destination.origin, message);
+    let place = policies.iter().find(|policy| !policy.subsets.is_empty());
+    let diagnostic = match place {
+        Some(policy) => diagnostic.with_label(&policy.meta.origin, "its subsets are defined here"),
+        None => diagnostic,
+    };
+    report.push(with_known(diagnostic, subset, &defined));
+}
+
+/// A service must be known where requests to unknown hosts are refused.
+fn check_service(names: &Names<'_>, destination: &Destination, report: &mut Report) {
+    if names.0.contains_key(destination.host.as_str()) {
+        return;
+    }
+    let message = format!(
+        "no file defines the service {}, and the mesh calls known services only",
+        quoted(&destination.host)
+    );
+    let diagnostic = Diagnostic::new(Code::UNKNOWN_REFERENCE, &destination.origin, message);
+    let known: BTreeSet<&str> = names.0.values().copied().collect();
+    report.push(with_known(diagnostic, &destination.host, &known));
+}
+
+/// A gateway must be one of those that the files define; where they define none, another set may.
+fn check_gateways(policy: &Policy, known: &Known, report: &mut Report) {
+    let defined: BTreeSet<String> = policy
+        .gateways
+        .iter()
+        .map(|gateway| format!("{}/{}", gateway.meta.namespace, gateway.meta.name))
+        .collect();
+    let mut told: BTreeSet<&Origin> = BTreeSet::new();
+    for table in &policy.routes {
+        let in_matches = table
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.matches)
+            .flat_map(|one| &one.bindings);
+        for binding in table.bindings.iter().chain(in_matches) {
+            let Binding::Gateway {
+                namespace,
+                name,
+                origin,
+            } = binding
+            else {
+                continue;
+            };
+            let full = format!("{namespace}/{name}");
+            if defined.contains(&full) || !known.is_everything() || !told.insert(origin) {
+                continue;
+            }
+            report.push(unknown_gateway(&full, origin, &defined));
+        }
+    }
+}
+
+fn unknown_gateway(gateway: &str, origin: &Origin, defined: &BTreeSet<String>) -> Diagnostic {
+    let message = format!("no file defines the gateway {}", quoted(gateway));
+    if defined.is_empty() {
+        let help = "its routes are served where a file defines it";
+        return Diagnostic::new(Code::UNRESOLVED_REFERENCE, origin, message).with_help(help);
+    }
+    let names = defined.iter().map(String::as_str).collect();
+    with_known(
+        Diagnostic::new(Code::UNKNOWN_REFERENCE, origin, message),
+        gateway,
+        &names,
+    )
+}
+
+/// Adds the nearest name, or all of them.
+fn with_known(diagnostic: Diagnostic, name: &str, known: &BTreeSet<&str>) -> Diagnostic {
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        return diagnostic.with_help(format!("did you mean `{near}`?"));
+    }
+    let names: Vec<&str> = known.iter().copied().collect();
+    match names.len() {
+        1..=LISTED => diagnostic.with_help(format!("expected {}", listed(&names))),
+        _ => diagnostic,
+    }
+}

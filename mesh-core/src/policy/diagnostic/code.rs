@@ -1,0 +1,157 @@
+//! The table of all codes.
+
+use std::fmt;
+
+use super::Severity;
+
+/// The kind of a problem: a stable id such as `MESH0101`, with a title and an explanation.
+///
+/// Ids are never used again for something else. By hundreds: 00 syntax, 01 structure, types and
+/// unknown fields, 02 references, 03 meaning, 04 not in force or not supported, 05 warnings.
+#[derive(Clone, Copy)]
+pub struct Code(&'static Entry);
+
+struct Entry {
+    id: &'static str,
+    severity: Severity,
+    title: &'static str,
+    explanation: &'static str,
+}
+
+impl Code {
+    /// The id: `MESH` and four digits.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        self.0.id
+    }
+
+    /// How bad problems of this kind are.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        self.0.severity
+    }
+
+    /// The kind of problem in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.0.title
+    }
+
+    /// What it means and what to do, in a sentence or two.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        self.0.explanation
+    }
+
+    /// The code with this id.
+    #[must_use]
+    pub fn find(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.id() == id)
+    }
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Code {}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident = $id:literal, $severity:ident, $title:literal, $explanation:literal;)*) => {
+        impl Code {
+            $(
+                #[doc = concat!("`", $id, "`, ", $title, ": ", $explanation)]
+                pub const $name: Self = Self(&Entry {
+                    id: $id,
+                    severity: Severity::$severity,
+                    title: $title,
+                    explanation: $explanation,
+                });
+            )*
+
+            /// All codes, in the order of their ids.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+// One row a code: name, id, severity, title, explanation. Rows stay in the order of the ids.
+codes! {
+    SYNTAX = "MESH0001", Error, "syntax error",
+        "The text is no YAML or JSON. The rest of that document is not read; the documents after it are.";
+    DUPLICATE_KEY = "MESH0002", Error, "duplicate key",
+        "A mapping gives the same key twice, and only one of the values could be in force.";
+    TOO_LARGE = "MESH0003", Error, "too large",
+        "The file exceeds 8 MiB or 250,000 values, aliases followed. Split it.";
+    TOO_DEEP = "MESH0004", Error, "nested too deep",
+        "The document nests deeper than 64 levels, aliases followed.";
+    NOT_UTF8 = "MESH0005", Error, "not UTF-8",
+        "Policies are UTF-8 text. The file is in another encoding, or is no text.";
+    NO_DOCUMENT = "MESH0006", Error, "no document",
+        "The file is empty or has only comments. An empty policy is never meant as a policy of nothing.";
+    TAG = "MESH0007", Error, "tag",
+        "YAML tags (`!include`, `!!str`) are not supported: the type of a value is known from its field.";
+    MERGE_KEY = "MESH0008", Error, "merge key",
+        "Merge keys (`<<`) are no part of YAML 1.2, and what they override is easily overlooked.";
+    ALIAS = "MESH0009", Error, "alias",
+        "An alias stands inside of what it names, so that it would have no end.";
+
+    UNKNOWN_FIELD = "MESH0101", Error, "unknown field",
+        "The field is not part of this object. Nothing is ignored: a misspelt field would be a rule that is not in force.";
+    WRONG_TYPE = "MESH0102", Error, "wrong type",
+        "The value has another type than the field, such as text where a number belongs.";
+    MISSING_FIELD = "MESH0103", Error, "missing field",
+        "A field that has no default is not given.";
+    INVALID_VALUE = "MESH0104", Error, "invalid value",
+        "The value has the right type, but is outside of what the field takes.";
+    CONFLICTING_FIELDS = "MESH0105", Error, "conflicting fields",
+        "Of these fields only one can be given.";
+    UNKNOWN_KIND = "MESH0106", Error, "unknown kind",
+        "No dialect knows an object of this `apiVersion` and `kind`.";
+
+    UNKNOWN_REFERENCE = "MESH0201", Error, "unknown reference",
+        "A name refers to something that no file of the policy defines.";
+    DUPLICATE_DEFINITION = "MESH0202", Error, "duplicate definition",
+        "Two items have the same name where only one can be.";
+
+    INVALID_POLICY = "MESH0301", Error, "invalid policy",
+        "Each value is valid, but together they cannot mean what they say.";
+
+    NOT_YET_IN_FORCE = "MESH0401", Error, "not yet in force",
+        "The field is understood, but this version does not put it in force. It is refused, not ignored.";
+    NOT_IN_PROCESS = "MESH0402", Error, "not supported in a process",
+        "The field configures something that a mesh inside of the process does not have, such as a proxy or a node.";
+
+    ACCEPTED_NOT_IN_FORCE = "MESH0501", Warning, "not yet in force",
+        "The field is understood, but this version does not put it in force. The policy loads without it.";
+    NON_STANDARD_FIELD = "MESH0502", Warning, "non-standard field",
+        "The field is not part of the object's standard; it is taken for what it evidently means.";
+    DEPRECATED = "MESH0503", Warning, "deprecated",
+        "The field or object has a successor, which should be used instead.";
+    IGNORED_OBJECT = "MESH0504", Warning, "ignored object",
+        "The object is well formed, but is none that configures a mesh, so that it changes nothing.";
+    NO_EFFECT = "MESH0505", Warning, "no effect",
+        "The field or object is valid, but beside what else is given it changes nothing.";
+    UNRESOLVED_REFERENCE = "MESH0506", Warning, "unresolved reference",
+        "A name refers to something that these files do not define. Another place may; here it has no effect.";
+    UNREACHABLE_RULE = "MESH0507", Warning, "unreachable rule",
+        "Rules are tried in order, and one before this takes every request.";
+    SHARED_HOST = "MESH0508", Warning, "host routed twice",
+        "Two route tables hold for the same host and callers. Only one is used: the oldest, then the first by name.";
+    RETRIES_OUTLAST_TIMEOUT = "MESH0509", Warning, "retries outlast the timeout",
+        "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
+}

@@ -1,0 +1,144 @@
+//! Kinds that no dialect reads: those that usually stand beside policies, and those of later versions.
+
+use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
+use crate::policy::reader::Reader;
+
+use super::envelope::Kind;
+
+/// What becomes of a kind.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// It configures no mesh: a warning says that it changes nothing.
+    Ignored,
+    /// It is refused for this reason.
+    Refused(Code, &'static str),
+}
+
+/// Kinds of one group with the same fate; no kinds are all of the group.
+struct Row {
+    group: &'static str,
+    kinds: &'static [&'static str],
+    fate: Fate,
+}
+
+const fn ignored(group: &'static str, kinds: &'static [&'static str]) -> Row {
+    let fate = Fate::Ignored;
+    Row { group, kinds, fate }
+}
+
+const fn not_yet(group: &'static str, kinds: &'static [&'static str], reason: &'static str) -> Row {
+    let fate = Fate::Refused(Code::NOT_YET_IN_FORCE, reason);
+    Row { group, kinds, fate }
+}
+
+const fn not_here(group: &'static str, reason: &'static str) -> Row {
+    let fate = Fate::Refused(Code::NOT_IN_PROCESS, reason);
+    let kinds = &[];
+    Row { group, kinds, fate }
+}
+
+const ALL: &[&str] = &[];
+const ENDPOINTS: &str =
+    "endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS";
+const GATEWAY_API: &str = "Gateway API is not read, write the route as a `VirtualService` or in the native dialect";
+const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
+const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
+
+/// The first row that fits counts.
+const ROWS: &[Row] = &[
+    not_yet("", &["Service", "Endpoints"], ENDPOINTS),
+    ignored(
+        "",
+        &[
+            "Namespace",
+            "ServiceAccount",
+            "ConfigMap",
+            "Secret",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "ResourceQuota",
+            "LimitRange",
+            "Node",
+            "Event",
+        ],
+    ),
+    not_yet("discovery.k8s.io", ALL, ENDPOINTS),
+    ignored("apps", ALL),
+    ignored("batch", ALL),
+    ignored("autoscaling", ALL),
+    ignored("policy", ALL),
+    ignored("rbac.authorization.k8s.io", ALL),
+    ignored("networking.k8s.io", ALL),
+    ignored("storage.k8s.io", ALL),
+    ignored("scheduling.k8s.io", ALL),
+    ignored("coordination.k8s.io", ALL),
+    ignored("apiextensions.k8s.io", ALL),
+    ignored("apiregistration.k8s.io", ALL),
+    ignored("admissionregistration.k8s.io", ALL),
+    ignored("monitoring.coreos.com", ALL),
+    ignored("cert-manager.io", ALL),
+    ignored("k8s.cni.cncf.io", ALL),
+    not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
+    not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
+    not_yet("policy.linkerd.io", ALL, LINKERD),
+    not_here("multicluster.linkerd.io", "a process links no clusters"),
+    not_here("viz.linkerd.io", "there is no dashboard to configure"),
+    not_here("config.linkerd.io", "there is no proxy to configure"),
+    not_yet("specs.smi-spec.io", ALL, SMI),
+    not_yet("access.smi-spec.io", ALL, SMI),
+    not_here("metrics.smi-spec.io", "metrics are scraped from each process"),
+    not_yet(
+        "cilium.io",
+        &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"],
+        "rules of Cilium are not read, write an `AuthorizationPolicy`",
+    ),
+    not_here("cilium.io", "there is no node agent to configure"),
+];
+
+/// The kinds that are read, for messages.
+pub(in crate::policy) const READ: &[(&str, &str)] = &[
+    ("networking.istio.io/v1", "VirtualService"),
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1", "ServiceEntry"),
+    ("networking.istio.io/v1", "WorkloadEntry"),
+    ("networking.istio.io/v1", "Gateway"),
+    ("security.istio.io/v1", "PeerAuthentication"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("install.istio.io/v1alpha1", "IstioOperator"),
+    ("linkerd.io/v1alpha2", "ServiceProfile"),
+    ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+];
+
+/// Says what becomes of an object that no dialect knows.
+pub(in crate::policy) fn report(cx: &Reader<'_>, kind: Kind<'_>) {
+    let is_of = |row: &&Row| row.group == kind.group() && (row.kinds.is_empty() || row.kinds.contains(&kind.name));
+    let found = quoted(kind.name);
+    let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
+        None => unknown(kind),
+        Some(Fate::Ignored) => {
+            let message = format!("kind {found} configures no mesh: it changes nothing here");
+            Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
+        }
+        Some(Fate::Refused(code, reason)) => {
+            let message = format!("kind {found} is {}: {reason}", code.title());
+            Diagnostic::new(code, kind.span, message)
+        }
+    };
+    cx.report(diagnostic);
+}
+
+fn unknown(kind: Kind<'_>) -> Diagnostic {
+    let message = format!("unknown kind {} of {}", quoted(kind.name), quoted(kind.api_version));
+    let diagnostic = Diagnostic::new(Code::UNKNOWN_KIND, kind.span, message);
+    let near = nearest(kind.name, READ.iter().map(|(_, name)| *name));
+    match READ.iter().find(|(_, name)| Some(*name) == near) {
+        Some((api_version, name)) if *name == kind.name => {
+            diagnostic.with_help(format!("`{name}` is known as a kind of `{api_version}`"))
+        }
+        Some((api_version, name)) => diagnostic.with_help(format!("did you mean `{name}` of `{api_version}`?")),
+        None => diagnostic.with_help("`docs/dialects.md` lists the kinds that are read"),
+    }
+}

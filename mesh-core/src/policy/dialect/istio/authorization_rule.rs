@@ -1,0 +1,284 @@
+//! One rule of an `AuthorizationPolicy`: sources and operations.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::authorization_policy::is_empty_list;
+use super::path_template;
+use super::scope::Scope;
+use super::{NOT_YET, refuse_all};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::MeshSettings;
+use crate::policy::model::authz::{Condition, Operation, Pattern, Rule, Source};
+use crate::policy::reader::{Fields, Reader, list_of};
+use crate::policy::source::Node;
+
+/// The most service accounts of a list, and the longest of them.
+const ACCOUNTS: usize = 16;
+const ACCOUNT_LENGTH: usize = 320;
+
+/// The trust domain that stands for the mesh's own.
+const LOCAL_TRUST_DOMAIN: &str = "cluster.local";
+
+/// Reads a rule: an absent list takes every source, or every operation.
+pub(super) fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<Rule> {
+    let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
+    let from = fields.optional("from", |cx, node| {
+        items(cx, node, "source", |cx, node| source(cx, node, scope, mesh))
+    });
+    let to = fields.optional("to", |cx, node| items(cx, node, "operation", operation));
+    refuse_all(
+        &mut fields,
+        NOT_YET,
+        &[("when", "rules look at sources and operations only")],
+    );
+    fields.finish();
+    Some(Rule {
+        from: from.unwrap_or_default(),
+        to: to.unwrap_or_default(),
+        origin: cx.origin(node.span),
+    })
+}
+
+/// Refuses fields without a value, as Kubernetes does: a condition that is not there matches everything.
+fn refuse_nothing(cx: &Reader<'_>, node: &Node) {
+    for (key, _) in node.entries().iter().filter(|(_, value)| value.is_null()) {
+        let message = format!("{} has no value, so that it would match everything", quoted(&key.name));
+        cx.report(Diagnostic::new(Code::INVALID_VALUE, key.span, message).with_help("leave it out if that is meant"));
+    }
+}
+
+/// Reads a list of `{ name: … }`, which must not be empty: it would match nothing, or everything.
+fn items<T>(
+    cx: &Reader<'_>,
+    node: &Node,
+    name: &'static str,
+    read: impl Fn(&Reader<'_>, &Node) -> Option<T>,
+) -> Option<Vec<T>> {
+    if is_empty_list(node) {
+        return cx.invalid(node, format!("expected at least one `{name}`, found an empty list"));
+    }
+    list_of(|cx: &Reader<'_>, item| {
+        let mut fields = cx.mapping(item)?;
+        let value = fields.required(name, &read);
+        fields.finish();
+        value
+    })(cx, node)
+}
+
+fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<Source> {
+    let errors = cx.errors();
+    let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
+    let source = Source {
+        principals: condition(&mut fields, ["principals", "notPrincipals"], |cx, node| {
+            principal(cx, node, mesh)
+        }),
+        namespaces: condition(&mut fields, ["namespaces", "notNamespaces"], namespace),
+        service_accounts: condition(&mut fields, ["serviceAccounts", "notServiceAccounts"], |cx, node| {
+            service_account(cx, node, scope)
+        }),
+        ip_blocks: condition(&mut fields, ["ipBlocks", "notIpBlocks"], ip_block),
+    };
+    check_accounts(cx, &mut fields);
+    const TOKENS: &str = "tokens of requests are not checked";
+    const FORWARDED: &str = "the address is that of the connection";
+    const DOMAINS: &str = "write the trust domain in `principals`";
+    let refused = [
+        ("requestPrincipals", TOKENS),
+        ("notRequestPrincipals", TOKENS),
+        ("remoteIpBlocks", FORWARDED),
+        ("notRemoteIpBlocks", FORWARDED),
+        ("trustDomains", DOMAINS),
+        ("notTrustDomains", DOMAINS),
+    ];
+    refuse_all(&mut fields, NOT_YET, &refused);
+    fields.finish();
+    if cx.errors() == errors && source == Source::default() {
+        return cx.invalid(node, "expected a condition, found none");
+    }
+    Some(source)
+}
+
+fn operation(cx: &Reader<'_>, node: &Node) -> Option<Operation> {
+    let errors = cx.errors();
+    let mut fields = cx.mapping(node)?;
+    refuse_nothing(cx, node);
+    let operation = Operation {
+        hosts: Condition {
+            any_of: fields.optional("hosts", hosts).unwrap_or_default(),
+            none_of: fields.optional("notHosts", hosts).unwrap_or_default(),
+        },
+        ports: condition(&mut fields, ["ports", "notPorts"], port),
+        methods: condition(&mut fields, ["methods", "notMethods"], pattern),
+        paths: condition(&mut fields, ["paths", "notPaths"], path),
+    };
+    fields.finish();
+    if cx.errors() == errors && operation == Operation::default() {
+        return cx.invalid(node, "expected a condition, found none");
+    }
+    Some(operation)
+}
+
+/// Reads a list and its not-form.
+fn condition<T>(
+    fields: &mut Fields<'_, '_, '_>,
+    [any_of, none_of]: [&'static str; 2],
+    read: impl Fn(&Reader<'_>, &Node) -> Option<T>,
+) -> Condition<T> {
+    Condition {
+        any_of: fields.list(any_of, &read),
+        none_of: fields.list(none_of, &read),
+    }
+}
+
+fn pattern(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
+    cx.name(node).map(|text| Pattern::wildcard(&text))
+}
+
+fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Pattern> {
+    let text = cx.name(node)?;
+    if let Some(rest) = text.strip_prefix("spiffe://") {
+        return cx.invalid(
+            node,
+            format!("a principal is written without `spiffe://`: {}", quoted(rest)),
+        );
+    }
+    Some(Pattern::wildcard(&in_trust_domain(text, mesh)))
+}
+
+/// An id of `cluster.local` is one of the mesh's trust domain, whatever its name.
+fn in_trust_domain(principal: String, mesh: &MeshSettings) -> String {
+    let is_full = principal.split('/').count() == 5;
+    match principal.strip_prefix(LOCAL_TRUST_DOMAIN) {
+        Some(rest) if is_full && rest.starts_with('/') => format!("{}{rest}", mesh.trust_domain),
+        _ => principal,
+    }
+}
+
+fn namespace(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
+    let text = cx.name(node)?;
+    Some(if text.contains('*') {
+        Pattern::Glob(text)
+    } else {
+        Pattern::Exact(text)
+    })
+}
+
+/// Reads `name`, of the policy's own namespace, or `namespace/name`.
+fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
+    let text = cx.name(node)?;
+    let is_name = !text.contains('*') && text.matches('/').count() < 2 && text.split('/').all(|part| !part.is_empty());
+    if !is_name || text.len() > ACCOUNT_LENGTH {
+        let expected = format!("expected `name` or `namespace/name` of at most {ACCOUNT_LENGTH} characters");
+        return cx.invalid(node, format!("{expected}, found {}", quoted(&text)));
+    }
+    let is_short = !text.contains('/');
+    let full = if is_short {
+        format!("{}/{text}", scope.namespace)
+    } else {
+        text
+    };
+    Some(Pattern::Exact(full))
+}
+
+/// Service accounts stand for principals and namespaces, and are few.
+fn check_accounts(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
+    let accounts = ["serviceAccounts", "notServiceAccounts"].map(|name| fields.entry(name));
+    for (key, node) in accounts.into_iter().flatten() {
+        if node.items().len() > ACCOUNTS {
+            let message = format!(
+                "{} has {} items, the limit is {ACCOUNTS}",
+                quoted(&key.name),
+                node.items().len()
+            );
+            cx.report(Diagnostic::new(Code::INVALID_VALUE, key.span, message));
+        }
+    }
+    let Some((account, _)) = accounts.into_iter().flatten().next() else {
+        return;
+    };
+    for name in ["principals", "notPrincipals", "namespaces", "notNamespaces"] {
+        if let Some((key, _)) = fields.entry(name) {
+            let message = format!(
+                "fields {} and {} exclude each other",
+                quoted(&account.name),
+                quoted(&key.name)
+            );
+            let diagnostic = Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message);
+            cx.report(diagnostic.with_label(account.span, "given here"));
+        }
+    }
+}
+
+fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
+    let text = cx.name(node)?;
+    let block = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match block {
+        Ok(block) => Some(block.trunc()),
+        Err(_) => cx.invalid(
+            node,
+            format!(
+                "expected an IP address or a block such as `10.0.0.0/8`, found {}",
+                quoted(&text)
+            ),
+        ),
+    }
+}
+
+/// Reads hosts, which are compared without case and without the port that a request may name.
+fn hosts(cx: &Reader<'_>, node: &Node) -> Option<Vec<Pattern>> {
+    let bare: Vec<&str> = node.items().iter().filter_map(Node::as_text).collect();
+    let hosts = list_of(|cx, node| host(cx, node, &bare))(cx, node)?;
+    Some(hosts.into_iter().flatten().collect())
+}
+
+/// Reads one of several hosts; `None` in it is `host:*` beside `host`, which covers it.
+#[expect(clippy::option_option, reason = "a host that needs no pattern is no wrong one")]
+fn host(cx: &Reader<'_>, node: &Node, all: &[&str]) -> Option<Option<Pattern>> {
+    let text = cx.name(node)?;
+    let covering = text.strip_suffix(":*").unwrap_or_default();
+    if all
+        .iter()
+        .any(|other| !covering.is_empty() && other.eq_ignore_ascii_case(covering))
+    {
+        return Some(None);
+    }
+    if text.rsplit(']').next().unwrap_or(&text).contains(':') {
+        let message = format!(
+            "host {} is {}: hosts are compared without their port",
+            quoted(&text),
+            NOT_YET.title()
+        );
+        let help = "name the host alone, which stands for all ports, and use `ports` for the port of the server";
+        cx.report(Diagnostic::new(NOT_YET, node.span, message).with_help(help));
+        return None;
+    }
+    Some(Some(Pattern::wildcard(&text.to_ascii_lowercase())))
+}
+
+fn port(cx: &Reader<'_>, node: &Node) -> Option<u16> {
+    let text = cx.name(node)?;
+    match text.parse() {
+        Ok(port) => Some(port),
+        Err(_) => cx.invalid(
+            node,
+            format!("expected a port of 0 to 65535 in quotes, found {}", quoted(&text)),
+        ),
+    }
+}
+
+fn path(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
+    let text = cx.name(node)?;
+    if !path_template::is_template(&text) {
+        return Some(Pattern::wildcard(&text));
+    }
+    match path_template::problem(&text) {
+        None => Some(Pattern::Template(text)),
+        Some(problem) => cx.invalid(node, problem),
+    }
+}

@@ -1,0 +1,103 @@
+//! `gateways`: front doors that take traffic from outside the mesh.
+
+use super::Sink;
+use super::envelope::is_namespace;
+use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
+use super::scope::{Scope, is_item};
+use super::service::non_empty;
+use crate::policy::diagnostic::quoted;
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls};
+use crate::policy::reader::{Reader, spanned};
+use crate::policy::source::{Key, Node};
+
+/// Reads one gateway.
+pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
+    if !is_item(cx, key) {
+        return;
+    }
+    let scope = sink.scope;
+    let meta = scope.meta(cx, &key.name, key.span);
+    sink.ledger.define(cx, "`Gateway`", &meta, key.span);
+    let Some(mut fields) = cx.mapping(node) else {
+        return;
+    };
+    let selector = fields.optional("selector", labels).unwrap_or_default();
+    let servers = fields.required("servers", |cx, node| {
+        non_empty(cx, node, "server", spanned(|cx, node| server(cx, node, scope)))
+    });
+    fields.finish();
+    let servers = servers.unwrap_or_default();
+    let names: Vec<_> = servers
+        .iter()
+        .map(|server| (server.port_name.as_str(), server.span))
+        .collect();
+    refuse_duplicates(cx, "port name", &names);
+    sink.policy.gateways.push(Gateway {
+        meta,
+        selector,
+        servers: servers.into_iter().map(|server| server.value).collect(),
+    });
+}
+
+fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServer> {
+    let mut fields = cx.mapping(node)?;
+    let port = fields.required("port", Reader::port);
+    let name = fields.optional("name", dns_label);
+    let hosts = fields.required("hosts", |cx, node| {
+        non_empty(cx, node, "host", |cx, node| host(cx, node, scope))
+    });
+    let tls = fields.optional("tls", |cx, node| {
+        let mut fields = cx.mapping(node)?;
+        let credential = fields.required("credential", credential);
+        fields.finish();
+        Some(GatewayTls::simple(credential?, cx.origin(node.span)))
+    });
+    fields.finish();
+    let port = port?;
+    let protocol = if tls.is_some() { "https" } else { "http" };
+    let mut server = GatewayServer::new(
+        port,
+        name.unwrap_or_else(|| format!("{protocol}-{port}")),
+        cx.origin(node.span),
+    );
+    server.hosts = hosts?;
+    server.tls = tls;
+    Some(server)
+}
+
+/// Reads the name of a folder below the process's credentials: one step, so that it cannot lead elsewhere.
+fn credential(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let text = cx.name(node)?;
+    if super::envelope::is_object_name(&text) {
+        return Some(text);
+    }
+    let found = quoted(&text);
+    cx.invalid(
+        node,
+        format!("expected the name of a folder with `tls.crt` and `tls.key`, found {found}"),
+    )
+}
+
+/// Reads `[namespace/]name`, where the name has a dot or is `*`.
+fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
+    let text = cx.text(node)?;
+    let (namespace, name) = text.split_once('/').unwrap_or(("*", text));
+    let is_partial = name.len() > 1 && name.starts_with('*') && !name.starts_with("*.");
+    let is_name = name == "*" || (name.contains('.') && is_host_pattern(name) && !is_partial);
+    let namespace = match namespace {
+        "*" => Some(None),
+        "." => Some(Some(scope.namespace.to_owned())),
+        label if is_namespace(label) => Some(Some(label.to_owned())),
+        _ => None,
+    };
+    match namespace {
+        Some(namespace) if is_name => Some(GatewayHost {
+            namespace,
+            host: name.to_ascii_lowercase(),
+        }),
+        _ => {
+            let expected = "expected a full name, `*.example.com` or `*`, after `namespace/` where it is for one only";
+            cx.invalid(node, format!("{expected}, found {}", quoted(text)))
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The native dialect: short, made for a service's own repository.
+//!
+//! A document has sections ([`SECTIONS`]) and no envelope. `docs/policy.md` has every field with its type, unit and
+//! default. Names are snake_case; alternatives are mappings of one key (`prefix: /x`), so that a mistake
+//! has one exact place; a field without a value counts as absent, a section without one is an error.
+//!
+//! ```
+//! use mesh_core::policy::Loaded;
+//! use mesh_core::policy::model::traffic::Algorithm;
+//!
+//! let loaded = Loaded::from_files([("orders.yaml", "
+//! services:
+//!   orders:
+//!     endpoints: [10.0.0.4:8080, { address: 10.0.0.5:8080, labels: { version: v2 } }]
+//!     subsets: { v1: { version: v1 }, v2: { version: v2 } }
+//!     routes: [{ to: { v1: 90, v2: 10 }, timeout: 10s }]
+//!     balance: round_robin
+//! ")]);
+//! let policy = loaded.policy.unwrap();
+//! assert_eq!(policy.routes[0].rules[0].destinations[1].weight, 10);
+//! assert_eq!(policy.destinations[0].traffic.balance, Some(Algorithm::RoundRobin));
+//! ```
+
+use super::envelope::{self, DEFAULT_NAMESPACE};
+use super::values;
+use super::{names, path_template, pattern};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::ledger::Ledger;
+use crate::policy::model::Policy;
+use crate::policy::reader::{Fields, Reader};
+use crate::policy::source::{Key, Node, SourceSpan, Value};
+
+mod authorization;
+mod destination;
+mod endpoint;
+mod gateway;
+mod mesh;
+mod mtls;
+mod profile;
+mod route;
+mod route_match;
+mod scope;
+mod service;
+mod traffic;
+
+use scope::Scope;
+
+/// The sections of a document, all of them optional. `namespace` is that of all the others.
+pub const SECTIONS: &[&str] = &[
+    "namespace",
+    "mesh",
+    "services",
+    "workloads",
+    "destinations",
+    "routes",
+    "profiles",
+    "gateways",
+    "mtls",
+    "authorization",
+];
+
+/// Reads the settings of the mesh, if the document has any, and says where they are.
+pub(in crate::policy) fn settings(cx: &Reader<'_>, node: &Node, policy: &mut Policy) -> Option<SourceSpan> {
+    let settings = node.get("mesh").filter(|node| !node.is_null())?;
+    mesh::read(cx, settings, policy);
+    Some(settings.span)
+}
+
+/// Reads all sections but `mesh`.
+pub(in crate::policy) fn lower(cx: &Reader<'_>, node: &Node, policy: &mut Policy, ledger: &mut Ledger) {
+    let Some(mut fields) = cx.mapping(node) else {
+        return;
+    };
+    let namespace = fields.optional("namespace", envelope::namespace);
+    let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.into());
+    let mesh = policy.mesh.clone();
+    let scope = Scope::new(&namespace, &mesh);
+    fields.skip(&["mesh"]);
+    let mut sink = Sink { policy, ledger, scope };
+    each(&mut fields, "services", |cx, key, node| {
+        service::read(cx, key, node, &mut sink)
+    });
+    each(&mut fields, "workloads", |cx, key, node| {
+        endpoint::workload(cx, key, node, &mut sink);
+    });
+    each(&mut fields, "destinations", |cx, key, node| {
+        destination::read(cx, key, node, &mut sink);
+    });
+    fields.list("routes", |cx, node| route::table(cx, node, &mut sink));
+    each(&mut fields, "profiles", |cx, key, node| {
+        profile::read(cx, key, node, &mut sink)
+    });
+    each(&mut fields, "gateways", |cx, key, node| {
+        gateway::read(cx, key, node, &mut sink)
+    });
+    fields.list("mtls", |cx, node| mtls::read(cx, node, &mut sink));
+    fields.list("authorization", |cx, node| authorization::read(cx, node, &mut sink));
+    fields.finish();
+    check_sections(cx, node);
+}
+
+/// Where a section is read into.
+struct Sink<'p> {
+    policy: &'p mut Policy,
+    ledger: &'p mut Ledger,
+    scope: Scope<'p>,
+}
+
+/// Reads a mapping from names that the user chooses.
+fn each(fields: &mut Fields<'_, '_, '_>, name: &'static str, mut read: impl FnMut(&Reader<'_>, &Key, &Node)) {
+    fields.optional(name, |cx, node| {
+        let Value::Mapping(entries) = &node.value else {
+            return cx.wrong_type(node, "a mapping");
+        };
+        entries.iter().for_each(|(key, node)| read(cx, key, node));
+        Some(())
+    });
+}
+
+/// A section without a value is a section that got lost, such as rules of which only the title is left.
+fn check_sections(cx: &Reader<'_>, node: &Node) {
+    refuse_nothing(cx, node, "the section");
+    let defines = |(key, value): &(Key, Node)| !value.is_null() && &*key.name != "namespace";
+    if !node.entries().iter().any(defines) && node.entries().iter().all(|(_, value)| !value.is_null()) {
+        let message = "the document defines nothing: it has only a namespace";
+        cx.report(Diagnostic::new(Code::NO_DOCUMENT, node.span, message));
+    }
+}
+
+/// Refuses fields without a value.
+fn refuse_nothing(cx: &Reader<'_>, node: &Node, what: &str) {
+    for (key, _) in node.entries().iter().filter(|(_, value)| value.is_null()) {
+        let message = format!("{what} {} has no value", quoted(&key.name));
+        cx.report(
+            Diagnostic::new(Code::INVALID_VALUE, key.span, message).with_help("leave it out if nothing is meant"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! `profiles`: route classes of a service, as Linkerd has them.
+
+use super::Sink;
+use super::pattern::regex;
+use super::scope::Scope;
+use super::traffic::retry_budget;
+use super::values::duration;
+use crate::policy::diagnostic::quoted;
+use crate::policy::dialect::linkerd::method;
+use crate::policy::model::route::{ProfileRoute, Retryable, ServiceProfile};
+use crate::policy::reader::Reader;
+use crate::policy::source::{Key, Node};
+
+/// Reads the classes of one service.
+pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>) {
+    let scope: Scope<'_> = sink.scope;
+    if !super::names::is_dns_name(&key.name) {
+        cx.invalid_key(key, "expected the name of a service");
+        return;
+    }
+    let meta = scope.meta(cx, &key.name, key.span);
+    sink.ledger.define(cx, "profile", &meta, key.span);
+    let Some(mut fields) = cx.mapping(node) else {
+        return;
+    };
+    let routes = fields.list("routes", route);
+    let budget = fields.optional("retry_budget", retry_budget).unwrap_or_default();
+    fields.finish();
+    sink.policy.profiles.push(ServiceProfile {
+        meta,
+        host: scope.full_host(&key.name),
+        routes,
+        budget,
+    });
+}
+
+fn route(cx: &Reader<'_>, node: &Node) -> Option<ProfileRoute> {
+    let mut fields = cx.mapping(node)?;
+    let name = fields.required("name", Reader::name);
+    let mut route = ProfileRoute::new(String::new(), cx.origin(node.span));
+    route.method = fields.optional("method", method);
+    route.path_regex = fields.optional("path_regex", regex);
+    if fields.optional("retryable", Reader::bool) == Some(true) {
+        route.retryable = Retryable::Yes;
+    }
+    route.timeout = fields.optional("timeout", duration);
+    fields.finish();
+    if node.get("method").is_none() && node.get("path_regex").is_none() {
+        let name = quoted(name.as_deref().unwrap_or_default());
+        return cx.invalid(node, format!("route {name} needs a `method` or a `path_regex`"));
+    }
+    route.name = name?;
+    Some(route)
+}

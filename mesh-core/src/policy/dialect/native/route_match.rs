@@ -1,0 +1,209 @@
+//! `match`: which requests a rule takes.
+
+use http::{HeaderName, Method};
+
+use super::envelope::namespace;
+use super::names::labels;
+use super::pattern::regex;
+use super::route::bindings;
+use super::scope::Scope;
+use super::service::non_empty;
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::Labels;
+use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
+use crate::policy::reader::{Fields, Reader, choice};
+use crate::policy::source::{Key, Node, Value};
+
+/// Reads one match; all of its conditions must hold.
+pub(super) fn route_match(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteMatch> {
+    let mut fields = cx.mapping(node)?;
+    let mut found = RouteMatch {
+        name: fields.optional("name", Reader::name),
+        origin: cx.origin(node.span),
+        path: fields.optional("path", path),
+        method: method(&mut fields),
+        scheme: fields
+            .optional("scheme", choice(SCHEMES))
+            .map(|name| StringMatch::Exact(name.into())),
+        authority: fields.optional("authority", text),
+        headers: fields.optional("headers", headers).unwrap_or_default(),
+        without_headers: fields.optional("without_headers", headers).unwrap_or_default(),
+        query: fields.optional("query", query).unwrap_or_default(),
+        port: fields.optional("port", Reader::port),
+        bindings: bindings(&mut fields, scope).unwrap_or_default(),
+        ..RouteMatch::default()
+    };
+    found.path_case = path_case(cx, &mut fields, found.path.as_ref());
+    if let Some(source) = fields.optional("source", source) {
+        (found.source_labels, found.source_namespace) = source;
+    }
+    fields.finish();
+    Some(found)
+}
+
+const SCHEMES: &[(&str, &str)] = &[("http", "http"), ("https", "https")];
+
+fn path_case(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, path: Option<&StringMatch>) -> PathCase {
+    if fields.optional("ignore_case", Reader::bool) != Some(true) {
+        return PathCase::Sensitive;
+    }
+    let is_folded = matches!(
+        path,
+        Some(StringMatch::Exact(_) | StringMatch::Prefix(_) | StringMatch::SegmentPrefix(_))
+    );
+    let is_given = fields.node("path").is_some();
+    if let Some((key, _)) = fields
+        .entry("ignore_case")
+        .filter(|_| !is_folded && (path.is_some() || !is_given))
+    {
+        let message = "`ignore_case` is for a `path` that is compared as text";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help("a regex folds case with `(?i)`"));
+    }
+    PathCase::Folded
+}
+
+fn source(cx: &Reader<'_>, node: &Node) -> Option<(Labels, Option<String>)> {
+    let mut fields = cx.mapping(node)?;
+    let labels = fields.optional("labels", labels).unwrap_or_default();
+    let namespace = fields.optional("namespace", namespace);
+    fields.finish();
+    Some((labels, namespace))
+}
+
+/// Reads `method`, a text comparison, or `methods`, a list of names.
+fn method(fields: &mut Fields<'_, '_, '_>) -> Option<StringMatch> {
+    match fields.one_of(&["method", "methods"])? {
+        ("method", _) => fields.optional("method", |cx, node| match node.value {
+            Value::Scalar(_) => method_name(cx, node).map(StringMatch::Exact),
+            _ => text(cx, node),
+        }),
+        _ => {
+            let names = fields.optional("methods", |cx, node| non_empty(cx, node, "method", method_name))?;
+            Some(match names.as_slice() {
+                [name] => StringMatch::Exact(name.clone()),
+                names => {
+                    let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+                    StringMatch::Regex(names.join("|"))
+                }
+            })
+        }
+    }
+}
+
+/// Reads the name of a method. Methods are compared with their case: one in lower case would never match.
+fn method_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let name = cx.text(node)?;
+    let is_method = Method::from_bytes(name.as_bytes()).is_ok();
+    if is_method && !name.contains(|c: char| c.is_ascii_lowercase()) {
+        return Some(name.into());
+    }
+    cx.invalid(
+        node,
+        format!("expected a method in upper case such as `GET`, found {}", quoted(name)),
+    )
+}
+
+/// How a text can be compared.
+const FORMS: &[&str] = &["exact", "prefix", "segment_prefix", "regex", "present"];
+/// How a path can be compared.
+const PATH_FORMS: &[&str] = &["exact", "prefix", "segment_prefix", "regex"];
+
+fn comparison(cx: &Reader<'_>, node: &Node, forms: &[&'static str]) -> Option<StringMatch> {
+    let mut fields = cx.mapping(node)?;
+    let given = fields.required_one_of(forms);
+    let found = given.and_then(|(form, _)| {
+        fields.optional(form, |cx, node| match form {
+            "exact" => cx.string(node).map(StringMatch::Exact),
+            "prefix" => prefix(cx, node).map(StringMatch::Prefix),
+            "segment_prefix" => prefix(cx, node).map(StringMatch::SegmentPrefix),
+            "regex" => regex(cx, node).map(StringMatch::Regex),
+            _ => present(cx, node),
+        })
+    });
+    fields.finish();
+    found
+}
+
+fn prefix(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let text = cx.string(node)?;
+    if text.is_empty() {
+        return cx.invalid(node, "an empty prefix matches everything, leave the condition out");
+    }
+    Some(text)
+}
+
+fn present(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
+    if cx.bool(node)? {
+        return Some(StringMatch::Present);
+    }
+    cx.invalid(
+        node,
+        "expected `true`; what must be absent is listed in `without_headers`",
+    )
+}
+
+/// Reads a text that must be equal, or a comparison.
+fn text(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
+    match node.value {
+        Value::Mapping(_) => comparison(cx, node, FORMS),
+        _ => cx.string(node).map(StringMatch::Exact),
+    }
+}
+
+/// Reads the whole path, or a comparison; paths begin with `/`.
+fn path(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
+    let is_long = matches!(node.value, Value::Mapping(_));
+    let found = if is_long {
+        comparison(cx, node, PATH_FORMS)?
+    } else {
+        StringMatch::Exact(cx.string(node)?)
+    };
+    let (StringMatch::Exact(path) | StringMatch::Prefix(path) | StringMatch::SegmentPrefix(path)) = &found else {
+        return Some(found);
+    };
+    if !path.starts_with('/') {
+        return cx.invalid(
+            node,
+            format!("expected a path that begins with `/`, found {}", quoted(path)),
+        );
+    }
+    if let Some(prefix) = path.strip_suffix('*').filter(|_| !is_long) {
+        let message =
+            format!("`*` has no meaning in a path: write `{{ prefix: {prefix} }}`, or `{{ exact: {path:?} }}`");
+        return cx.invalid(node, message);
+    }
+    Some(found)
+}
+
+fn headers(cx: &Reader<'_>, node: &Node) -> Option<Vec<(HeaderName, StringMatch)>> {
+    let Value::Mapping(entries) = &node.value else {
+        return cx.wrong_type(node, "a mapping");
+    };
+    let conditions = entries.iter().filter_map(|(key, value)| {
+        let comparison = text(cx, value);
+        Some((header_name(cx, key)?, comparison?))
+    });
+    Some(conditions.collect())
+}
+
+fn header_name(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
+    if let Some(field @ ("authority" | "method" | "scheme" | "path")) = key.name.strip_prefix(':') {
+        cx.invalid_key(key, format!("write the condition as the field `{field}` of the match"));
+        return None;
+    }
+    let name = HeaderName::from_bytes(key.name.as_bytes()).ok();
+    if name.is_none() {
+        cx.invalid_key(key, "expected the name of a header");
+    }
+    name
+}
+
+fn query(cx: &Reader<'_>, node: &Node) -> Option<Vec<(String, StringMatch)>> {
+    let Value::Mapping(entries) = &node.value else {
+        return cx.wrong_type(node, "a mapping");
+    };
+    let conditions = entries
+        .iter()
+        .filter_map(|(key, value)| Some((key.name.to_string(), text(cx, value)?)));
+    Some(conditions.collect())
+}

@@ -1,0 +1,278 @@
+//! Whole documents: the example of the documentation, sections, spelling.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::*;
+use crate::policy::model::authz::{Action, Pattern};
+use crate::policy::model::identity::MtlsMode;
+use crate::policy::model::route::{Binding, StringMatch};
+use crate::policy::model::service::EndpointSource;
+use crate::policy::model::traffic::{Algorithm, Limits, OutlierDetection, RetryCondition};
+use crate::policy::model::{AccessLog, AccessLogEncoding, Labels, OutboundMode};
+
+const EXAMPLE: &str = r#"
+mesh: { trust_domain: cluster.local, mtls: strict }
+services:
+  orders:
+    hosts: [orders, orders.production.svc.cluster.local]     # default: the key
+    endpoints:
+      - 10.0.0.4:8080
+      - { address: 10.0.0.5:8080, labels: { version: v2 }, zone: eu-west-1a, weight: 2 }
+    subsets: { v1: { version: v1 }, v2: { version: v2 } }
+    routes:
+      - name: canary-testers
+        match: { headers: { x-version: canary } }
+        to: v2
+      - to: { v1: 90, v2: 10 }
+        timeout: 10s
+        retry: { attempts: 3, per_try_timeout: 3s, on: [5xx, reset, connect-failure] }
+    balance: least_request
+    limits: { connections: 100, pending: 100, requests: 1000 }
+    outliers: { consecutive_5xx: 5, interval: 30s, base_ejection: 30s, max_ejected_percent: 50 }
+authorization:
+  - name: orders-api
+    service: orders
+    allow:
+      - { from: [cluster.local/ns/production/sa/api-service], methods: [GET, POST], paths: ["/api/orders*"] }
+"#;
+
+const FULL: &str = "orders.default.svc.cluster.local";
+
+fn labels(key: &str, value: &str) -> Labels {
+    Labels::from([(key.into(), value.into())])
+}
+
+#[test]
+fn the_example_says_where_orders_are() {
+    let policy = clean(EXAMPLE);
+    let service = &policy.services[0];
+    assert_eq!(service.hosts, [FULL, "orders.production.svc.cluster.local"]);
+    assert_eq!(service.meta.origin.to_string(), "f:4:3");
+    let EndpointSource::Listed(endpoints) = &service.endpoints else {
+        panic!("endpoints are listed");
+    };
+    assert_eq!(
+        (endpoints[0].address.as_str(), endpoints[0].port),
+        ("10.0.0.4", Some(8080))
+    );
+    assert_eq!((endpoints[0].weight, &endpoints[0].labels), (1, &Labels::new()));
+    assert_eq!(
+        (endpoints[1].weight, &endpoints[1].labels),
+        (2, &labels("version", "v2"))
+    );
+    assert_eq!(endpoints[1].locality, "/eu-west-1a");
+    assert_eq!(endpoints[1].origin.to_string(), "f:8:9");
+}
+
+#[test]
+fn the_example_routes_testers_to_the_canary_and_splits_the_rest() {
+    let policy = clean(EXAMPLE);
+    let table = &policy.routes[0];
+    let hosts: Vec<&str> = table.hosts.iter().map(|host| host.host.as_str()).collect();
+    assert_eq!(hosts, [FULL, "orders.production.svc.cluster.local"]);
+    assert_eq!(
+        (table.meta.name.as_str(), table.bindings.as_slice()),
+        ("orders", [Binding::Mesh].as_slice())
+    );
+    let [testers, rest] = table.rules.as_slice() else {
+        panic!("two rules");
+    };
+    assert_eq!(testers.name.as_deref(), Some("canary-testers"));
+    let canary = (
+        HeaderName::from_static("x-version"),
+        StringMatch::Exact("canary".into()),
+    );
+    assert_eq!(testers.matches[0].headers, [canary]);
+    assert_eq!(testers.destinations[0].subset.as_deref(), Some("v2"));
+    let shares: Vec<_> = rest
+        .destinations
+        .iter()
+        .map(|one| (one.host.as_str(), one.subset.as_deref(), one.weight))
+        .collect();
+    assert_eq!(shares, [(FULL, Some("v1"), 90), (FULL, Some("v2"), 10)]);
+    assert_eq!(
+        (rest.timeout, rest.origin.to_string()),
+        (Some(Duration::from_secs(10)), "f:14:9".into())
+    );
+    let retry = rest.retry.as_ref().unwrap();
+    assert_eq!(
+        (retry.attempts, retry.per_try_timeout),
+        (3, Some(Duration::from_secs(3)))
+    );
+    let on = [
+        RetryCondition::FiveXx,
+        RetryCondition::Reset,
+        RetryCondition::ConnectFailure,
+    ];
+    assert_eq!(retry.on.conditions, on);
+}
+
+#[test]
+fn the_example_limits_and_ejects() {
+    let policy = clean(EXAMPLE);
+    let destination = &policy.destinations[0];
+    assert_eq!(
+        (destination.host.as_str(), &destination.meta),
+        (FULL, &policy.services[0].meta)
+    );
+    let subsets: Vec<_> = destination
+        .subsets
+        .iter()
+        .map(|one| (one.name.as_str(), &one.labels))
+        .collect();
+    assert_eq!(
+        subsets,
+        [("v1", &labels("version", "v1")), ("v2", &labels("version", "v2"))]
+    );
+    assert_eq!(destination.traffic.balance, Some(Algorithm::LeastRequest));
+    let limits = Limits {
+        connections: Some(100),
+        pending: Some(100),
+        requests: Some(1000),
+        ..Limits::default()
+    };
+    assert_eq!(destination.traffic.limits, Some(limits));
+    let outliers = OutlierDetection {
+        interval: Duration::from_secs(30),
+        max_ejected_percent: 50,
+        ..OutlierDetection::default()
+    };
+    assert_eq!(destination.traffic.outliers, Some(outliers));
+}
+
+#[test]
+fn the_example_lets_one_caller_in_over_mtls() {
+    let policy = clean(EXAMPLE);
+    let mtls = &policy.peer_authentications[0];
+    assert_eq!(
+        (mtls.mode, mtls.meta.namespace.as_str()),
+        (Some(MtlsMode::Strict), "istio-system")
+    );
+    assert_eq!(mtls.selector, Labels::new());
+    let authorization = &policy.authorizations[0];
+    assert_eq!(
+        (authorization.meta.name.as_str(), authorization.action),
+        ("orders-api", Action::Allow)
+    );
+    assert_eq!(authorization.selector, labels("app", "orders"));
+    let rule = &authorization.rules[0];
+    let caller = Pattern::Exact("cluster.local/ns/production/sa/api-service".into());
+    assert_eq!(rule.from[0].principals.any_of, [caller]);
+    let methods = ["GET", "POST"].map(|name| Pattern::Exact(name.into()));
+    assert_eq!(rule.to[0].methods.any_of, methods);
+    assert_eq!(rule.to[0].paths.any_of, [Pattern::Prefix("/api/orders".into())]);
+    assert_eq!(rule.origin.to_string(), "f:24:9");
+}
+
+const PAGE: &str = include_str!("../../../../../../docs/policy.md");
+
+/// The examples of the documentation.
+fn examples() -> Vec<&'static str> {
+    let blocks = PAGE.split("```yaml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_documentations_examples_are_clean() {
+    for text in examples() {
+        clean(text);
+    }
+    assert!(examples().len() >= 10, "{} examples", examples().len());
+}
+
+#[test]
+fn every_field_of_the_documentation_has_an_example() {
+    let text = examples().concat();
+    let cells = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let names = cells.flat_map(|cell| cell.split("`, `"));
+    let names: Vec<&str> = names
+        .map(|name| name.trim_end_matches('`').rsplit('.').next().unwrap())
+        .collect();
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| !text.contains(&format!("{name}:")))
+        .collect();
+    assert!(missing.is_empty() && names.len() > 90, "{missing:?} of {}", names.len());
+}
+
+#[test]
+fn every_section_is_documented() {
+    for section in super::super::SECTIONS {
+        let is_row =
+            |line: &str| line.starts_with(&format!("| `{section}` |")) || line.starts_with(&format!("| [`{section}`]"));
+        assert!(PAGE.lines().any(is_row), "{section}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_mesh_are_read() {
+    let policy = clean(
+        "mesh: { trust_domain: td.example, root_namespace: root, cluster_domain: c.example, outbound: registry_only, access_log: { path: /dev/stdout, encoding: json } }",
+    );
+    assert_eq!(policy.mesh.trust_domain, "td.example");
+    assert_eq!(policy.mesh.root_namespace, "root");
+    assert_eq!(policy.mesh.cluster_domain, "c.example");
+    assert_eq!(policy.mesh.outbound, OutboundMode::RegistryOnly);
+    let log = AccessLog::new("/dev/stdout".into(), AccessLogEncoding::Json);
+    assert_eq!(policy.mesh.access_log, Some(log));
+    assert_eq!(policy.peer_authentications, []);
+}
+
+#[test]
+fn settings_that_are_wrong_are_told() {
+    assert_lines(
+        "mesh: { @ }",
+        &[
+            ("trust_domian: a", &["9: error[MESH0101]: unknown field `trust_domian`"]),
+            (
+                "trust_domain: A.b, root_namespace: a.b, cluster_domain: 'a b'",
+                &[
+                    "23: error[MESH0104]: `trust_domain`: expected a domain such as `cluster.local`, in lower case, found `A.b`",
+                    "44: error[MESH0104]: `root_namespace`: expected a namespace of lower-case letters, digits and `-`, at most 63, found `a.b`",
+                    "65: error[MESH0104]: `cluster_domain`: expected a domain such as `cluster.local`, in lower case, found `a b`",
+                ],
+            ),
+            (
+                "mtls: STRICT, outbound: allow",
+                &[
+                    "15: error[MESH0104]: `mtls`: unknown value `STRICT`, expected `strict`, `permissive` or `disable`",
+                    "33: error[MESH0104]: `outbound`: unknown value `allow`, expected `allow_any` or `registry_only`",
+                ],
+            ),
+            (
+                "access_log: { encoding: text }",
+                &["21: error[MESH0103]: missing field `path`"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sections_that_are_misspelt_or_of_another_type_are_told() {
+    assert_lines(
+        "@",
+        &[
+            ("servces: {}", &["1: error[MESH0101]: unknown field `servces`"]),
+            (
+                "services: []",
+                &["11: error[MESH0102]: `services`: expected a mapping, found a list"],
+            ),
+            (
+                "{ namespace: Shop, services: { a: } }",
+                &[
+                    "14: error[MESH0104]: `namespace`: expected a namespace of lower-case letters, digits and `-`, at most 63, found `Shop`",
+                    "33: error[MESH0102]: `services`: expected a mapping, found nothing",
+                ],
+            ),
+            (
+                "authorization: { a: {} }",
+                &["16: error[MESH0102]: `authorization`: expected a list, found a mapping"],
+            ),
+        ],
+    );
+    assert_eq!(help("servces: {}"), "did you mean `services`?");
+}

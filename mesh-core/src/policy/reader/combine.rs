@@ -1,0 +1,66 @@
+//! Reading functions made of reading functions.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::Reader;
+use crate::policy::diagnostic::{Code, listed, nearest, quoted};
+use crate::policy::source::{Node, Spanned, Value};
+
+/// Keeps where the value was written.
+pub fn spanned<'a, 'n, T>(
+    mut read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>,
+) -> impl FnMut(&Reader<'a>, &'n Node) -> Option<Spanned<T>> {
+    move |cx, node| read(cx, node).map(|value| Spanned { value, span: node.span })
+}
+
+/// Reads a list; items that are wrong are left out.
+pub fn list_of<'a, 'n, T>(
+    mut read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>,
+) -> impl FnMut(&Reader<'a>, &'n Node) -> Option<Vec<T>> {
+    move |cx, node| match &node.value {
+        Value::Sequence(items) => Some(items.iter().filter_map(|item| read(cx, item)).collect()),
+        _ => cx.wrong_type(node, "a list"),
+    }
+}
+
+/// Reads a mapping from names that the user chooses; values that are wrong are left out.
+pub fn map_of<'a, 'n, T>(
+    mut read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>,
+) -> impl FnMut(&Reader<'a>, &'n Node) -> Option<BTreeMap<String, T>> {
+    move |cx, node| match &node.value {
+        Value::Mapping(entries) => {
+            let values = entries
+                .iter()
+                .filter_map(|(key, value)| Some((key.name.to_string(), read(cx, value)?)));
+            Some(values.collect())
+        }
+        _ => cx.wrong_type(node, "a mapping"),
+    }
+}
+
+/// Reads one of these names; the message lists them.
+pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Reader<'_>, &Node) -> Option<T> {
+    move |cx, node| {
+        let text = cx.text(node)?;
+        if let Some((_, value)) = table.iter().find(|(name, _)| *name == text) {
+            return Some(*value);
+        }
+        let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+        let message = format!("unknown value {}, expected {}", quoted(text), listed(&names));
+        let diagnostic = cx.diagnostic(Code::INVALID_VALUE, node.span, &message);
+        cx.report(match nearest(text, names) {
+            Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
+            None => diagnostic,
+        });
+        None
+    }
+}
+
+/// Reads a whole number of this range.
+pub fn within<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Fn(&Reader<'_>, &Node) -> Option<T> {
+    move |cx, node| {
+        let value = cx.integer(node, &range)?;
+        T::try_from(value).ok()
+    }
+}

@@ -1,0 +1,223 @@
+//! The fields of one mapping.
+
+use std::collections::BTreeMap;
+
+use super::{Reader, Spelling, list_of, map_of};
+use crate::policy::diagnostic::{Code, Diagnostic, listed, nearest, quoted};
+use crate::policy::source::{Key, Node, SourceSpan};
+
+/// The fields of one mapping, which remembers those that were asked for.
+///
+/// [`finish`](Self::finish) refuses the others. Dropped without it, they are refused as well,
+/// unless an error was reported meanwhile: then reading may have ended early.
+#[derive(Debug)]
+#[must_use = "`finish` refuses the fields that were not read"]
+pub struct Fields<'r, 'a, 'n> {
+    reader: &'r Reader<'a>,
+    span: SourceSpan,
+    entries: &'n [(Key, Node)],
+    /// Which entries were asked for.
+    taken: Vec<bool>,
+    /// The names that were asked for, whether given or not.
+    known: Vec<&'static str>,
+    errors_before: usize,
+    is_finished: bool,
+}
+
+impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
+    pub(super) fn new(reader: &'r Reader<'a>, span: SourceSpan, entries: &'n [(Key, Node)]) -> Self {
+        Self {
+            reader,
+            span,
+            entries,
+            taken: vec![false; entries.len()],
+            known: Vec::new(),
+            errors_before: reader.errors(),
+            is_finished: false,
+        }
+    }
+
+    /// The mapping as a whole.
+    #[must_use]
+    pub const fn span(&self) -> SourceSpan {
+        self.span
+    }
+
+    /// The entry of a field, if it is given and not `null`; it counts as read.
+    pub fn entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+        let mut found: Option<(&'n Key, &'n Node)> = None;
+        for ((key, node), taken) in self.entries.iter().zip(&mut self.taken) {
+            if !is_named(&key.name, name, self.reader.spelling) {
+                continue;
+            }
+            *taken = true;
+            match found {
+                None => found = Some((key, node)),
+                Some((first, _)) => self.reader.report(conflict(key, first)),
+            }
+        }
+        found.filter(|(_, node)| !node.is_null())
+    }
+
+    /// The value of a field, if it is given and not `null`; it counts as read.
+    pub fn node(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.entry(name).map(|(_, node)| node)
+    }
+
+    /// Reads a field that may be absent. `None` also where it is given and wrong.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Reader<'a>, &'n Node) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.node(name)?;
+        self.reader.in_field(Some(name), || read(self.reader, node))
+    }
+
+    /// Reads a field that must be given: reports the mapping where it is absent.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Reader<'a>, &'n Node) -> Option<T>,
+    ) -> Option<T> {
+        let Some(node) = self.node(name) else {
+            self.missing(&[name]);
+            return None;
+        };
+        self.reader.in_field(Some(name), || read(self.reader, node))
+    }
+
+    /// Reads a list: empty where it is absent; items that are wrong are left out.
+    pub fn list<T>(&mut self, name: &'static str, read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>) -> Vec<T> {
+        self.optional(name, list_of(read)).unwrap_or_default()
+    }
+
+    /// Reads a mapping from names that the user chooses: empty where it is absent; values that are
+    /// wrong are left out.
+    pub fn map<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        self.optional(name, map_of(read)).unwrap_or_default()
+    }
+
+    /// The one of these fields that is given, with its name as in `names`.
+    ///
+    /// The second one that is given is reported, and the first counts. Where none is given there is nothing
+    /// to report: see [`required_one_of`](Self::required_one_of).
+    pub fn one_of(&mut self, names: &[&'static str]) -> Option<(&'static str, &'n Node)> {
+        let mut given: Vec<(&'static str, &'n Key, &'n Node)> = Vec::new();
+        for name in names {
+            given.extend(self.entry(name).map(|(key, node)| (*name, key, node)));
+        }
+        given.sort_by_key(|(_, key, _)| key.span);
+        let (name, first, node) = *given.first()?;
+        for (_, key, _) in given.iter().skip(1) {
+            self.reader.report(conflict(key, first));
+        }
+        Some((name, node))
+    }
+
+    /// The one of these fields that is given, of which one must be.
+    pub fn required_one_of(&mut self, names: &[&'static str]) -> Option<(&'static str, &'n Node)> {
+        let found = self.one_of(names);
+        if found.is_none() {
+            self.missing(names);
+        }
+        found
+    }
+
+    /// Refuses a field if it is given, whatever it holds, as severe as the code is.
+    ///
+    /// The message is ``field `name` is <title of the code>: <reason>``.
+    pub fn refuse(&mut self, name: &'static str, code: Code, reason: &str) {
+        if let Some((key, _)) = self.entry(name) {
+            let message = format!("field {} is {}: {reason}", quoted(&key.name), code.title());
+            self.reader.report(Diagnostic::new(code, key.span, message));
+        }
+    }
+
+    /// Passes over fields that cannot change what the mesh does, such as a `status` that
+    /// controllers write.
+    pub fn skip(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.entry(name);
+        }
+    }
+
+    /// Reports that a field is missing, or all of several.
+    pub fn missing(&self, names: &[&str]) {
+        let message = format!("missing field {}", listed(names));
+        self.reader
+            .report(Diagnostic::new(Code::MISSING_FIELD, self.span, message));
+    }
+
+    /// Refuses the fields that were not read, with the nearest name that was asked for.
+    pub fn finish(mut self) {
+        self.refuse_unknown();
+    }
+
+    fn refuse_unknown(&mut self) {
+        self.is_finished = true;
+        for ((key, _), taken) in self.entries.iter().zip(&self.taken) {
+            if !taken {
+                self.reader.report(unknown_field(key, &self.known));
+            }
+        }
+    }
+}
+
+impl Drop for Fields<'_, '_, '_> {
+    fn drop(&mut self) {
+        if !self.is_finished && self.reader.errors() == self.errors_before {
+            self.refuse_unknown();
+        }
+    }
+}
+
+/// Names listed where none is near.
+const LISTED: usize = 12;
+
+fn unknown_field(key: &Key, known: &[&'static str]) -> Diagnostic {
+    let message = format!("unknown field {}", quoted(&key.name));
+    let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, key.span, message);
+    match nearest(&key.name, known.iter().copied()) {
+        Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
+        None if known.is_empty() => diagnostic.with_help("no field can stand here"),
+        None if known.len() <= LISTED => diagnostic.with_help(format!("expected {}", listed(known))),
+        None => diagnostic,
+    }
+}
+
+fn conflict(key: &Key, first: &Key) -> Diagnostic {
+    let message = format!(
+        "fields {} and {} exclude each other",
+        quoted(&first.name),
+        quoted(&key.name)
+    );
+    Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message).with_label(first.span, "given here already")
+}
+
+/// Whether a key, as written, is this field.
+fn is_named(key: &str, name: &str, spelling: Spelling) -> bool {
+    key == name || (spelling == Spelling::CamelOrSnake && is_snake_of(key, name))
+}
+
+/// Whether `key` is the snake_case of the lowerCamelCase `name`.
+fn is_snake_of(key: &str, name: &str) -> bool {
+    let mut key = key.chars();
+    for letter in name.chars() {
+        let expected = letter.to_ascii_lowercase();
+        if letter.is_ascii_uppercase() && key.next() != Some('_') {
+            return false;
+        }
+        if key.next() != Some(expected) {
+            return false;
+        }
+    }
+    key.next().is_none()
+}

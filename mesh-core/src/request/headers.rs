@@ -1,0 +1,214 @@
+//! Header fields: how repeated lines are read, and which names belong to the mesh.
+//!
+//! Values are bytes. A value that is not text is there all the same: nothing here treats it as absent.
+
+use std::borrow::Cow;
+
+use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+
+use super::BadRequest;
+
+/// Headers that only the mesh may set: the driver strips them from what comes in ([`strip_mesh_managed`]).
+pub const MESH_MANAGED: [&str; 1] = ["x-forwarded-client-cert"];
+
+/// Families of headers that only the mesh may set.
+pub const MESH_MANAGED_PREFIXES: [&str; 4] = ["x-mesh-", "x-envoy-", "x-istio-", "l5d-"];
+
+/// Whether only the mesh may set a header of this name, in any spelling that a server may take for it (`_` or `.` for `-`).
+///
+/// ```
+/// use mesh_core::request::is_mesh_managed;
+/// assert!(is_mesh_managed("x-forwarded-client-cert"));
+/// assert!(is_mesh_managed("X_Mesh.Peer"));
+/// assert!(!is_mesh_managed("x-forwarded-host"));
+/// ```
+#[must_use]
+pub fn is_mesh_managed(name: &str) -> bool {
+    MESH_MANAGED
+        .iter()
+        .any(|managed| managed.len() == name.len() && starts_with_alias(name, managed))
+        || MESH_MANAGED_PREFIXES
+            .iter()
+            .any(|prefix| starts_with_alias(name, prefix))
+}
+
+fn starts_with_alias(name: &str, prefix: &str) -> bool {
+    let fold = |byte: u8| match byte {
+        b'_' | b'.' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(|(a, b)| fold(a) == b)
+}
+
+/// Removes every header that only the mesh may set.
+pub fn strip_mesh_managed(headers: &mut HeaderMap) {
+    remove_where(headers, |name| is_mesh_managed(name.as_str()));
+}
+
+/// Removes what asks for an upgrade to HTTP/2 in plain text: behind it, bytes would be read as requests that no rule saw.
+pub fn strip_h2c(headers: &mut HeaderMap) {
+    headers.remove("http2-settings");
+    let asks = any_element(headers, &UPGRADE, |protocol| protocol.eq_ignore_ascii_case(b"h2c"));
+    if asks {
+        headers.remove(UPGRADE);
+    }
+}
+
+/// Removes the headers that concern one connection only (RFC 9110 §7.6.1), those that `Connection` names included.
+///
+/// ORDER: before the mesh sets its own headers, so that no caller can name them in `Connection`.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let keeps_trailers = any_element(headers, &TE, |coding| coding.eq_ignore_ascii_case(b"trailers"));
+    let mut named = Vec::new();
+    for_each_element(headers, &CONNECTION, |token| {
+        if let Ok(name) = HeaderName::from_bytes(token) {
+            named.push(name);
+        }
+        false
+    });
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
+    if keeps_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, remove: impl Fn(&HeaderName) -> bool) {
+    if headers.keys().any(&remove) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| remove(name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The lines of a header in the order in which they came, without the white space around them.
+pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii())
+}
+
+/// All lines of a header as one value, joined by `,` (cookies by `; `): what routes compare.
+///
+/// Allocates only where there are several lines.
+#[must_use]
+pub fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    let mut lines = lines(headers, name);
+    let first = lines.next()?;
+    let Some(second) = lines.next() else {
+        return Some(Cow::Borrowed(first));
+    };
+    let separator: &[u8] = if *name == COOKIE { b"; " } else { b"," };
+    let mut value = first.to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        value.extend_from_slice(separator);
+        value.extend_from_slice(line);
+    }
+    Some(Cow::Owned(value))
+}
+
+/// The value of a header that has exactly one line and one element: what a rule that allows may rely on.
+#[must_use]
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut lines = lines(headers, name);
+    let value = lines.next()?;
+    (lines.next().is_none() && !value.contains(&b',')).then_some(value)
+}
+
+/// Whether `test` holds for the whole of a line of a header or for any element of its comma-separated list,
+/// quotes removed: what a rule that denies asks.
+pub fn any_element(headers: &HeaderMap, name: &HeaderName, test: impl Fn(&[u8]) -> bool) -> bool {
+    lines(headers, name).any(&test) || for_each_element(headers, name, test)
+}
+
+/// Calls `visit` for the elements of a header until it says `true`; tells whether it did.
+fn for_each_element(headers: &HeaderMap, name: &HeaderName, mut visit: impl FnMut(&[u8]) -> bool) -> bool {
+    lines(headers, name).any(|line| {
+        let mut rest = Some(line);
+        while let Some(list) = rest {
+            let (element, tail) = split_element(list);
+            rest = tail;
+            if visit(&unquoted(element.trim_ascii())) {
+                return true;
+            }
+        }
+        false
+    })
+}
+
+/// Splits a list at its first comma outside of quotes.
+fn split_element(list: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let (mut quoted, mut escaped) = (false, false);
+    let comma = list.iter().position(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return true,
+            _ => {}
+        }
+        false
+    });
+    match comma.and_then(|at| list.split_at_checked(at)) {
+        Some((element, tail)) => (element, tail.get(1..)),
+        None => (list, None),
+    }
+}
+
+/// The content of a quoted string (RFC 9110 §5.6.4), or the element as it is.
+fn unquoted(element: &[u8]) -> Cow<'_, [u8]> {
+    let [b'"', content @ .., b'"'] = element else {
+        return Cow::Borrowed(element);
+    };
+    if !content.contains(&b'\\') {
+        return Cow::Borrowed(content);
+    }
+    let mut out = Vec::with_capacity(content.len());
+    let mut bytes = content.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(if *byte == b'\\' {
+            *bytes.next().unwrap_or(byte)
+        } else {
+            *byte
+        });
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a request says that it is gRPC: `application/grpc`, alone or before `+` or `;`.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+/// use mesh_core::request::is_grpc;
+/// let mut headers = HeaderMap::new();
+/// headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
+/// assert!(is_grpc(&headers));
+/// headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web"));
+/// assert!(!is_grpc(&headers));
+/// ```
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes().trim_ascii();
+        value.split_at_checked(GRPC.len()).is_some_and(|(kind, tail)| {
+            kind.eq_ignore_ascii_case(GRPC) && matches!(tail, [] | [b'+' | b';' | b' ' | b'\t', ..])
+        })
+    })
+}
+
+/// Refuses bodies in another transfer coding than `chunked`: hyper hands them on half decoded.
+pub(super) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), BadRequest> {
+    if lines(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
+        Ok(())
+    } else {
+        Err(BadRequest::TransferCoding)
+    }
+}

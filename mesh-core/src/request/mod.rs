@@ -1,0 +1,363 @@
+//! The one canonical view of a request: what is matched is exactly what is forwarded.
+//!
+//! # The problem
+//!
+//! Most authorization bypasses of proxies and meshes are one sentence: the checker and the server
+//! looked at different paths, hosts or header values. Here the request is brought into one form
+//! before any layer looks at it; routing, authorization, limits, logs and the application see that
+//! form; what has no unambiguous form is refused.
+//!
+//! # How it decides
+//!
+//! - Path: escapes of unreserved characters are decoded (`%61` → `a`), other escapes are upper case,
+//!   characters that a path cannot hold are escaped, `//` becomes `/`, dot segments are resolved. Escaped
+//!   slashes, backslashes, control characters, raw non-ASCII, malformed and doubled escapes are refused.
+//! - Host: lower case, without port and trailing dot. Two hosts, hosts that differ, user information,
+//!   or no host at all are refused.
+//! - Method: upper case, registered; `TRACE` and `TRACK` are refused.
+//!
+//! The reasons are in `docs/adr/0002-request-view.md`.
+//!
+//! ```
+//! use http::Request;
+//! use mesh_core::request::{Options, canonicalize};
+//!
+//! let request = Request::get("http://Orders.Shop:8080/api//%6Frders?page=2").body(())?;
+//! let canonical = canonicalize(&request, Options::outbound()).unwrap();
+//! let view = canonical.view();
+//! assert_eq!((view.host, view.port), ("orders.shop", Some(8080)));
+//! assert_eq!((view.path, view.query), ("/api/orders", Some("page=2")));
+//! assert_eq!(canonical.into_rewritten().unwrap(), "http://Orders.Shop:8080/api/orders?page=2");
+//! # Ok::<(), http::Error>(())
+//! ```
+
+mod bad;
+mod headers;
+mod host;
+mod method;
+mod path;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri, request};
+
+pub use bad::{BadHost, BadPath, BadRequest};
+pub use headers::{
+    MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, strip_h2c,
+    strip_hop_by_hop, strip_mesh_managed,
+};
+pub use path::{PatternShape, canonical_pattern};
+
+/// The parts of a request that the canonical view is made from.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a request's head has these three parts")]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub uri: &'a Uri,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> From<&'a request::Parts> for RequestHead<'a> {
+    fn from(parts: &'a request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        }
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+        }
+    }
+}
+
+/// What becomes of a path that is unambiguous but not canonical.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathMode {
+    /// It is rewritten; a gRPC request, whose client never needs it, is refused.
+    #[default]
+    Normalize,
+    /// It is refused.
+    Strict,
+}
+
+/// Whether authorization rules look at paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are such rules or there are none")]
+pub enum PathRules {
+    /// None does.
+    #[default]
+    Absent,
+    /// Some do: a path with `;` is refused, as servers disagree on whether parameters belong to it.
+    Present,
+}
+
+/// Which methods are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Methods {
+    /// Those of the IANA registry (but `TRACE`); others get 501.
+    #[default]
+    Registered,
+    /// Any token that is no misspelt standard method.
+    Any,
+}
+
+/// What carries a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a connection is encrypted or it is not")]
+pub enum Transport {
+    /// Plain text: the scheme is `http`.
+    Plain,
+    /// TLS: the scheme is `https`.
+    Tls,
+}
+
+/// How a request is made canonical.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// What becomes of paths that are not canonical.
+    pub path_mode: PathMode,
+    /// Whether authorization rules look at paths.
+    pub path_rules: PathRules,
+    /// Which methods are taken.
+    pub methods: Methods,
+    /// The connection, which decides on the scheme whatever the caller claims; `None` takes the URI's scheme.
+    pub transport: Option<Transport>,
+}
+
+impl Options {
+    /// For requests that came over a connection.
+    #[must_use]
+    pub const fn inbound(transport: Transport, path_rules: PathRules) -> Self {
+        Self {
+            path_mode: PathMode::Normalize,
+            path_rules,
+            methods: Methods::Registered,
+            transport: Some(transport),
+        }
+    }
+
+    /// For requests that this process makes.
+    #[must_use]
+    pub const fn outbound() -> Self {
+        Self {
+            path_mode: PathMode::Normalize,
+            path_rules: PathRules::Absent,
+            methods: Methods::Any,
+            transport: None,
+        }
+    }
+
+    /// Sets what becomes of paths that are not canonical.
+    #[must_use]
+    pub const fn path_mode(mut self, mode: PathMode) -> Self {
+        self.path_mode = mode;
+        self
+    }
+
+    /// Sets which methods are taken.
+    #[must_use]
+    pub const fn methods(mut self, methods: Methods) -> Self {
+        self.methods = methods;
+        self
+    }
+}
+
+/// A request in canonical form; borrows from the request and owns what had to be rewritten.
+#[derive(Clone, Debug)]
+pub struct CanonicalRequest<'a> {
+    method: &'a Method,
+    scheme: &'a str,
+    authority: &'a str,
+    host: Cow<'a, str>,
+    port: Option<u16>,
+    uri: Cow<'a, Uri>,
+    headers: &'a HeaderMap,
+}
+
+impl CanonicalRequest<'_> {
+    /// What rules look at.
+    #[must_use]
+    pub fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: self.method,
+            scheme: self.scheme,
+            host: &self.host,
+            authority: self.authority,
+            port: self.port,
+            path: self.uri.path(),
+            query: self.uri.query(),
+            headers: self.headers,
+        }
+    }
+
+    /// The URI to forward where it differs from the one that was sent.
+    ///
+    /// INVARIANT: whoever forwards the request sets this URI, so that the application sees what was matched.
+    #[must_use]
+    pub const fn rewritten(&self) -> Option<&Uri> {
+        match &self.uri {
+            Cow::Owned(uri) => Some(uri),
+            Cow::Borrowed(_) => None,
+        }
+    }
+
+    /// Like [`rewritten`](Self::rewritten), giving the borrow of the request back.
+    #[must_use]
+    pub fn into_rewritten(self) -> Option<Uri> {
+        match self.uri {
+            Cow::Owned(uri) => Some(uri),
+            Cow::Borrowed(_) => None,
+        }
+    }
+}
+
+/// What rules look at: made by [`CanonicalRequest::view`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestView<'a> {
+    /// The method, in upper case.
+    pub method: &'a Method,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The host in lower case, without port, trailing dot and the brackets of an IPv6 address.
+    pub host: &'a str,
+    /// The authority as it was sent, port included.
+    pub authority: &'a str,
+    /// The port that the authority names.
+    pub port: Option<u16>,
+    /// The canonical path: starts with `/`, or is `*` (`OPTIONS *`), or empty (`CONNECT`).
+    pub path: &'a str,
+    /// The query as it was sent.
+    pub query: Option<&'a str>,
+    /// The header fields; see [`lines`], [`joined`] and [`any_element`] for how to read repeated ones.
+    pub headers: &'a HeaderMap,
+}
+
+impl RequestView<'_> {
+    /// The port of the authority, or that of the scheme.
+    #[must_use]
+    pub fn effective_port(&self) -> u16 {
+        self.port
+            .unwrap_or_else(|| if self.scheme == "https" { 443 } else { 80 })
+    }
+}
+
+/// Brings a request into its canonical form.
+///
+/// It is idempotent: a request with the [rewritten](CanonicalRequest::rewritten) URI is canonical. One that is
+/// already canonical is borrowed whole, without an allocation.
+///
+/// # Errors
+///
+/// [`BadRequest`] with the status of the answer where the request has no unambiguous form or asks for what no mesh does.
+pub fn canonicalize<'a>(
+    head: impl Into<RequestHead<'a>>,
+    options: Options,
+) -> Result<CanonicalRequest<'a>, BadRequest> {
+    let RequestHead { method, uri, headers } = head.into();
+    method::check(method, options.methods)?;
+    headers::check_transfer_coding(headers)?;
+    let grpc = is_grpc(headers);
+    if grpc && method != Method::POST {
+        return Err(BadRequest::GrpcMethod);
+    }
+    let (authority, host) = authority(uri, headers)?;
+    Ok(CanonicalRequest {
+        method,
+        scheme: scheme(uri, options.transport),
+        authority,
+        host: host.name,
+        port: host.port,
+        uri: target(method, uri, grpc, options)?,
+        headers,
+    })
+}
+
+fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {
+    match transport {
+        Some(Transport::Plain) => "http",
+        Some(Transport::Tls) => "https",
+        None => match uri.scheme_str() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+            Some(scheme) if !scheme.eq_ignore_ascii_case("http") => scheme,
+            _ => "http",
+        },
+    }
+}
+
+/// The authority that counts, the target's before the `Host` line; both must name the same host.
+fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, host::Host<'a>), BadRequest> {
+    let mut lines = headers.get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(BadHost::Repeated.into());
+    }
+    let line = line
+        .map(|line| {
+            let text = line.to_str().map_err(|_| BadHost::Malformed)?.trim_ascii();
+            host::parse(text).map(|host| (text, host))
+        })
+        .transpose()?;
+    let Some(authority) = uri.authority() else {
+        return line.ok_or(BadRequest::Host(BadHost::Missing));
+    };
+    let target = host::parse(authority.as_str())?;
+    if line.is_some_and(|(_, host)| host.name != target.name) {
+        return Err(BadHost::Differing.into());
+    }
+    Ok((authority.as_str(), target))
+}
+
+/// The target with its path in canonical form.
+fn target<'a>(method: &Method, uri: &'a Uri, grpc: bool, options: Options) -> Result<Cow<'a, Uri>, BadRequest> {
+    if *method == Method::CONNECT {
+        let plain = uri.scheme().is_none() && matches!(uri.path(), "" | "/");
+        return if plain {
+            Ok(Cow::Borrowed(uri))
+        } else {
+            Err(BadRequest::ExtendedConnect)
+        };
+    }
+    if *method == Method::OPTIONS && uri.path() == "*" {
+        return Ok(Cow::Borrowed(uri));
+    }
+    // `http://host?query` has the path `/`, which its text does not show.
+    let shown = uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().starts_with('/'));
+    let path = match path::canonical(uri.path(), options.path_rules)? {
+        Cow::Borrowed(_) if shown => return Ok(Cow::Borrowed(uri)),
+        path => path.into_owned(),
+    };
+    if grpc || options.path_mode == PathMode::Strict {
+        return Err(BadPath::NotCanonical.into());
+    }
+    with_path(uri, path).map(Cow::Owned)
+}
+
+fn with_path(uri: &Uri, mut path: String) -> Result<Uri, BadRequest> {
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| BadPath::Character)?);
+    Uri::from_parts(parts).map_err(|_| BadRequest::Path(BadPath::Character))
+}

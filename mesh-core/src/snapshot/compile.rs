@@ -1,0 +1,61 @@
+//! The only constructor of snapshots.
+
+use std::sync::Arc;
+
+use super::outbound::Builder;
+use super::registry::Registry;
+use super::{Inbound, Snapshot};
+use crate::decide::authz::InvalidRule;
+use crate::decide::route::{MatchError, Router};
+use crate::policy::model::{Origin, Policy};
+use crate::workload::Workload;
+
+/// A policy that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// Conditions that cannot be compiled, such as a regex that is none.
+    #[error("{origin}: {source}")]
+    #[non_exhaustive]
+    Match {
+        /// Where they were written.
+        origin: Origin,
+        /// Why.
+        source: MatchError,
+    },
+    /// Authorization rules that cannot be compiled.
+    #[error("{}", reasons(.0))]
+    Authorization(Vec<InvalidRule>),
+}
+
+fn reasons(rules: &[InvalidRule]) -> String {
+    let reasons: Vec<_> = rules
+        .iter()
+        .map(|rule| format!("{}: {}", rule.origin, rule.reason))
+        .collect();
+    reasons.join("; ")
+}
+
+impl CompileError {
+    pub(super) fn matching(origin: &Origin, source: MatchError) -> Self {
+        Self::Match {
+            origin: origin.clone(),
+            source,
+        }
+    }
+}
+
+pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
+    let mut builder = Builder::new(Registry::new(policy, workload));
+    let outbound = Router::new(builder.mesh_hosts()?);
+    let gateways = builder.gateways()?;
+    Ok(Snapshot {
+        generation,
+        workload: Arc::new(workload.clone()),
+        mesh: policy.mesh.clone(),
+        outbound,
+        targets: builder.into_targets(),
+        inbound: Inbound::compile(policy, workload)?,
+        gateways,
+    })
+}

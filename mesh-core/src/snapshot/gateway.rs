@@ -1,0 +1,199 @@
+//! Gateways that this workload serves: ports, TLS and the virtual hosts bound to them.
+
+use crate::decide::route::string::host_covers;
+use crate::decide::route::{HostTable, Router, VirtualHost};
+use crate::policy::model::gateway::{Gateway, GatewayServer, GatewayTls};
+use crate::policy::model::route::{Binding, RouteTable};
+use crate::policy::model::{Origin, selects};
+
+use super::CompileError;
+use super::outbound::{Builder, View};
+
+/// A gateway that this workload serves.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct GatewayConfig {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// Its ports.
+    pub ports: Vec<GatewayPort>,
+}
+
+/// One port number of a gateway: all servers that share it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct GatewayPort {
+    /// The port as the policy numbers it.
+    pub number: u16,
+    /// Certificates by host, in the order written; empty for plain text.
+    pub tls: Vec<GatewayVirtualTls>,
+    /// Routes of the port's hosts.
+    pub router: Router,
+}
+
+/// Which certificate a host of a gateway shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayVirtualTls {
+    /// Host patterns.
+    pub hosts: Vec<String>,
+    /// Where the certificate lies.
+    pub tls: GatewayTls,
+}
+
+impl Builder<'_> {
+    pub(super) fn gateways(&mut self) -> Result<Vec<GatewayConfig>, CompileError> {
+        let policy = self.registry.policy;
+        let labels = &self.registry.workload.labels;
+        let mut ours: Vec<_> = policy
+            .gateways
+            .iter()
+            .filter(|gateway| selects(&gateway.selector, labels))
+            .collect();
+        ours.sort_by_key(|gateway| gateway.meta.precedence());
+        ours.into_iter().map(|gateway| self.gateway(gateway)).collect()
+    }
+
+    fn gateway(&mut self, gateway: &Gateway) -> Result<GatewayConfig, CompileError> {
+        let mut numbers: Vec<_> = gateway.servers.iter().map(|server| server.port).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let ports = numbers
+            .into_iter()
+            .map(|number| self.gateway_port(gateway, number))
+            .collect::<Result<_, _>>()?;
+        Ok(GatewayConfig {
+            name: gateway.meta.name.clone(),
+            namespace: gateway.meta.namespace.clone(),
+            origin: gateway.meta.origin.clone(),
+            ports,
+        })
+    }
+
+    fn gateway_port(&mut self, gateway: &Gateway, number: u16) -> Result<GatewayPort, CompileError> {
+        let servers: Vec<_> = gateway.servers.iter().filter(|server| server.port == number).collect();
+        let mut table: HostTable<VirtualHost> = HostTable::default();
+        for host in self.bound_hosts(gateway, &servers) {
+            let virtual_host = self.gateway_host(gateway, &servers, &host)?;
+            table.insert([host.as_str()], virtual_host);
+        }
+        let tls = servers.iter().filter_map(|server| {
+            let hosts = server.hosts.iter().map(|host| host.host.clone()).collect();
+            server.tls.clone().map(|tls| GatewayVirtualTls { hosts, tls })
+        });
+        Ok(GatewayPort {
+            number,
+            tls: tls.collect(),
+            router: Router::new(table),
+        })
+    }
+
+    /// The tables bound to a gateway, in order of precedence.
+    fn bound_tables(&self, gateway: &Gateway) -> Vec<&'_ RouteTable> {
+        let bound = |table: &&RouteTable| {
+            table.export.includes(&gateway.meta.namespace)
+                && table.bindings.iter().any(|binding| binds(binding, gateway))
+        };
+        let mut tables: Vec<_> = self.registry.policy.routes.iter().filter(bound).collect();
+        tables.sort_by_key(|table| table.meta.precedence());
+        tables
+    }
+
+    /// The names under which routes are served: the narrower of each pair of server host and table host.
+    fn bound_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> Vec<String> {
+        let mut hosts: Vec<String> = Vec::new();
+        for table in self.bound_tables(gateway) {
+            for host in table
+                .hosts
+                .iter()
+                .flat_map(|host| intersections(servers, table, &host.host))
+            {
+                if !hosts.contains(&host) {
+                    hosts.push(host);
+                }
+            }
+        }
+        hosts
+    }
+
+    /// The rules of all tables with this host, in order; what matches everything goes last.
+    fn gateway_host(
+        &mut self,
+        gateway: &Gateway,
+        servers: &[&GatewayServer],
+        host: &str,
+    ) -> Result<VirtualHost, CompileError> {
+        let mut built = VirtualHost {
+            name: host.into(),
+            ..VirtualHost::default()
+        };
+        let view = View::Gateway(&gateway.meta.namespace, &gateway.meta.name);
+        let policy = self.registry.policy;
+        let names = |table: &&RouteTable| {
+            table
+                .hosts
+                .iter()
+                .any(|own| intersections(servers, table, &own.host).iter().any(|name| name == host))
+        };
+        let mut tables: Vec<_> = policy
+            .routes
+            .iter()
+            .filter(|table| table.bindings.iter().any(|binding| binds(binding, gateway)))
+            .filter(names)
+            .collect();
+        tables.sort_by_key(|table| table.meta.precedence());
+        let (specific, general): (Vec<_>, Vec<_>) = tables.into_iter().map(split_catch_alls).unzip();
+        for table in specific.iter().chain(&general) {
+            self.add_rules(&mut built.rules, table, view)?;
+        }
+        Ok(built)
+    }
+}
+
+/// A table's rules without and with a condition, each as a table of its own.
+fn split_catch_alls(table: &RouteTable) -> (RouteTable, RouteTable) {
+    let (mut specific, mut general) = (table.clone(), table.clone());
+    for (position, rule) in table.rules.iter().enumerate() {
+        // Names by position are fixed before the rules move.
+        let name = rule
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
+        for copy in [&mut specific, &mut general] {
+            if let Some(rule) = copy.rules.get_mut(position) {
+                rule.name = Some(name.clone());
+            }
+        }
+    }
+    specific.rules.retain(|rule| !rule.matches.is_empty());
+    general.rules.retain(|rule| rule.matches.is_empty());
+    (specific, general)
+}
+
+fn binds(binding: &Binding, gateway: &Gateway) -> bool {
+    matches!(binding, Binding::Gateway { namespace, name, .. } if *namespace == gateway.meta.namespace && *name == gateway.meta.name)
+}
+
+/// The narrower name of each pair in which one covers the other.
+fn intersections(servers: &[&GatewayServer], table: &RouteTable, host: &str) -> Vec<String> {
+    let visible = |namespace: &Option<String>| namespace.as_ref().is_none_or(|name| *name == table.meta.namespace);
+    let hosts = servers
+        .iter()
+        .flat_map(|server| &server.hosts)
+        .filter(|own| visible(&own.namespace));
+    hosts.filter_map(|own| narrower(&own.host, host)).collect()
+}
+
+fn narrower(a: &str, b: &str) -> Option<String> {
+    if a == b || host_covers(a, b) {
+        Some(b.into())
+    } else if host_covers(b, a) {
+        Some(a.into())
+    } else {
+        None
+    }
+}

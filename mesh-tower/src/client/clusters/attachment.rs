@@ -1,0 +1,325 @@
+//! What hangs on each endpoint: its connections and its metric series.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use arc_swap::ArcSwap;
+use http::Version;
+use mesh_core::decide::cluster::{EndpointSpec, HostConnections, Permit};
+use mesh_core::identity::{SpiffeId, TrustDomain};
+use mesh_core::policy::model::Labels;
+use mesh_core::policy::model::traffic::Limits;
+use mesh_core::snapshot::{EndpointTls, HttpVersion};
+use mesh_tls::config::Alpn;
+use mesh_tls::source::IdentitySource;
+use mesh_tls::verify::ExpectedPeer;
+
+use super::Context;
+use super::runtime::ClusterRuntime;
+use crate::client::connect::{self, ConnectError, ConnectOptions, Peer, TlsTarget};
+use crate::client::pool::{self, ConnectionPermits, Pool, PoolConfig};
+use crate::telemetry::metrics::{Destination, HandshakeResult, Party, Reporter, SeriesGroup, Side};
+
+/// What a policy says of an endpoint beside its address.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Label {
+    pub(super) tls: EndpointTls,
+    pub(super) http: HttpVersion,
+    pub(super) labels: Arc<Labels>,
+}
+
+/// Why an endpoint cannot be connected to at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoPool {
+    #[error("the policy asks for mTLS, and this process has no identity")]
+    NoIdentity,
+    #[error("TLS cannot be configured: {0}")]
+    Tls(String),
+}
+
+/// Connections and series of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pools: ArcSwap<Pools>,
+    pub(crate) series: SeriesGroup,
+    /// The generation of the identity that new connections use.
+    identity: AtomicU64,
+}
+
+/// The connections as the policy in force wants them.
+#[derive(Debug)]
+struct Pools {
+    label: Label,
+    main: Result<Pool, NoPool>,
+    /// HTTP/2 in plain text, for requests that are HTTP/2 where the policy leaves the version open.
+    http2: OnceLock<Pool>,
+}
+
+/// What a pool is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Make<'a> {
+    pub(super) context: &'a Arc<Context>,
+    pub(super) cluster: &'a Weak<ClusterRuntime>,
+    pub(super) service: &'a Destination,
+    pub(super) server_name: &'a str,
+    pub(super) limits: &'a Limits,
+}
+
+impl Attachment {
+    pub(super) fn new(make: Make<'_>, spec: &EndpointSpec, label: Label) -> Self {
+        let server = party(&label);
+        let group = make
+            .context
+            .metrics
+            .group(Reporter::Source, &make.context.us, &server, make.service);
+        Self {
+            series: group,
+            // Read before the pools are made: at worst they are looked at once too often.
+            identity: AtomicU64::new(generation(make.context)),
+            pools: ArcSwap::from_pointee(Pools::new(make, spec, label)),
+        }
+    }
+
+    /// Follows the policy: connections stay wherever what they were opened for stays the same.
+    pub(super) fn update(&self, make: Make<'_>, spec: &EndpointSpec, label: Label) {
+        let pools = self.pools.load();
+        if pools.label.tls == label.tls && pools.label.http == label.http && pools.main.is_ok() {
+            pools.configure(make.limits);
+        } else {
+            // The last use of the old ones closes their connections.
+            self.pools.store(Arc::new(Pools::new(make, spec, label)));
+        }
+    }
+
+    /// The connections for a request of this version.
+    pub(crate) fn pool(&self, version: Version, make: impl FnOnce() -> PoolSeed) -> Result<Pool, NoPool> {
+        let pools = self.pools.load();
+        let main = pools.main.as_ref().map_err(NoPool::clone)?;
+        let is_open = pools.label.http == HttpVersion::Negotiate && pools.label.tls == EndpointTls::Plain;
+        if version == Version::HTTP_2 && is_open {
+            return Ok(pools.http2.get_or_init(|| make().http2(main)).clone());
+        }
+        Ok(main.clone())
+    }
+
+    /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
+    pub(super) fn identity_changed(&self, make: Make<'_>) {
+        let pools = self.pools.load();
+        let (Ok(pool), Some(identity)) = (&pools.main, &make.context.identity) else {
+            return;
+        };
+        let current = identity.current();
+        self.identity.store(current.generation(), Ordering::Relaxed);
+        if let Ok(tls) = tls_target(make, &pools.label) {
+            let _ = tls.is_some_and(|tls| pool.set_tls(&tls.config));
+        }
+        pool.retire(|peer| {
+            let identity = peer.identity.as_ref();
+            identity.is_some_and(|peer| peer.verify_again(current.bundles(), current.clock()).is_err())
+        });
+    }
+
+    /// Whether new connections would use an older identity than this one.
+    pub(super) fn is_behind(&self, generation: u64) -> bool {
+        self.identity.load(Ordering::Relaxed) < generation && self.is_mutual_tls()
+    }
+
+    pub(super) fn permit_released(&self) {
+        self.pools.load().each(Pool::permit_released);
+    }
+
+    /// Open connections.
+    pub(super) fn connections(&self) -> usize {
+        let mut open = 0;
+        self.pools.load().each(|pool| open += pool.stats().open);
+        open
+    }
+
+    /// The proven identity of the peer that answered the newest handshake.
+    pub(crate) fn peer(&self) -> Option<Arc<str>> {
+        let pools = self.pools.load();
+        let peer = pools.main.as_ref().ok()?.newest_peer()?;
+        peer.identity.as_ref().map(|identity| identity.id().as_str().into())
+    }
+
+    /// Whether a request of this version travels, or may travel, by HTTP/2.
+    pub(crate) fn speaks_http2(&self, version: Version) -> bool {
+        let label = &self.pools.load().label;
+        match label.http {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+            _ => label.tls != EndpointTls::Plain || version == Version::HTTP_2,
+        }
+    }
+
+    /// Whether connections are mTLS.
+    pub(crate) fn is_mutual_tls(&self) -> bool {
+        self.pools.load().label.tls != EndpointTls::Plain
+    }
+}
+
+/// What a second pool of an endpoint is made of.
+#[derive(Debug)]
+pub(crate) struct PoolSeed {
+    pub(crate) cluster: Weak<ClusterRuntime>,
+    pub(crate) limits: Limits,
+}
+
+impl PoolSeed {
+    fn http2(self, main: &Pool) -> Pool {
+        let config = config(&self.limits, HttpVersion::Http2);
+        Pool::new(main.address(), None, config, Permits(self.cluster))
+    }
+}
+
+impl Pools {
+    fn new(make: Make<'_>, spec: &EndpointSpec, label: Label) -> Self {
+        let config = config(make.limits, label.http);
+        let tls = tls_target(make, &label);
+        let main = tls.map(|tls| Pool::new(spec.address, tls, config, Permits(make.cluster.clone())));
+        Self {
+            label,
+            main,
+            http2: OnceLock::new(),
+        }
+    }
+
+    fn configure(&self, limits: &Limits) {
+        if let Ok(pool) = &self.main {
+            pool.configure(config(limits, self.label.http));
+        }
+        if let Some(pool) = self.http2.get() {
+            pool.configure(config(limits, HttpVersion::Http2));
+        }
+    }
+
+    fn each(&self, mut act: impl FnMut(&Pool)) {
+        self.main.iter().chain(self.http2.get()).for_each(&mut act);
+    }
+}
+
+/// That of the identity in force; 0 without one.
+fn generation(context: &Context) -> u64 {
+    context.identity.as_ref().map_or(0, IdentitySource::generation)
+}
+
+fn tls_target(make: Make<'_>, label: &Label) -> Result<Option<TlsTarget>, NoPool> {
+    let EndpointTls::Mutual(ids) = &label.tls else {
+        return Ok(None);
+    };
+    let identity = make.context.identity.as_ref().ok_or(NoPool::NoIdentity)?.current();
+    let expected = expected(ids, identity.svid().id().trust_domain());
+    let config = identity.client_config(&expected, alpn(label.http));
+    Ok(Some(TlsTarget {
+        config: config.map_err(|error| NoPool::Tls(error.to_string()))?,
+        server_name: make.server_name.to_owned(),
+    }))
+}
+
+fn expected(ids: &[SpiffeId], own: &TrustDomain) -> ExpectedPeer {
+    if ids.is_empty() {
+        ExpectedPeer::any_in(own.clone())
+    } else {
+        ExpectedPeer::one_of(ids.iter().cloned())
+    }
+}
+
+const fn alpn(http: HttpVersion) -> &'static [Alpn] {
+    match http {
+        HttpVersion::Http1 => &[Alpn::Http1],
+        HttpVersion::Http2 => &[Alpn::H2],
+        _ => &[Alpn::H2, Alpn::Http1],
+    }
+}
+
+fn config(limits: &Limits, http: HttpVersion) -> PoolConfig {
+    PoolConfig {
+        version: match http {
+            HttpVersion::Http1 => connect::HttpVersion::Http1,
+            HttpVersion::Http2 => connect::HttpVersion::Http2PriorKnowledge,
+            _ => connect::HttpVersion::Auto,
+        },
+        connect: ConnectOptions {
+            timeout: limits.connect_timeout,
+            ..ConnectOptions::default()
+        },
+        max_requests_per_connection: limits.requests_per_connection.and_then(NonZeroU32::new),
+        max_concurrent_streams: limits.streams_per_connection.and_then(NonZeroU32::new),
+        idle_timeout: limits.idle_timeout,
+        max_connection_duration: limits.connection_age,
+        ..PoolConfig::default()
+    }
+}
+
+/// The endpoint in labels of metrics: what the policy says of it, and the identity that it must prove.
+fn party(label: &Label) -> Party {
+    match &label.tls {
+        EndpointTls::Mutual(ids) => match &**ids {
+            [id] => Party::of_peer(id.as_str()),
+            _ => Party::unknown(),
+        },
+        _ => Party::unknown(),
+    }
+    .with_labels(&label.labels)
+}
+
+/// The limits of a cluster, as its pools ask for them.
+#[derive(Debug)]
+struct Permits(Weak<ClusterRuntime>);
+
+impl ConnectionPermits for Permits {
+    type Permit = Released;
+    type Pending = Option<Permit>;
+
+    fn try_connect(&self) -> Option<Released> {
+        let Some(cluster) = self.0.upgrade() else {
+            // The policy dropped the cluster: what is under way may still finish.
+            return Some(Released::default());
+        };
+        let permit = cluster.state.try_connect(HostConnections::Some)?;
+        Some(Released {
+            permit: Some(permit),
+            cluster: self.0.clone(),
+        })
+    }
+
+    fn try_pending(&self) -> Option<Option<Permit>> {
+        match self.0.upgrade() {
+            Some(cluster) => cluster.state.try_pending().map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn opened(&self, peer: &Peer) -> Option<pool::Permit> {
+        let cluster = self.0.upgrade()?;
+        if peer.identity.is_some() {
+            cluster.metrics_of_all().handshake(Side::Client, HandshakeResult::Ok);
+        }
+        Some(Box::new(cluster.metrics_of_all().connection(Side::Client)))
+    }
+
+    fn failed(&self, error: &ConnectError) {
+        if let (Some(cluster), true) = (self.0.upgrade(), error.is_tls()) {
+            cluster
+                .metrics_of_all()
+                .handshake(Side::Client, HandshakeResult::Failed);
+        }
+    }
+}
+
+/// A place for a connection; tells the cluster's other endpoints when it is free again.
+#[derive(Debug, Default)]
+struct Released {
+    permit: Option<Permit>,
+    cluster: Weak<ClusterRuntime>,
+}
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.connection_released();
+        }
+    }
+}

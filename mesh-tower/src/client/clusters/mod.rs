@@ -1,0 +1,205 @@
+//! The run-time state of the services that are called: what outlives a reload.
+//!
+//! A snapshot says what a target *is*; a [`ClusterRuntime`] is what happens to it: connections, requests
+//! in flight, ejections, budgets. It is found again by its key (service, subset, port) when the policy
+//! changes, so a reload changes parameters in place. A target that a policy drops loses its state with its
+//! last request.
+
+mod attachment;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+use mesh_core::decide::cluster::{ClusterKey, ClusterSettings};
+use mesh_core::snapshot::{Snapshot, Target, TargetEndpoints};
+use mesh_tls::source::IdentitySource;
+use rustc_hash::FxHashMap;
+use serde_json::{Value, json};
+
+pub(crate) use attachment::Attachment;
+pub(crate) use runtime::{ClusterRuntime, Readiness};
+
+use crate::clock::Clock;
+use crate::discovery::Resolve;
+use crate::mesh::Live;
+use crate::telemetry::metrics::{Metrics, Party};
+
+/// Hosts outside of the policy whose connections are kept; beyond it, idle ones are dropped.
+const PASSTHROUGH_LIMIT: usize = 1024;
+
+/// What all clusters of a mesh have in common.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(super) identity: Option<IdentitySource>,
+    pub(super) metrics: Metrics,
+    pub(super) us: Party,
+    pub(super) clock: Clock,
+    pub(super) resolver: Arc<dyn Resolve>,
+}
+
+/// All clusters that are in use.
+pub(crate) struct Clusters {
+    context: Arc<Context>,
+    /// By key; whoever uses a cluster keeps it alive.
+    known: Mutex<FxHashMap<ClusterKey, Weak<ClusterRuntime>>>,
+    /// Hosts that no policy names.
+    passthrough: Mutex<FxHashMap<ClusterKey, Arc<ClusterRuntime>>>,
+}
+
+impl fmt::Debug for Clusters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clusters")
+            .field("known", &self.known().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Clusters {
+    pub(crate) fn new(
+        identity: Option<IdentitySource>,
+        metrics: Metrics,
+        us: Party,
+        clock: Clock,
+        resolver: Arc<dyn Resolve>,
+    ) -> Self {
+        let context = Context {
+            identity,
+            metrics,
+            us,
+            clock,
+            resolver,
+        };
+        Self {
+            context: Arc::new(context),
+            known: Mutex::default(),
+            passthrough: Mutex::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, FxHashMap<ClusterKey, Weak<ClusterRuntime>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that is alive.
+    fn alive(&self) -> Vec<Arc<ClusterRuntime>> {
+        self.known().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Gives each target of a snapshot its state: that which it had, with the new parameters, or a new one.
+    pub(crate) fn apply(&self, snapshot: Arc<Snapshot>) -> Live {
+        let alive = self.alive();
+        let targets = snapshot.targets.iter().map(|target| {
+            let runtime = TargetRuntime::default();
+            let used = alive.iter().map(|cluster| cluster.key());
+            let same = |key: &&ClusterKey| key.service == target.service && key.subset == target.subset;
+            let ports = used.filter(same).map(|key| key.port).chain(target.port);
+            // A port that is fixed stays; others were dialled before the reload.
+            for port in ports.filter(|port| target.service_port(*port) == *port) {
+                self.resolve(&snapshot, target, &runtime, port);
+            }
+            runtime
+        });
+        let targets = targets.collect();
+        Live { snapshot, targets }
+    }
+
+    /// The cluster of a target for a dialled port; `None` where the policy does not define the target's subset.
+    pub(crate) fn of_target(
+        &self,
+        snapshot: &Snapshot,
+        target: &Target,
+        runtime: &TargetRuntime,
+        dialled: u16,
+    ) -> Option<Arc<ClusterRuntime>> {
+        if matches!(target.endpoints, TargetEndpoints::Undefined) {
+            return None;
+        }
+        let port = target.service_port(dialled);
+        Some(
+            runtime
+                .get(port)
+                .unwrap_or_else(|| self.resolve(snapshot, target, runtime, port)),
+        )
+    }
+
+    fn resolve(&self, snapshot: &Snapshot, target: &Target, runtime: &TargetRuntime, port: u16) -> Arc<ClusterRuntime> {
+        let resolved = target.resolve(port);
+        let cluster = self.find_or_add(&resolved.key, &resolved.settings, &snapshot.workload.namespace);
+        cluster.configure(resolved, snapshot.generation);
+        runtime.add(port, &cluster);
+        cluster
+    }
+
+    fn find_or_add(&self, key: &ClusterKey, settings: &ClusterSettings, namespace: &str) -> Arc<ClusterRuntime> {
+        let mut known = self.known();
+        if let Some(cluster) = known.get(key).and_then(Weak::upgrade) {
+            return cluster;
+        }
+        let cluster = ClusterRuntime::new(&self.context, key.clone(), settings.clone(), namespace);
+        known.retain(|_, cluster| cluster.strong_count() > 0);
+        known.insert(key.clone(), Arc::downgrade(&cluster));
+        cluster
+    }
+
+    /// The cluster of a host that no policy names: resolved by DNS, in plain text.
+    pub(crate) fn passthrough(&self, host: &str, port: u16) -> Arc<ClusterRuntime> {
+        let key = ClusterKey::new(host, None, port);
+        let mut passthrough = self.passthrough.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = passthrough.get(&key) {
+            return Arc::clone(cluster);
+        }
+        if passthrough.len() >= PASSTHROUGH_LIMIT {
+            passthrough.retain(|_, cluster| Arc::strong_count(cluster) > 1);
+        }
+        let cluster = ClusterRuntime::passthrough(&self.context, key.clone());
+        passthrough.insert(key, Arc::clone(&cluster));
+        cluster
+    }
+
+    /// Holds connections to the identity and the trust that are in force now.
+    pub(crate) fn identity_changed(&self) {
+        self.alive().iter().for_each(|cluster| cluster.identity_changed());
+    }
+
+    /// Lets ejections end and gauges follow where no request does it.
+    pub(crate) fn sweep(&self) {
+        self.alive().iter().for_each(|cluster| cluster.sweep());
+    }
+
+    /// For the admin page.
+    pub(crate) fn describe(&self) -> Value {
+        let mut alive = self.alive();
+        alive.sort_by(|left, right| left.key().cmp(right.key()));
+        let now = self.context.clock.now();
+        let services: Vec<Value> = alive.iter().map(|cluster| cluster.describe(now)).collect();
+        json!({ "services": services })
+    }
+}
+
+/// The clusters of one target, by port. Reading takes no lock.
+#[derive(Debug, Default)]
+pub(crate) struct TargetRuntime {
+    by_port: ArcSwap<Vec<(u16, Arc<ClusterRuntime>)>>,
+}
+
+impl TargetRuntime {
+    fn get(&self, port: u16) -> Option<Arc<ClusterRuntime>> {
+        let known = self.by_port.load();
+        let found = known.iter().find(|(number, _)| *number == port);
+        found.map(|(_, cluster)| Arc::clone(cluster))
+    }
+
+    fn add(&self, port: u16, cluster: &Arc<ClusterRuntime>) {
+        self.by_port.rcu(|known| {
+            let mut known = Vec::clone(known);
+            if known.iter().all(|(number, _)| *number != port) {
+                known.push((port, Arc::clone(cluster)));
+            }
+            known
+        });
+    }
+}

@@ -1,0 +1,363 @@
+//! One service, subset and port at work.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use mesh_core::decide::cluster::{Cluster, ClusterKey, ClusterSettings, EndpointSpec, EndpointStats};
+use mesh_core::decide::health::HealthEvent;
+use mesh_core::policy::model::traffic::Limits;
+use mesh_core::snapshot::{EndpointAddress, HttpVersion, ResolvedEndpoint, ResolvedTarget};
+use mesh_core::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::Context;
+use super::attachment::{Attachment, Label, Make, PoolSeed};
+use crate::discovery::{Update, follow};
+use crate::telemetry::metrics::{Destination, Metrics, Party, Reporter, SeriesGroup, ServiceMetrics};
+
+/// Whether the endpoints are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// DNS is being asked for the first time.
+    Resolving,
+    /// They are, be it none.
+    Known,
+    /// DNS has never given an answer, and this is why.
+    Failed(Arc<str>),
+}
+
+/// The run-time state of one service, subset and port, with what drives it.
+#[derive(Debug)]
+pub(crate) struct ClusterRuntime {
+    pub(crate) state: Cluster<Attachment>,
+    pub(crate) metrics: ServiceMetrics,
+    /// Series of requests that no endpoint took.
+    pub(crate) unserved: SeriesGroup,
+    /// The key as text, for logs.
+    pub(crate) name: Arc<str>,
+    destination: Destination,
+    context: Arc<Context>,
+    readiness: watch::Sender<Readiness>,
+    discovery: Mutex<Discovery>,
+    me: Weak<Self>,
+}
+
+/// The endpoints as the policy lists them, and who resolves the names among them.
+#[derive(Debug, Default)]
+struct Discovery {
+    /// Of the policy that the parameters come from.
+    generation: u64,
+    http: HttpVersion,
+    listed: Vec<ResolvedEndpoint>,
+    resolved: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    following: Option<Following>,
+}
+
+#[derive(Debug)]
+struct Following {
+    names: Vec<Arc<str>>,
+    task: AbortHandle,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl ClusterRuntime {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        key: ClusterKey,
+        settings: ClusterSettings,
+        namespace: &str,
+    ) -> Arc<Self> {
+        let destination = Destination::of_host(&key.service, namespace);
+        Self::with_destination(context, key, settings, destination)
+    }
+
+    pub(super) fn passthrough(context: &Arc<Context>, key: ClusterKey) -> Arc<Self> {
+        let settings = ClusterSettings::default();
+        let endpoint = ResolvedEndpoint::by_host(&key.service, key.port);
+        let target = ResolvedTarget::passthrough(key.clone(), settings.clone(), endpoint);
+        let cluster = Self::with_destination(context, key, settings, Destination::passthrough());
+        cluster.configure(target, 0);
+        cluster
+    }
+
+    fn with_destination(
+        context: &Arc<Context>,
+        key: ClusterKey,
+        settings: ClusterSettings,
+        to: Destination,
+    ) -> Arc<Self> {
+        let metrics = &context.metrics;
+        Arc::new_cyclic(|me| Self {
+            metrics: metrics.service(&key.service),
+            unserved: metrics.group(Reporter::Source, &context.us, &Party::unknown(), &to),
+            name: key.to_string().into(),
+            state: Cluster::new(key, settings),
+            destination: to,
+            context: Arc::clone(context),
+            readiness: watch::Sender::new(Readiness::Resolving),
+            discovery: Mutex::default(),
+            me: me.clone(),
+        })
+    }
+
+    pub(crate) fn key(&self) -> &ClusterKey {
+        self.state.key()
+    }
+
+    /// The metrics of the whole mesh.
+    pub(super) fn metrics_of_all(&self) -> &Metrics {
+        &self.context.metrics
+    }
+
+    /// Puts the parameters of a policy in force, unless those of a later one already are: a request that began
+    /// before a reload may be the first to dial a port.
+    pub(super) fn configure(&self, target: ResolvedTarget, generation: u64) {
+        let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        if generation < discovery.generation {
+            return;
+        }
+        discovery.generation = generation;
+        self.state.configure(target.settings);
+        (discovery.http, discovery.listed) = (target.http, target.endpoints);
+        self.follow_names(&mut discovery);
+        self.place(&discovery);
+    }
+
+    /// Resolves exactly the names that the policy lists.
+    fn follow_names(&self, discovery: &mut Discovery) {
+        let mut names: Vec<Arc<str>> = discovery
+            .listed
+            .iter()
+            .filter_map(|endpoint| endpoint.name().cloned())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        discovery.resolved.retain(|name, _| names.contains(name));
+        if names.is_empty() {
+            discovery.following = None;
+            self.readiness.send_replace(Readiness::Known);
+        } else if discovery
+            .following
+            .as_ref()
+            .is_none_or(|following| following.names != names)
+        {
+            discovery.following = self.start_following(names);
+        }
+    }
+
+    fn start_following(&self, names: Vec<Arc<str>>) -> Option<Following> {
+        let (me, resolver) = (self.me.clone(), Arc::clone(&self.context.resolver));
+        let task = follow(resolver, names.clone(), move |update| match me.upgrade() {
+            Some(cluster) => cluster.resolved(update),
+            None => ControlFlow::Break(()),
+        });
+        // Without a runtime there is nobody to send a request either.
+        let task = Handle::try_current().ok()?.spawn(task).abort_handle();
+        Some(Following { names, task })
+    }
+
+    fn resolved(&self, update: Update<'_>) -> ControlFlow<()> {
+        match update {
+            Update::Addresses(addresses) => {
+                let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+                discovery.resolved.clone_from(addresses);
+                self.place(&discovery);
+                drop(discovery);
+                self.readiness.send_replace(Readiness::Known);
+            }
+            Update::Failed(error) => {
+                tracing::warn!(cluster = %self.name, %error, "no endpoints");
+                let reason = error.to_string().into();
+                // A reload may have known addresses already.
+                self.readiness.send_if_modified(|readiness| {
+                    let is_news = *readiness != Readiness::Known;
+                    if is_news {
+                        *readiness = Readiness::Failed(reason);
+                    }
+                    is_news
+                });
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands the endpoints to the cluster; those that stay keep their state.
+    fn place(&self, discovery: &Discovery) {
+        let settings = self.state.settings();
+        let make = self.make(&settings.limits);
+        // What is removed ends with the last request on it.
+        self.state.set_endpoints(
+            discovery.addresses(),
+            |spec, label| Attachment::new(make, spec, label),
+            |endpoint, label| {
+                let spec = EndpointSpec::new(endpoint.address(), endpoint.weight());
+                endpoint.attachment().update(make, &spec, label);
+            },
+        );
+    }
+
+    fn make<'a>(&'a self, limits: &'a Limits) -> Make<'a> {
+        Make {
+            context: &self.context,
+            cluster: &self.me,
+            service: &self.destination,
+            server_name: &self.key().service,
+            limits,
+        }
+    }
+
+    /// Waits until the endpoints are known, or are known to be unknown.
+    pub(crate) async fn ready(&self) -> Readiness {
+        let mut readiness = self.readiness.subscribe();
+        let known = readiness.wait_for(|readiness| *readiness != Readiness::Resolving).await;
+        known.map_or(Readiness::Known, |readiness| readiness.clone())
+    }
+
+    /// Whether requests need not wait for DNS.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.readiness.borrow() == Readiness::Known
+    }
+
+    /// What the second pool of an endpoint needs.
+    pub(crate) fn seed(&self) -> PoolSeed {
+        PoolSeed {
+            cluster: self.me.clone(),
+            limits: self.state.settings().limits.clone(),
+        }
+    }
+
+    pub(super) fn identity_changed(&self) {
+        let settings = self.state.settings();
+        let make = self.make(&settings.limits);
+        for endpoint in self.state.endpoints() {
+            endpoint.attachment().identity_changed(make);
+        }
+    }
+
+    /// A connection closed: requests that wait at other endpoints may have one now.
+    ///
+    /// Asked from under the lock of a pool, so the pools are told by a task.
+    pub(super) fn connection_released(&self) {
+        if self.state.settings().limits.connections.is_none() {
+            return;
+        }
+        let me = self.me.clone();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let endpoints = me.upgrade().map(|cluster| cluster.state.endpoints());
+                endpoints
+                    .iter()
+                    .flatten()
+                    .for_each(|endpoint| endpoint.attachment().permit_released());
+            });
+        }
+    }
+
+    pub(super) fn sweep(&self) {
+        for event in self.state.sweep(self.context.clock.now()) {
+            self.observe(&event);
+        }
+        self.catch_up_with_identity();
+    }
+
+    /// An endpoint that was added during a rotation may have missed it.
+    fn catch_up_with_identity(&self) {
+        let Some(identity) = &self.context.identity else { return };
+        let generation = identity.generation();
+        let endpoints = self.state.endpoints();
+        if endpoints
+            .iter()
+            .any(|endpoint| endpoint.attachment().is_behind(generation))
+        {
+            self.identity_changed();
+        }
+    }
+
+    /// Tells logs and metrics of a change in health.
+    pub(crate) fn observe(&self, event: &HealthEvent) {
+        match event {
+            HealthEvent::Ejected { .. } => {
+                self.metrics.ejection();
+                tracing::warn!(cluster = %self.name, "{event}");
+            }
+            _ => tracing::info!(cluster = %self.name, "{event}"),
+        }
+        let stats = self.state.stats();
+        self.metrics
+            .ejected_now(stats.endpoints.len().saturating_sub(stats.healthy));
+    }
+
+    pub(super) fn describe(&self, now: Timestamp) -> Value {
+        let stats = self.state.stats();
+        let attachments = self.state.endpoints();
+        let endpoints = stats.endpoints.iter().map(|endpoint| {
+            let found = attachments.iter().find(|known| known.address() == endpoint.address);
+            describe_endpoint(endpoint, found.map(|known| known.attachment()), now)
+        });
+        let key = self.key();
+        json!({
+            "service": &*key.service,
+            "subset": key.subset.as_deref(),
+            "port": key.port,
+            "healthy": stats.healthy,
+            "panic": stats.is_panicking,
+            "requests": { "active": stats.requests.active, "limit": stats.requests.limit, "refused": stats.requests.refused },
+            "connections": { "active": stats.connections.active, "limit": stats.connections.limit, "refused": stats.connections.refused },
+            "pending": { "active": stats.pending.active, "limit": stats.pending.limit, "refused": stats.pending.refused },
+            "retries": { "active": stats.retries.active, "limit": stats.retries.limit, "refused": stats.retries.refused },
+            "retry_budget": self.state.budget().balance(now),
+            "endpoints": endpoints.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn describe_endpoint(endpoint: &EndpointStats, attachment: Option<&Attachment>, now: Timestamp) -> Value {
+    let returns_in = endpoint.ejected_until.map(|until| until.since(now).as_millis());
+    json!({
+        "address": endpoint.address.to_string(),
+        "weight": endpoint.weight,
+        "active": endpoint.active,
+        "connections": attachment.map(Attachment::connections),
+        "mtls": attachment.map(Attachment::is_mutual_tls),
+        "peer": attachment.and_then(Attachment::peer).as_deref(),
+        "ejected": endpoint.ejected_until.is_some(),
+        "returns_in_ms": returns_in.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)),
+        "ejections": endpoint.ejections,
+        "consecutive_5xx": endpoint.consecutive_5xx,
+        "consecutive_gateway_errors": endpoint.consecutive_gateway_errors,
+    })
+}
+
+impl Discovery {
+    /// Every address, with what the policy says of it.
+    fn addresses(&self) -> Vec<(EndpointSpec, Label)> {
+        let mut addresses = Vec::with_capacity(self.listed.len());
+        for endpoint in &self.listed {
+            let label = || Label {
+                tls: endpoint.tls.clone(),
+                http: self.http,
+                labels: Arc::clone(&endpoint.labels),
+            };
+            let ips: &[IpAddr] = match &endpoint.address {
+                EndpointAddress::Ip(ip) => std::slice::from_ref(ip),
+                EndpointAddress::Name(name) => self.resolved.get(name).map_or(&[], Vec::as_slice),
+                _ => &[],
+            };
+            let specs = ips
+                .iter()
+                .map(|ip| EndpointSpec::new(SocketAddr::new(*ip, endpoint.port), endpoint.weight));
+            addresses.extend(specs.map(|spec| (spec, label())));
+        }
+        addresses
+    }
+}

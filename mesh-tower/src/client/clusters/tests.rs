@@ -1,0 +1,80 @@
+use mesh_core::policy::Loaded;
+use mesh_core::workload::Workload;
+
+use super::*;
+use crate::discovery::Resolving;
+use crate::telemetry::metrics::MetricsOptions;
+
+/// A name server that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Resolve for Silent {
+    fn resolve<'a>(&'a self, _: &'a str) -> Resolving<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn clusters() -> Clusters {
+    let metrics = Metrics::new(MetricsOptions::default());
+    Clusters::new(None, metrics, Party::unknown(), Clock::new(), Arc::new(Silent))
+}
+
+/// A service that takes any port, with a limit that tells the policies apart.
+fn policy(generation: u64) -> Arc<Snapshot> {
+    let text = format!("services:\n  orders: {{ limits: {{ requests: {generation} }} }}\n");
+    let loaded = Loaded::from_files([("orders.yaml", text)]);
+    let policy = loaded
+        .policy
+        .unwrap_or_else(|| panic!("{:?}", loaded.report.lines(&loaded.sources)));
+    Arc::new(Snapshot::compile(&policy, &Workload::default(), generation).unwrap())
+}
+
+fn dial(clusters: &Clusters, live: &Live, port: u16) -> Arc<ClusterRuntime> {
+    let target = live.snapshot.target(0).unwrap();
+    clusters
+        .of_target(&live.snapshot, target, &live.targets[0], port)
+        .unwrap()
+}
+
+fn limit(cluster: &ClusterRuntime) -> Option<u32> {
+    cluster.state.settings().limits.requests
+}
+
+#[tokio::test]
+async fn a_reload_changes_parameters_and_keeps_the_state() {
+    let clusters = clusters();
+    let first = clusters.apply(policy(1));
+    let before = dial(&clusters, &first, 8080);
+    assert_eq!(limit(&before), Some(1));
+
+    let second = clusters.apply(policy(2));
+
+    assert!(Arc::ptr_eq(&before, &dial(&clusters, &second, 8080)));
+    assert_eq!(limit(&before), Some(2));
+}
+
+#[tokio::test]
+async fn a_request_of_an_old_policy_does_not_bring_its_parameters_back() {
+    let clusters = clusters();
+    let (old, new) = (clusters.apply(policy(1)), clusters.apply(policy(2)));
+    let cluster = dial(&clusters, &new, 8080);
+
+    assert!(Arc::ptr_eq(&cluster, &dial(&clusters, &old, 8080)));
+
+    assert_eq!(limit(&cluster), Some(2));
+}
+
+#[tokio::test]
+async fn what_a_policy_drops_is_forgotten_with_its_last_user() {
+    let clusters = clusters();
+    let live = clusters.apply(policy(1));
+    let cluster = dial(&clusters, &live, 8080);
+    assert_eq!(clusters.alive().len(), 1);
+
+    drop(live);
+    assert_eq!(clusters.alive().len(), 1, "a request is under way");
+    drop(cluster);
+
+    assert_eq!(clusters.alive().len(), 0);
+}

@@ -1,0 +1,219 @@
+//! What is known of a request while it is under way, and the accounts that are settled at its end.
+//!
+//! A request ends once: with an error, with the last byte of its response, or with its caller going away. Metrics, access
+//! log and span are written then and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
+use mesh_core::decide::health::{LocalError, Verdict};
+use mesh_core::outcome::{Outcome, flags_with_retries_spent};
+use mesh_core::policy::model::Origin;
+use mesh_core::time::Timestamp;
+
+use super::clusters::{Attachment, ClusterRuntime};
+use crate::body::{Body, DeadlineExceeded, End, OnEnd};
+use crate::mesh::Shared;
+use crate::telemetry::access_log::AccessRecord;
+use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::metrics::{Reporter, RequestRecord, SeriesGroup};
+use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
+
+/// A request under way. Dropped unfinished, it counts as one whose caller went away.
+pub(super) struct Exchange {
+    pub(super) shared: Arc<Shared>,
+    pub(super) start: Timestamp,
+    pub(super) span: RequestSpan,
+    pub(super) route: Option<Arc<str>>,
+    pub(super) origin: Option<Origin>,
+    pub(super) cluster: Option<Arc<ClusterRuntime>>,
+    pub(super) endpoint: Option<Arc<Endpoint<Attachment>>>,
+    pub(super) attempts: u32,
+    /// Whether the policy would have liked another try, and there was none left.
+    pub(super) retries_spent: bool,
+    /// Why the last try failed below HTTP.
+    pub(super) transport_failure: Option<Arc<str>>,
+    /// Where requests are counted that reach no cluster.
+    pub(super) fallback: Option<SeriesGroup>,
+    generation: u64,
+    head: Head,
+    served: Option<(Timestamp, u16)>,
+    grpc_status: Option<u8>,
+    response_bytes: u64,
+    is_settled: bool,
+}
+
+impl Exchange {
+    /// Starts the accounts, and completes the headers that tie the request to its trace.
+    pub(super) fn begin(shared: &Arc<Shared>, generation: u64, request: &mut Request<Body>) -> Self {
+        let correlation = Correlation::propagate(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
+        let host = request.uri().host().unwrap_or_default();
+        let span = RequestSpan::client(request.method(), request.uri().path(), host);
+        span.in_trace(correlation.trace());
+        let logging = Logging::when(shared.access_log.is_enabled());
+        Self {
+            start: shared.clock.now(),
+            span,
+            route: None,
+            origin: None,
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            retries_spent: false,
+            transport_failure: None,
+            fallback: None,
+            generation,
+            head: Head::of(request, &correlation, logging),
+            served: None,
+            grpc_status: None,
+            response_bytes: 0,
+            is_settled: false,
+            shared: Arc::clone(shared),
+        }
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.head.is_grpc()
+    }
+
+    /// The server answered: from here on the end of the body settles.
+    pub(super) fn answered(&mut self, response: &Response<Body>) {
+        self.served = Some((self.shared.clock.now(), response.status().as_u16()));
+        self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
+    }
+
+    /// Settles, once.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let duration = self.shared.clock.now().since(self.start);
+        let status = self
+            .served
+            .map_or_else(|| self.head.local_status(outcome), |(_, status)| status);
+        let flags = self.flags(outcome);
+        let mut record = RequestRecord::new(self.head.protocol, status, duration);
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
+        record.flags = flags;
+        if let Some(series) = self.series() {
+            series.record(&record);
+        }
+        self.finish_span(outcome, status);
+        let access_log = &self.shared.access_log;
+        access_log.record(|| self.access_record(outcome, status, flags, duration));
+    }
+
+    pub(super) fn flags(&self, outcome: Outcome) -> &'static str {
+        if self.retries_spent {
+            flags_with_retries_spent(outcome)
+        } else {
+            outcome.flag()
+        }
+    }
+
+    fn series(&self) -> Option<&SeriesGroup> {
+        let served = self.endpoint.as_ref().map(|endpoint| &endpoint.attachment().series);
+        let known = served.or_else(|| self.cluster.as_ref().map(|cluster| &cluster.unserved));
+        known.or(self.fallback.as_ref())
+    }
+
+    fn finish_span(&self, outcome: Outcome, status: u16) {
+        if !self.span.is_recorded() {
+            return;
+        }
+        let peer = self.endpoint.as_ref().and_then(|endpoint| endpoint.attachment().peer());
+        let mut end = SpanEnd::new(outcome, status);
+        end.route = self.route.as_deref();
+        end.endpoint = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        end.peer = peer.as_deref();
+        end.attempts = self.attempts;
+        self.span.finish(&end);
+    }
+
+    fn access_record(&self, outcome: Outcome, status: u16, flags: &'static str, duration: Duration) -> AccessRecord {
+        let mut record = self.head.record(Reporter::Source, outcome, status, duration);
+        record.response_flags = flags;
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
+        record
+            .upstream_transport_failure_reason
+            .clone_from(&self.transport_failure);
+        record.bytes_sent = self.response_bytes;
+        record.upstream_service_time = self.served.map(|(at, _)| at.since(self.start));
+        record.upstream_host = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        record.upstream_cluster = self.cluster.as_ref().map(|cluster| Arc::clone(&cluster.name));
+        record.route_name.clone_from(&self.route);
+        record.policy_origin.clone_from(&self.origin);
+        record.policy_generation = self.generation;
+        record.attempts = self.attempts;
+        record.destination_principal = self.endpoint.as_ref().and_then(|endpoint| endpoint.attachment().peer());
+        record.source_principal = self
+            .shared
+            .identity
+            .as_ref()
+            .map(|own| own.current().svid().id().as_str().into());
+        record
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.settle(Outcome::CallerGone);
+    }
+}
+
+/// What a response holds until its body has ended.
+pub(super) struct Settle {
+    pub(super) exchange: Exchange,
+    pub(super) in_flight: InFlight<Attachment>,
+    /// What the headers said of the endpoint; a gRPC call is judged by its trailers.
+    pub(super) verdict: Option<Verdict>,
+    pub(super) _request: Permit,
+    pub(super) _retry: Option<Permit>,
+}
+
+impl OnEnd for Settle {
+    fn on_data(&mut self, length: usize) {
+        self.exchange.response_bytes += length as u64;
+    }
+
+    fn on_end(&mut self, end: End<'_>) {
+        let outcome = match end {
+            End::Complete(trailers) => {
+                self.complete(trailers);
+                Outcome::Response
+            }
+            End::Failed(error) if error.is::<DeadlineExceeded>() => {
+                self.judge(Verdict::LocalOrigin(LocalError::Timeout));
+                Outcome::RequestTimeout
+            }
+            End::Failed(_) => {
+                self.judge(Verdict::LocalOrigin(LocalError::Reset));
+                Outcome::UpstreamReset
+            }
+            End::Dropped => Outcome::CallerGone,
+        };
+        self.exchange.settle(outcome);
+    }
+}
+
+impl Settle {
+    fn complete(&mut self, trailers: Option<&HeaderMap>) {
+        if let Some(status) = trailers.and_then(grpc_status) {
+            self.exchange.grpc_status = Some(status);
+        }
+        let by_trailers = self.exchange.grpc_status.map(Verdict::from_grpc_status);
+        if let Some(verdict) = self.verdict.take().or(by_trailers) {
+            self.judge(verdict);
+        }
+    }
+
+    fn judge(&self, verdict: Verdict) {
+        let Some(cluster) = &self.exchange.cluster else { return };
+        let now = self.exchange.shared.clock.now();
+        if let Some(event) = cluster.state.record(&self.in_flight, verdict, now) {
+            cluster.observe(&event);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A request that can be sent again, as cheaply as the policy allows.
+
+use http::Request;
+use http::request::Parts;
+
+use super::replay::ReplayBody;
+use crate::body::Body;
+
+/// Whether a copy of the request stays when it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// It does: the try may use the request up.
+    Keep,
+    /// It does not: a request that was not sent comes back.
+    None,
+}
+
+/// A request and what is left of it for another try.
+#[derive(Debug)]
+pub(crate) struct Repeatable {
+    kept: Kept,
+    /// Bytes of the body that are kept.
+    limit: usize,
+}
+
+#[derive(Debug)]
+enum Kept {
+    /// All of it: it was not sent yet, or came back unsent.
+    Whole(Box<Request<Body>>),
+    /// A copy of its head, and of its body as far as it was read.
+    Copy(Box<Parts>, ReplayBody),
+    Gone,
+}
+
+impl Repeatable {
+    pub(crate) fn new(request: Request<Body>, limit: usize) -> Self {
+        Self {
+            kept: Kept::Whole(Box::new(request)),
+            limit,
+        }
+    }
+
+    /// Whether there is a request for another try.
+    pub(crate) fn can_repeat(&self) -> bool {
+        match &self.kept {
+            Kept::Whole(_) => true,
+            Kept::Copy(_, body) => !body.is_capped(),
+            Kept::Gone => false,
+        }
+    }
+
+    /// The request for the next try; `None` where nothing is left of it.
+    pub(crate) fn take(&mut self, copies: Copies) -> Option<Request<Body>> {
+        match std::mem::replace(&mut self.kept, Kept::Gone) {
+            Kept::Whole(request) if copies == Copies::None => Some(*request),
+            Kept::Whole(request) => {
+                let (parts, body) = request.into_parts();
+                let body = ReplayBody::new(body, self.limit);
+                Some(self.copy(Box::new(parts), body))
+            }
+            Kept::Copy(parts, body) => Some(self.copy(parts, body)),
+            Kept::Gone => None,
+        }
+    }
+
+    /// Takes back a request of which nothing was sent.
+    pub(crate) fn give_back(&mut self, request: Request<Body>) {
+        if matches!(self.kept, Kept::Gone) {
+            self.kept = Kept::Whole(Box::new(request));
+        }
+    }
+
+    fn copy(&mut self, parts: Box<Parts>, body: ReplayBody) -> Request<Body> {
+        if let Some(again) = body.try_clone() {
+            self.kept = Kept::Copy(parts.clone(), again);
+        }
+        Request::from_parts(*parts, Body::from(body))
+    }
+}

@@ -1,0 +1,45 @@
+//! What the admin pages tell of a mesh.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::admin::AdminSource;
+
+/// The pages of a mesh.
+#[derive(Debug)]
+pub(super) struct Pages {
+    shared: Arc<Shared>,
+}
+
+impl Pages {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl AdminSource for Pages {
+    fn metrics(&self) -> String {
+        self.shared.metrics.render()
+    }
+
+    /// A mesh has had a policy since it was built; it takes requests until it is told to stop.
+    fn is_ready(&self) -> bool {
+        !*self.shared.stopping.borrow()
+    }
+
+    fn policy(&self) -> Value {
+        let status = self
+            .shared
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        serde_json::to_value(status).unwrap_or_else(|error| json!({ "error": error.to_string() }))
+    }
+
+    fn endpoints(&self) -> Value {
+        self.shared.clusters.describe()
+    }
+}

@@ -1,0 +1,315 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mesh_core::identity::SpiffeId;
+use mesh_core::snapshot::Snapshot;
+use mesh_core::workload::Workload;
+use mesh_tls::source::{FileSource, IdentitySource};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::admin::Pages;
+use super::reload::{self, Compiled};
+use super::{BuildError, Mesh, Running, Settings, Shared};
+use crate::admin::{Admin, AdminOptions};
+use crate::client::clusters::Clusters;
+use crate::clock::{Clock, Entropy};
+use crate::discovery::{Resolve, SystemResolver};
+use crate::gateway::Credentials;
+use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
+use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult};
+
+/// How often idle state is looked at: ejections that end, gauges.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Describes a [`Mesh`]. Everything but the policy has a default.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct MeshBuilder {
+    policies: Vec<PathBuf>,
+    workload: Workload,
+    identity: Option<Identity>,
+    admin: AdminChoice,
+    metrics: MetricsOptions,
+    settings: Settings,
+    entropy: Entropy,
+    resolver: Option<Arc<dyn Resolve>>,
+}
+
+/// Where the identity comes from.
+#[derive(Debug)]
+enum Identity {
+    Source(IdentitySource),
+    Directory(PathBuf),
+}
+
+#[derive(Debug)]
+enum AdminChoice {
+    On(AdminOptions),
+    Off,
+}
+
+impl Default for AdminChoice {
+    fn default() -> Self {
+        Self::On(AdminOptions::default())
+    }
+}
+
+impl MeshBuilder {
+    /// Adds a policy file, or a directory whose `*.yaml`, `*.yml` and `*.json` are read. All together are one policy,
+    /// which is watched and reloaded while the mesh runs.
+    pub fn policy(mut self, path: impl Into<PathBuf>) -> Self {
+        self.policies.push(path.into());
+        self
+    }
+
+    /// Who this process is: namespace, service account and labels, from whose point of view the policy is read.
+    /// Default: namespace and account `default`, no labels. See [`crate::workload::from_env`].
+    pub fn workload(mut self, workload: Workload) -> Self {
+        self.workload = workload;
+        self
+    }
+
+    /// The identity for mTLS. Without one, connections that need mTLS fail: nothing falls back to plain text.
+    pub fn identity(mut self, source: IdentitySource) -> Self {
+        self.identity = Some(Identity::Source(source));
+        self
+    }
+
+    /// The identity from a directory with `tls.crt`, `tls.key` and `ca.crt`, followed when the files change.
+    pub fn identity_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.identity = Some(Identity::Directory(directory.into()));
+        self
+    }
+
+    /// Where the admin pages are served. Default: a free port of 127.0.0.1.
+    pub fn admin(mut self, options: AdminOptions) -> Self {
+        self.admin = AdminChoice::On(options);
+        self
+    }
+
+    /// Serves no admin pages; metrics are still in [`Mesh::metrics`].
+    pub fn without_admin(mut self) -> Self {
+        self.admin = AdminChoice::Off;
+        self
+    }
+
+    /// Limits of the metrics, and a recorder of the application's own.
+    pub fn metrics(mut self, options: MetricsOptions) -> Self {
+        self.metrics = options;
+        self
+    }
+
+    /// The folder of the gateways' certificates: `credentialName: shop` is read from `shop/tls.crt` and `shop/tls.key` in it.
+    pub fn credentials(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.credentials = Some(directory.into());
+        self
+    }
+
+    /// Time for the first bytes and the TLS handshake of a connection that comes in. Default 10 s.
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.settings.handshake_timeout = limit;
+        self
+    }
+
+    /// Time for the head of a request on plain text and at gateways, and for which an idle HTTP/1 connection is kept there.
+    /// Default 60 s. Peers with an identity are not hurried.
+    pub fn header_timeout(mut self, limit: Duration) -> Self {
+        self.settings.header_timeout = limit;
+        self
+    }
+
+    /// Time that open requests get at shutdown. Default 30 s.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.settings.drain_timeout = limit;
+        self
+    }
+
+    /// How often policy, identity and certificates are looked at, beside the notices of the file system. Default 500 ms.
+    pub fn poll(mut self, interval: Duration) -> Self {
+        self.settings.poll = interval;
+        self
+    }
+
+    /// How much of a request's body is kept to send it again, in bytes. Default 64 KiB; larger bodies are not retried.
+    pub fn replay_limit(mut self, bytes: usize) -> Self {
+        self.settings.replay_limit = bytes;
+        self
+    }
+
+    /// The randomness of splits, picks and backoffs; a seed makes them repeat. Default: the operating system's.
+    pub fn entropy(mut self, entropy: Entropy) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Resolves the names of services without endpoints. Default: the system's DNS configuration.
+    pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
+    /// Reads the policy and starts the mesh.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`]: a mesh never starts with a policy or an identity that is bad.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time and I/O enabled.
+    pub async fn build(self) -> Result<Mesh, BuildError> {
+        if self.policies.is_empty() {
+            return Err(BuildError::NoPolicy);
+        }
+        let files = PolicyFiles::new(self.policies.clone());
+        let set = reload::read(files.clone()).await?;
+        let fingerprint = set.fingerprint;
+        let first = reload::compile(set, self.workload.clone(), 1).await?;
+        let (identity, mut tasks) = open_identity(self.identity, self.settings.poll)?;
+        warn_of_other_identity(identity.as_ref(), &first.snapshot);
+        let parts = Parts {
+            identity,
+            metrics: Metrics::new(self.metrics),
+            settings: self.settings,
+            entropy: self.entropy,
+            resolver: self.resolver.unwrap_or_else(|| Arc::new(SystemResolver::new())),
+        };
+        let shared = parts.assemble(&first)?;
+        let timing = WatchTiming {
+            poll: shared.settings.poll,
+            ..WatchTiming::default()
+        };
+        let watcher = Watcher::start(files, timing, Some(fingerprint));
+        tasks.push(tokio::spawn(reload::follow(Arc::downgrade(&shared), watcher, self.workload)).abort_handle());
+        tasks.push(tokio::spawn(housekeeping(Arc::downgrade(&shared))).abort_handle());
+        tasks.extend(follow_identity(&shared));
+        let admin = start_admin(self.admin, &shared).await?;
+        Ok(Mesh {
+            shared,
+            running: Arc::new(Running { tasks, admin }),
+        })
+    }
+}
+
+/// What a mesh is made of beside its policy.
+struct Parts {
+    identity: Option<IdentitySource>,
+    metrics: Metrics,
+    settings: Settings,
+    entropy: Entropy,
+    resolver: Arc<dyn Resolve>,
+}
+
+impl Parts {
+    fn assemble(self, first: &Compiled) -> Result<Arc<Shared>, BuildError> {
+        let snapshot = &first.snapshot;
+        let us = Party::of_workload(&snapshot.workload, &snapshot.mesh.trust_domain);
+        let clock = Clock::new();
+        let clusters = Clusters::new(
+            self.identity.clone(),
+            self.metrics.clone(),
+            us.clone(),
+            clock,
+            self.resolver,
+        );
+        let access_log = AccessLogger::new(&self.metrics);
+        let setting = snapshot.mesh.access_log.as_ref();
+        access_log.apply(setting).map_err(BuildError::AccessLog)?;
+        let served = self.metrics.peers(us.clone(), own_service(snapshot));
+        self.metrics.policy().reloaded(ReloadResult::Ok);
+        self.metrics.policy().in_force(snapshot.generation, clock.wall());
+        let live = clusters.apply(Arc::clone(snapshot));
+        Ok(Arc::new(Shared {
+            live: ArcSwap::from_pointee(live),
+            generation: watch::Sender::new(snapshot.generation),
+            status: Mutex::new(first.status(clock.wall())),
+            identity: self.identity,
+            metrics: self.metrics,
+            us,
+            served,
+            access_log,
+            clock,
+            entropy: self.entropy,
+            clusters,
+            credentials: Credentials::new(self.settings.credentials.clone(), self.settings.poll),
+            settings: self.settings,
+            stopping: watch::Sender::new(false),
+        }))
+    }
+}
+
+/// What this process is called in the metrics of its callers.
+fn own_service(snapshot: &Snapshot) -> Destination {
+    let workload = &snapshot.workload;
+    let host = format!(
+        "{}.{}.svc.{}",
+        workload.name, workload.namespace, snapshot.mesh.cluster_domain
+    );
+    Destination::new(&host, &workload.name, &workload.namespace)
+}
+
+type Opened = (Option<IdentitySource>, Vec<AbortHandle>);
+
+fn open_identity(identity: Option<Identity>, poll: Duration) -> Result<Opened, BuildError> {
+    match identity {
+        None => Ok((None, Vec::new())),
+        Some(Identity::Source(source)) => Ok((Some(source), Vec::new())),
+        Some(Identity::Directory(directory)) => {
+            let files = FileSource::open(directory, mesh_tls::clock::Clock::system())?;
+            let source = files.source();
+            let watch = tokio::spawn(files.watch(poll));
+            Ok((Some(source), vec![watch.abort_handle()]))
+        }
+    }
+}
+
+/// Peers see the certificate, policies see the workload: where they differ, rules are about somebody else.
+fn warn_of_other_identity(identity: Option<&IdentitySource>, snapshot: &Snapshot) {
+    let Some(identity) = identity.map(IdentitySource::current) else {
+        return;
+    };
+    let (id, workload) = (identity.svid().id(), &snapshot.workload);
+    if !is_of(id, workload) {
+        tracing::warn!(%id, namespace = workload.namespace, service_account = workload.service_account,
+            "the certificate is for another workload than the one that the policy is read for");
+    }
+}
+
+fn is_of(id: &SpiffeId, workload: &Workload) -> bool {
+    id.namespace() == Some(workload.namespace.as_str())
+        && id.service_account() == Some(workload.service_account.as_str())
+}
+
+/// Holds open connections to what is trusted after each rotation.
+fn follow_identity(shared: &Arc<Shared>) -> Option<AbortHandle> {
+    let mut changes = shared.identity.as_ref()?.changes();
+    let shared = Arc::downgrade(shared);
+    let task = tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            let Some(shared) = shared.upgrade() else { return };
+            shared.clusters.identity_changed();
+        }
+    });
+    Some(task.abort_handle())
+}
+
+async fn housekeeping(shared: std::sync::Weak<Shared>) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.clusters.sweep();
+        shared.metrics.run_upkeep();
+    }
+}
+
+async fn start_admin(choice: AdminChoice, shared: &Arc<Shared>) -> Result<Option<Admin>, BuildError> {
+    let AdminChoice::On(options) = choice else {
+        return Ok(None);
+    };
+    let pages = Arc::new(Pages::new(Arc::clone(shared)));
+    Admin::start(options, pages).await.map(Some).map_err(BuildError::Admin)
+}

@@ -1,0 +1,94 @@
+//! What the parts of a mesh share, and what one policy makes of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mesh_core::snapshot::Snapshot;
+use mesh_tls::source::IdentitySource;
+use tokio::sync::watch;
+
+use super::status::PolicyStatus;
+use crate::client::clusters::{Clusters, TargetRuntime};
+use crate::clock::{Clock, Entropy};
+use crate::gateway::Credentials;
+use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::metrics::{Metrics, Party, PeerGroups};
+
+/// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
+pub(crate) struct Shared {
+    /// What is in force now.
+    pub(crate) live: ArcSwap<Live>,
+    /// The process's identity; without one, nothing that needs mTLS works.
+    pub(crate) identity: Option<IdentitySource>,
+    pub(crate) metrics: Metrics,
+    /// This process in labels of metrics.
+    pub(crate) us: Party,
+    /// Series of the requests that this process serves.
+    pub(crate) served: PeerGroups,
+    pub(crate) access_log: AccessLogger,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    /// Run-time state of the services that are called; outlives reloads.
+    pub(crate) clusters: Clusters,
+    /// Certificates of the gateways.
+    pub(crate) credentials: Credentials,
+    pub(crate) settings: Settings,
+    /// Set once, when the mesh shuts down: servers drain.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// The generation in force, for whoever waits for a reload.
+    pub(crate) generation: watch::Sender<u64>,
+    pub(crate) status: Mutex<PolicyStatus>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generation = self.live.load().snapshot.generation;
+        f.debug_struct("Shared")
+            .field("generation", &generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A snapshot with the run-time state that its targets resolve to.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// By the index of the snapshot's targets.
+    pub(crate) targets: Box<[TargetRuntime]>,
+}
+
+/// Limits and times of the process, from the builder.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// For the first bytes and the handshake of a connection together.
+    pub(crate) handshake_timeout: Duration,
+    /// Handshakes at a time; further connections wait in the kernel's queue.
+    pub(crate) handshakes: usize,
+    /// For open requests at shutdown.
+    pub(crate) drain_timeout: Duration,
+    /// For the head of a request on plain text and from the web.
+    pub(crate) header_timeout: Duration,
+    /// The folder of the gateways' certificates, one folder for each `credentialName`.
+    pub(crate) credentials: Option<PathBuf>,
+    /// How often files are looked at.
+    pub(crate) poll: Duration,
+    /// How much of a request's body is kept for a retry, in bytes.
+    pub(crate) replay_limit: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            handshakes: 256,
+            drain_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(60),
+            credentials: None,
+            poll: Duration::from_millis(500),
+            replay_limit: crate::client::replay::ReplayBody::DEFAULT_CAP,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! From changed policy files to the snapshot in force, while the service runs.
+
+pub mod watch;

@@ -1,0 +1,198 @@
+//! The accept loop, the connections it makes, and how they end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::connection::{Connection, Security};
+use super::secure::{Http, Refused, Secured};
+use crate::body::{Body, BoxError};
+use crate::mesh::Shared;
+
+/// How long to wait after the system refused a connection, out of file descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests at a time on an HTTP/2 connection.
+const STREAMS: u32 = 200;
+/// Bytes of the headers of a request, as HTTP/2 counts them; HTTP/1 has hyper's limit of about 400 KiB for its buffer, lowered.
+const HEADER_BYTES: u32 = 64 * 1024;
+/// How often an idle HTTP/2 connection is asked whether somebody is there, and for how long.
+const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// How a listener treats what it accepts.
+pub(crate) trait Port: Clone + Send + Sync + 'static {
+    /// Secures a stream.
+    fn secure(&self, stream: TcpStream, remote: SocketAddr) -> impl Future<Output = Result<Secured, Refused>> + Send;
+
+    /// Answers a request.
+    fn answer(
+        &self,
+        connection: Arc<Connection>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send + 'static;
+}
+
+/// Accepts until the mesh stops, then drains.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends all connections.
+pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, port: P) -> io::Result<()> {
+    let mut stopping = shared.stopping.subscribe();
+    let handshakes = Arc::new(Semaphore::new(shared.settings.handshakes));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &handshakes) => accepted,
+        };
+        match accepted {
+            Ok((stream, remote, place)) => {
+                let (shared, port) = (Arc::clone(&shared), port.clone());
+                connections.spawn(async move {
+                    let secured = port.secure(stream, remote).await;
+                    drop(place);
+                    match secured {
+                        Ok(secured) => serve(&shared, secured, port).await,
+                        Err(error) => tracing::debug!(%remote, %error, "connection refused"),
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shared.settings.drain_timeout, drained)
+        .await
+        .is_err()
+    {
+        tracing::warn!(open = connections.len(), "connections are closed with open requests");
+    }
+    Ok(())
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+/// Accepts the next connection when there is a place for its handshake.
+async fn accept(listener: &TcpListener, handshakes: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, remote) = listener.accept().await?;
+    Ok((stream, remote, place))
+}
+
+async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
+    let Secured {
+        stream,
+        connection,
+        http,
+    } = secured;
+    let answering = Answering {
+        connection: Arc::clone(&connection),
+        port,
+    };
+    let end = end(shared, &connection);
+    let io = TokioIo::new(stream);
+    // What goes wrong with a connection is the caller's to notice.
+    match http {
+        Http::One => {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(connection.head_limit());
+            builder.max_buf_size(HEADER_BYTES as usize);
+            drive(builder.serve_connection(io, answering).with_upgrades(), end).await;
+        }
+        Http::Two => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+            builder
+                .max_header_list_size(HEADER_BYTES)
+                .keep_alive_interval(PING.0)
+                .keep_alive_timeout(PING.1);
+            drive(builder.serve_connection(io, answering), end).await;
+        }
+    }
+}
+
+/// When a connection has to take no further request: the mesh stops, or its peer is trusted no more.
+async fn end(shared: &Shared, connection: &Connection) {
+    let mut stopping = shared.stopping.subscribe();
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => {}
+        () = untrusted(shared, connection) => {}
+    }
+}
+
+/// Waits until the peer's certificate has expired or is not trusted any more; for ever where there is none.
+async fn untrusted(shared: &Shared, connection: &Connection) {
+    let (Security::Mutual(peer), Some(own)) = (&connection.security, &shared.identity) else {
+        return std::future::pending().await;
+    };
+    let mut changes = own.changes();
+    while connection.still_trusted().is_ok() {
+        let now = own.current().clock().now();
+        // Past the last valid second, rounded up to the next one.
+        let valid = peer.not_after().duration_since(now).unwrap_or_default() + Duration::from_secs(1);
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(valid) => {}
+        }
+    }
+}
+
+/// A connection that can be told to take no further request.
+trait Graceful: Future {
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<P: Port> Graceful for http1::UpgradeableConnection<TokioIo<crate::stream::Stream>, Answering<P>> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<P: Port> Graceful for http2::Connection<TokioIo<crate::stream::Stream>, Answering<P>, TokioExecutor> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn drive(connection: impl Graceful, end: impl Future) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = end => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// A port as hyper calls it.
+struct Answering<P> {
+    connection: Arc<Connection>,
+    port: P,
+}
+
+impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(self.port.answer(Arc::clone(&self.connection), request.map(Body::from)))
+    }
+}

@@ -1,0 +1,139 @@
+//! What is known of a connection that came in, and what follows from it for its requests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
+use mesh_core::request::Transport;
+use mesh_tls::peer::PeerIdentity;
+
+use crate::mesh::Shared;
+use crate::telemetry::metrics::{ConnectionGuard, SecurityPolicy, SeriesGroup, Side};
+
+/// How a connection is secured.
+#[derive(Clone, Debug)]
+pub(crate) enum Security {
+    /// Plain text.
+    Plain,
+    /// A gateway's side towards the world: no identity.
+    Web {
+        /// Whether it is TLS.
+        transport: Transport,
+        /// The host that the client asked for (SNI).
+        server_name: Option<Arc<str>>,
+    },
+    /// mTLS.
+    Mutual(PeerIdentity),
+}
+
+/// A connection that came in.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) security: Security,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+    /// Series of the requests of this peer.
+    pub(crate) series: SeriesGroup,
+    /// The generation of trust that the peer was verified under.
+    verified: AtomicU64,
+    /// Rules as far as the peer decides them; made anew when the policy changes.
+    rules: ArcSwap<PeerRules>,
+    _open: ConnectionGuard,
+}
+
+/// Why requests of a connection are served no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ended {
+    /// The peer's certificate has expired or is trusted no more.
+    #[error("the peer is trusted no more: {0}")]
+    NotTrusted(String),
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, security: Security, remote: SocketAddr, local: SocketAddr) -> Self {
+        let id = security.identity().map(|identity| identity.id().as_str());
+        let authorizer = &shared.live.load_full().snapshot.inbound.authorizer;
+        let rules = authorizer.for_peer(&authz_peer(&security, remote.ip(), local.port()));
+        Self {
+            series: shared.served.group(id),
+            verified: AtomicU64::new(shared.identity.as_ref().map_or(0, |own| own.generation())),
+            rules: ArcSwap::from_pointee(rules),
+            _open: shared.metrics.connection(Side::Server),
+            security,
+            remote,
+            local,
+            shared,
+        }
+    }
+
+    pub(crate) const fn transport(&self) -> Transport {
+        match self.security {
+            Security::Plain => Transport::Plain,
+            Security::Web { transport, .. } => transport,
+            Security::Mutual(_) => Transport::Tls,
+        }
+    }
+
+    /// The time for the head of a request, and so for which an idle HTTP/1 connection is kept.
+    ///
+    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
+    pub(crate) fn head_limit(&self) -> Option<Duration> {
+        match self.security {
+            Security::Mutual(_) => None,
+            Security::Plain | Security::Web { .. } => Some(self.shared.settings.header_timeout),
+        }
+    }
+
+    pub(crate) const fn security_policy(&self) -> SecurityPolicy {
+        match self.security {
+            Security::Mutual(_) => SecurityPolicy::MutualTls,
+            Security::Plain | Security::Web { .. } => SecurityPolicy::None,
+        }
+    }
+
+    /// The rules for this peer under the policy in force.
+    pub(crate) fn rules(&self, authorizer: &Authorizer) -> Arc<PeerRules> {
+        let rules = self.rules.load_full();
+        if rules.are_of(authorizer) {
+            return rules;
+        }
+        let peer = authz_peer(&self.security, self.remote.ip(), self.local.port());
+        let rules = Arc::new(authorizer.for_peer(&peer));
+        self.rules.store(Arc::clone(&rules));
+        rules
+    }
+
+    /// Whether the peer is still who it was, and still trusted. Cheap unless trust has changed.
+    pub(crate) fn still_trusted(&self) -> Result<(), Ended> {
+        let (Security::Mutual(peer), Some(own)) = (&self.security, &self.shared.identity) else {
+            return Ok(());
+        };
+        let generation = own.generation();
+        let current = || own.current();
+        if self.verified.load(Ordering::Acquire) == generation && peer.not_after() >= current().clock().now() {
+            return Ok(());
+        }
+        let identity = current();
+        peer.verify_again(identity.bundles(), identity.clock())
+            .map_err(|error| Ended::NotTrusted(error.to_string()))?;
+        self.verified.store(generation, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Security {
+    pub(crate) const fn identity(&self) -> Option<&PeerIdentity> {
+        match self {
+            Self::Mutual(identity) => Some(identity),
+            Self::Plain | Self::Web { .. } => None,
+        }
+    }
+}
+
+fn authz_peer(security: &Security, address: IpAddr, port: u16) -> AuthzPeer<'_> {
+    AuthzPeer::new(security.identity().map(PeerIdentity::id), address, port)
+}

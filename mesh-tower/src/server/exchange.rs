@@ -1,0 +1,160 @@
+//! What is known of a request that is served, and the accounts that are settled at its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::{Request, Response, Version};
+use mesh_core::outcome::Outcome;
+use mesh_core::policy::model::Origin;
+use mesh_core::time::Timestamp;
+
+use super::connection::{Connection, Security};
+use crate::body::{Body, End, OnEnd};
+use crate::telemetry::access_log::AccessRecord;
+use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::metrics::{Reporter, RequestRecord};
+use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
+
+/// A request that is served. Dropped unfinished, it counts as one whose caller went away.
+pub(super) struct Exchange {
+    pub(super) connection: Arc<Connection>,
+    pub(super) span: RequestSpan,
+    /// The rule that refused it.
+    pub(super) origin: Option<Origin>,
+    start: Timestamp,
+    generation: u64,
+    head: Head,
+    answered: Option<u16>,
+    grpc_status: Option<u8>,
+    bytes: u64,
+    is_settled: bool,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        connection: &Arc<Connection>,
+        generation: u64,
+        correlation: &Correlation,
+        request: &Request<Body>,
+    ) -> Self {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().host().or(host).unwrap_or_default();
+        let span = RequestSpan::server(request.method(), request.uri().path(), host);
+        span.in_trace(correlation.trace());
+        let logging = Logging::when(connection.shared.access_log.is_enabled());
+        Self {
+            connection: Arc::clone(connection),
+            span,
+            origin: None,
+            start: connection.shared.clock.now(),
+            generation,
+            head: Head::of(request, correlation, logging),
+            answered: None,
+            grpc_status: None,
+            bytes: 0,
+            is_settled: false,
+        }
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.head.is_grpc()
+    }
+
+    pub(super) fn is_http1(&self) -> bool {
+        self.head.version <= Version::HTTP_11
+    }
+
+    /// The response, whose end settles the accounts.
+    pub(super) fn settle_later(mut self, response: Response<Body>, outcome: Outcome) -> Response<Body> {
+        self.answered = Some(response.status().as_u16());
+        self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
+        response.map(|body| {
+            body.on_end(Settle {
+                exchange: self,
+                outcome,
+            })
+        })
+    }
+
+    /// Settles, once.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let connection = &self.connection;
+        let duration = connection.shared.clock.now().since(self.start);
+        let status = self.answered.unwrap_or_else(|| outcome.response_code());
+        let mut record = RequestRecord::new(self.head.protocol, status, duration);
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
+        record.flags = outcome.flag();
+        record.security = connection.security_policy();
+        connection.series.record(&record);
+        self.finish_span(outcome, status);
+        connection
+            .shared
+            .access_log
+            .record(|| self.access_record(outcome, status, duration));
+    }
+
+    fn finish_span(&self, outcome: Outcome, status: u16) {
+        let mut end = SpanEnd::new(outcome, status);
+        end.peer = self.connection.security.identity().map(|peer| peer.id().as_str());
+        self.span.finish(&end);
+    }
+
+    fn access_record(&self, outcome: Outcome, status: u16, duration: Duration) -> AccessRecord {
+        let connection = &self.connection;
+        let mut record = self.head.record(Reporter::Destination, outcome, status, duration);
+        record.response_flags = outcome.flag();
+        record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
+        record.bytes_sent = self.bytes;
+        record.downstream_local_address = known(connection.local);
+        record.downstream_remote_address = known(connection.remote);
+        if let Security::Web { server_name, .. } = &connection.security {
+            record.requested_server_name.clone_from(server_name);
+        }
+        record.policy_origin.clone_from(&self.origin);
+        record.policy_generation = self.generation;
+        record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
+        let own = connection.shared.identity.as_ref();
+        record.destination_principal = own.map(|own| own.current().svid().id().as_str().into());
+        record
+    }
+}
+
+/// Nothing stands for the address of a peer that nobody has told us of.
+fn known(address: SocketAddr) -> Option<SocketAddr> {
+    (address.port() != 0).then_some(address)
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.settle(Outcome::CallerGone);
+    }
+}
+
+/// What a response holds until its body has ended.
+struct Settle {
+    exchange: Exchange,
+    outcome: Outcome,
+}
+
+impl OnEnd for Settle {
+    fn on_data(&mut self, length: usize) {
+        self.exchange.bytes += length as u64;
+    }
+
+    fn on_end(&mut self, end: End<'_>) {
+        let outcome = match end {
+            End::Complete(trailers) => {
+                self.exchange.grpc_status = trailers.and_then(grpc_status).or(self.exchange.grpc_status);
+                self.outcome
+            }
+            End::Failed(_) => Outcome::UpstreamReset,
+            End::Dropped => Outcome::CallerGone,
+        };
+        self.exchange.settle(outcome);
+    }
+}

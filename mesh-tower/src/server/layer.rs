@@ -1,0 +1,107 @@
+use std::fmt;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::connection::{Connection, Security};
+use super::peer::Peer;
+use super::stack;
+use crate::body::{Body, BoxError};
+use crate::mesh::Shared;
+
+/// Puts the mesh's stack in front of a service. Made by [`Mesh::layer`](crate::Mesh::layer).
+#[derive(Clone, Debug)]
+pub struct MeshLayer {
+    shared: Arc<Shared>,
+}
+
+impl MeshLayer {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl<S> Layer<S> for MeshLayer {
+    type Service = MeshService<S>;
+
+    fn layer(&self, inner: S) -> MeshService<S> {
+        MeshService {
+            shared: Arc::clone(&self.shared),
+            inner,
+        }
+    }
+}
+
+/// A service behind the mesh's stack.
+#[derive(Clone)]
+pub struct MeshService<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> fmt::Debug for MeshService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshService").finish_non_exhaustive()
+    }
+}
+
+impl<S> MeshService<S> {
+    /// The connection that a request came by.
+    fn connection(&self, extensions: &Extensions) -> Arc<Connection> {
+        let peer = extensions.get::<Peer>().or_else(|| connect_info(extensions));
+        peer.map_or_else(|| self.unknown(), |peer| Arc::clone(&peer.connection))
+    }
+
+    /// Nobody has told where the request comes from: plain text, from nowhere.
+    fn unknown(&self) -> Arc<Connection> {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let connection = Connection::new(Arc::clone(&self.shared), Security::Plain, nowhere, nowhere);
+        Arc::new(connection)
+    }
+}
+
+#[cfg(feature = "axum")]
+fn connect_info(extensions: &Extensions) -> Option<&Peer> {
+    let info = extensions.get::<axum::extract::ConnectInfo<Peer>>();
+    info.map(|info| &info.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn connect_info(_: &Extensions) -> Option<&Peer> {
+    None
+}
+
+impl<S, B, R> Service<Request<B>> for MeshService<S>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let connection = self.connection(request.extensions());
+        // The instance that was made ready takes the request; its clone waits for the next one.
+        let next = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        let request = request.map(Body::new);
+        Box::pin(stack::serve(connection, request, move |request| ready.call(request)))
+    }
+}

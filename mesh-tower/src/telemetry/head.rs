@@ -1,0 +1,129 @@
+//! What is kept of a request's head until the end of its response, the same on both sides.
+
+use std::time::Duration;
+
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use mesh_core::outcome::Outcome;
+use mesh_core::request::is_grpc;
+
+use crate::body::Body;
+use crate::telemetry::access_log::{AccessRecord, Text};
+use crate::telemetry::metrics::{Protocol, Reporter};
+use crate::telemetry::trace::Correlation;
+
+/// Method, target and version of a request, and what the access log wants beside them.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) protocol: Protocol,
+    pub(crate) version: Version,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// Only where somebody reads the access log.
+    logged: Option<Box<Logged>>,
+}
+
+/// Headers that only the access log wants.
+#[derive(Debug)]
+struct Logged {
+    request_id: HeaderValue,
+    trace_id: u128,
+    user_agent: Option<HeaderValue>,
+    x_forwarded_for: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    request_bytes: u64,
+}
+
+/// Whether the access log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logging {
+    On,
+    Off,
+}
+
+impl Logging {
+    pub(crate) const fn when(is_enabled: bool) -> Self {
+        if is_enabled { Self::On } else { Self::Off }
+    }
+}
+
+impl Head {
+    pub(crate) fn of(request: &Request<Body>, correlation: &Correlation, logging: Logging) -> Self {
+        Self {
+            protocol: if is_grpc(request.headers()) {
+                Protocol::Grpc
+            } else {
+                Protocol::Http
+            },
+            version: request.version(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            logged: (logging == Logging::On).then(|| Box::new(Logged::of(request, correlation))),
+        }
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
+    }
+
+    /// The HTTP status of an answer that the mesh makes: gRPC's is 200, and says the rest in its own words.
+    pub(crate) fn local_status(&self, outcome: Outcome) -> u16 {
+        match outcome.response_code() {
+            0 => 0,
+            _ if self.is_grpc() => 200,
+            code => code,
+        }
+    }
+
+    /// The gRPC status of what a server said, or of what the mesh made of it.
+    pub(crate) fn grpc_code(&self, said: Option<u8>, outcome: Outcome) -> Option<u8> {
+        let local = || outcome.is_local().then(|| outcome.grpc_status());
+        self.is_grpc().then(|| said.or_else(local)).flatten()
+    }
+
+    /// The record of a request that ends now, as far as its head tells.
+    pub(crate) fn record(&self, reporter: Reporter, outcome: Outcome, status: u16, duration: Duration) -> AccessRecord {
+        let path = self.uri.path_and_query().cloned();
+        let path = path.map_or_else(|| Text::from("/"), Text::from);
+        let mut record = AccessRecord::new(reporter, self.method.clone(), path);
+        record.duration = duration;
+        record.protocol = self.version;
+        record.response_code = status;
+        record.response_code_details = outcome.details();
+        record.authority = self.uri.authority().cloned().map(Text::from);
+        if let Some(logged) = &self.logged {
+            logged.fill(&mut record);
+        }
+        record
+    }
+}
+
+impl Logged {
+    fn of(request: &Request<Body>, correlation: &Correlation) -> Self {
+        let header = |name| request.headers().get(name).cloned();
+        Self {
+            request_id: correlation.request_id().clone(),
+            trace_id: correlation.trace().trace_id(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            x_forwarded_for: header("x-forwarded-for"),
+            host: request.headers().get(HOST).cloned(),
+            request_bytes: http_body::Body::size_hint(request.body()).exact().unwrap_or_default(),
+        }
+    }
+
+    fn fill(&self, record: &mut AccessRecord) {
+        record.request_id = Some(self.request_id.clone());
+        record.trace_id = Some(self.trace_id);
+        record.user_agent.clone_from(&self.user_agent);
+        record.x_forwarded_for.clone_from(&self.x_forwarded_for);
+        record.bytes_received = self.request_bytes;
+        if record.authority.is_none() {
+            record.authority = self.host.clone().map(Text::from);
+        }
+    }
+}
+
+/// `grpc-status` of headers or trailers.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
+    headers.get("grpc-status")?.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,330 @@
+//! Metrics of the mesh's own work: reloads, ejections, retries, connections, handshakes.
+//!
+//! Names are stable, units are Prometheus' base units, and no label value comes from a request.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, Label};
+use rustc_hash::FxHashMap;
+
+use super::registry::Registry;
+use super::series::OVERFLOW;
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReloadResult {
+    /// The new policy is in force.
+    Ok,
+    /// The new policy was refused; the last good one stays in force.
+    Rejected,
+}
+
+/// What another try led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryResult {
+    /// The try was answered as the policy wants it.
+    Success,
+    /// The try failed, too.
+    Failure,
+    /// There was no try: the retry budget was spent.
+    BudgetExhausted,
+}
+
+/// Which end of a connection the mesh is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Side {
+    /// It connects.
+    Client,
+    /// It accepts.
+    Server,
+}
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeResult {
+    /// Both sides know each other.
+    Ok,
+    /// It failed, for whatever reason.
+    Failed,
+    /// It took too long.
+    TimedOut,
+}
+
+pub(super) struct Operations {
+    registry: Arc<Registry>,
+    policy: PolicyMetrics,
+    connections: [Gauge; 2],
+    handshakes: [[Counter; 3]; 2],
+    plaintext: Counter,
+    budget_exhausted: Counter,
+    access_log_dropped: Counter,
+    services: Mutex<FxHashMap<Arc<str>, ServiceMetrics>>,
+    services_limit: usize,
+}
+
+impl Operations {
+    pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
+        describe(&registry);
+        announce_build(&registry);
+        let sides = ["client", "server"];
+        let results = ["ok", "failed", "timeout"];
+        let handshake = |side, result| {
+            registry.counter(
+                "mesh_tls_handshakes_total",
+                labels(&[("side", side), ("result", result)]),
+            )
+        };
+        Self {
+            policy: PolicyMetrics::new(&registry),
+            connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
+            handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
+            plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
+            budget_exhausted: registry.counter("mesh_retry_budget_exhausted_total", Vec::new()),
+            access_log_dropped: registry.counter("mesh_access_log_dropped_total", Vec::new()),
+            services: Mutex::new(FxHashMap::default()),
+            services_limit,
+            registry,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &PolicyMetrics {
+        &self.policy
+    }
+
+    pub(super) fn service(&self, name: &str) -> ServiceMetrics {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = services.get(name) {
+            return known.clone();
+        }
+        let name = if services.len() < self.services_limit {
+            name
+        } else {
+            OVERFLOW
+        };
+        services
+            .entry(name.into())
+            .or_insert_with(|| ServiceMetrics::new(&self.registry, name, self.budget_exhausted.clone()))
+            .clone()
+    }
+
+    pub(super) fn connection(&self, side: Side) -> ConnectionGuard {
+        let [client, server] = &self.connections;
+        let open = match side {
+            Side::Client => client,
+            Side::Server => server,
+        };
+        open.increment(1.0);
+        ConnectionGuard(open.clone())
+    }
+
+    pub(super) fn handshake(&self, side: Side, result: HandshakeResult) {
+        let [client, server] = &self.handshakes;
+        let [ok, failed, timed_out] = match side {
+            Side::Client => client,
+            Side::Server => server,
+        };
+        match result {
+            HandshakeResult::Ok => ok.increment(1),
+            HandshakeResult::Failed => failed.increment(1),
+            HandshakeResult::TimedOut => timed_out.increment(1),
+        }
+    }
+
+    pub(super) fn plaintext_request(&self) {
+        self.plaintext.increment(1);
+    }
+
+    pub(super) fn access_log_dropped(&self) -> Counter {
+        self.access_log_dropped.clone()
+    }
+}
+
+fn describe(registry: &Registry) {
+    for (name, text) in [
+        ("mesh_policy_reloads_total", "Reloads of the policy, by result."),
+        (
+            "mesh_outlier_ejections_total",
+            "Endpoints that were ejected, by service.",
+        ),
+        (
+            "mesh_retries_total",
+            "Further tries of requests, by service and result.",
+        ),
+        (
+            "mesh_retry_budget_exhausted_total",
+            "Further tries that the retry budget forbade.",
+        ),
+        ("mesh_tls_handshakes_total", "TLS handshakes, by side and result."),
+        (
+            "mesh_plaintext_requests_total",
+            "Requests that were taken over plain text.",
+        ),
+        (
+            "mesh_access_log_dropped_total",
+            "Access log lines that were lost: the queue was full or writing failed.",
+        ),
+    ] {
+        registry.describe_counter(name, text);
+    }
+    for (name, text) in [
+        (
+            "mesh_policy_generation",
+            "Number of the policy in force; it rises with each reload.",
+        ),
+        (
+            "mesh_policy_last_reload_success_timestamp_seconds",
+            "When the policy in force was loaded, in Unix time.",
+        ),
+        ("mesh_outlier_ejected", "Endpoints that are ejected now, by service."),
+        ("mesh_connections", "Open connections, by side."),
+        ("mesh_build_info", "The version of the mesh."),
+        (
+            "istio_build",
+            "The version of the mesh, where Istio's dashboards look for it.",
+        ),
+    ] {
+        registry.describe_gauge(name, text);
+    }
+}
+
+fn announce_build(registry: &Registry) {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    registry
+        .gauge("mesh_build_info", labels(&[("version", VERSION)]))
+        .set(1.0);
+    registry
+        .gauge("istio_build", labels(&[("component", "proxy"), ("tag", VERSION)]))
+        .set(1.0);
+}
+
+fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
+    pairs
+        .iter()
+        .map(|(key, value)| Label::from_static_parts(key, value))
+        .collect()
+}
+
+/// What reloads did to the policy in force.
+#[derive(Clone)]
+pub struct PolicyMetrics {
+    ok: Counter,
+    rejected: Counter,
+    generation: Gauge,
+    loaded_at: Gauge,
+}
+
+impl fmt::Debug for PolicyMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyMetrics").finish_non_exhaustive()
+    }
+}
+
+impl PolicyMetrics {
+    fn new(registry: &Registry) -> Self {
+        let reloads = |result| registry.counter("mesh_policy_reloads_total", labels(&[("result", result)]));
+        Self {
+            ok: reloads("ok"),
+            rejected: reloads("rejected"),
+            generation: registry.gauge("mesh_policy_generation", Vec::new()),
+            loaded_at: registry.gauge("mesh_policy_last_reload_success_timestamp_seconds", Vec::new()),
+        }
+    }
+
+    /// Counts a load or reload (`mesh_policy_reloads_total`).
+    pub fn reloaded(&self, result: ReloadResult) {
+        match result {
+            ReloadResult::Ok => self.ok.increment(1),
+            ReloadResult::Rejected => self.rejected.increment(1),
+        }
+    }
+
+    /// States which policy is in force, and since when (`mesh_policy_generation` and the timestamp).
+    pub fn in_force(&self, generation: u64, since: SystemTime) {
+        // Exact up to 2^53 reloads.
+        self.generation.set(generation as f64);
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.loaded_at.set(since.as_secs_f64());
+    }
+}
+
+/// The operational metrics of one service. Clones share them.
+#[derive(Clone)]
+pub struct ServiceMetrics {
+    ejections: Counter,
+    ejected: Gauge,
+    retried: Counter,
+    retry_failed: Counter,
+    retry_forbidden: Counter,
+    budget_exhausted: Counter,
+}
+
+impl fmt::Debug for ServiceMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceMetrics").finish_non_exhaustive()
+    }
+}
+
+impl ServiceMetrics {
+    fn new(registry: &Registry, service: &str, budget_exhausted: Counter) -> Self {
+        let name: Arc<str> = service.into();
+        let service = || Label::new("service", metrics::SharedString::from(Arc::clone(&name)));
+        let retries = |result| {
+            registry.counter(
+                "mesh_retries_total",
+                vec![service(), Label::from_static_parts("result", result)],
+            )
+        };
+        Self {
+            ejections: registry.counter("mesh_outlier_ejections_total", vec![service()]),
+            ejected: registry.gauge("mesh_outlier_ejected", vec![service()]),
+            retried: retries("success"),
+            retry_failed: retries("failure"),
+            retry_forbidden: retries("budget_exhausted"),
+            budget_exhausted,
+        }
+    }
+
+    /// Counts an ejection (`mesh_outlier_ejections_total`).
+    pub fn ejection(&self) {
+        self.ejections.increment(1);
+    }
+
+    /// States how many endpoints are ejected now (`mesh_outlier_ejected`).
+    pub fn ejected_now(&self, endpoints: usize) {
+        self.ejected.set(endpoints as f64);
+    }
+
+    /// Counts another try, or that there could be none (`mesh_retries_total`, `mesh_retry_budget_exhausted_total`).
+    pub fn retry(&self, result: RetryResult) {
+        match result {
+            RetryResult::Success => self.retried.increment(1),
+            RetryResult::Failure => self.retry_failed.increment(1),
+            RetryResult::BudgetExhausted => {
+                self.retry_forbidden.increment(1);
+                self.budget_exhausted.increment(1);
+            }
+        }
+    }
+}
+
+/// An open connection, counted until it is dropped.
+#[must_use = "the connection counts as open for as long as the guard lives"]
+pub struct ConnectionGuard(Gauge);
+
+impl fmt::Debug for ConnectionGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionGuard")
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
