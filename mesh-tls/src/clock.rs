@@ -100,7 +100,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 }
 
 /// The latest time that this crate represents: the end of the year 9999, as in X.509.
-const LATEST: u64 = 253_402_300_799;
+pub(crate) const LATEST: u64 = 253_402_300_799;
 
 pub(crate) fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LATEST))

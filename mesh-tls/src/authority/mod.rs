@@ -21,9 +21,9 @@ mod tests;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mesh_core::identity::{SpiffeId, TrustDomain};
 use rcgen::string::Ia5String;
@@ -37,6 +37,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use crate::clock::{LATEST, unix_seconds};
+use crate::leaf::is_authority;
+use crate::source::MAX_FILE;
 use crate::svid::{BundleError, OwnIdentityError, Svid, TrustBundle, TrustBundles};
 
 /// How far certificates are dated back, for clocks that run behind; Istio's value.
@@ -138,8 +141,8 @@ impl DevCa {
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`] where the directory cannot be used or holds another trust domain's
-    /// authority: it is never replaced.
+    /// [`AuthorityError`] where the directory cannot be used, or holds an authority that has
+    /// expired, is damaged or is another trust domain's: it is never replaced.
     pub fn load_or_create(
         directory: impl AsRef<Path>,
         trust_domain: TrustDomain,
@@ -148,7 +151,7 @@ impl DevCa {
         let directory = directory.as_ref();
         let (certificate, key) = (directory.join(CA_CERTIFICATE), directory.join(CA_KEY));
         match (certificate.exists(), key.exists()) {
-            (true, true) => Self::load(directory, trust_domain),
+            (true, true) => Self::load(directory, trust_domain, now),
             (false, false) => {
                 let ca = Self::new(trust_domain, now)?;
                 create_directory(directory)?;
@@ -164,16 +167,19 @@ impl DevCa {
         }
     }
 
-    fn load(directory: &Path, trust_domain: TrustDomain) -> Result<Self, AuthorityError> {
+    fn load(directory: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, AuthorityError> {
         let certificate = read(&directory.join(CA_CERTIFICATE))?;
-        let key = KeyPair::from_pem(&read(&directory.join(CA_KEY))?)?;
-        if let Err(reason) = check_loaded(&certificate, &key, &trust_domain) {
-            return Err(AuthorityError::Damaged {
-                directory: directory.to_owned(),
-                trust_domain,
-                reason,
-            });
-        }
+        let key = read(&directory.join(CA_KEY))?;
+        let key = match check_loaded(&certificate, &key, &trust_domain, now) {
+            Ok(key) => key,
+            Err(reason) => {
+                return Err(AuthorityError::Damaged {
+                    directory: directory.to_owned(),
+                    trust_domain,
+                    reason,
+                });
+            }
+        };
         Ok(Self {
             issuer: Issuer::new(ca_params(&trust_domain)?, key),
             trust_domain,
@@ -330,11 +336,12 @@ fn leaf_params(names: Vec<SanType>, ttl: Duration, now: SystemTime) -> Certifica
     params
 }
 
-/// From a little before `now`, for at most the authority's own lifetime; 1970 and the end of time bound both.
+/// From a little before `now`, for at most the authority's own lifetime. Both ends are kept between
+/// 1970 and 9999, since the date type panics beyond what X.509 can say.
 fn validity<T: From<SystemTime>>(now: SystemTime, ttl: Duration) -> (T, T) {
-    let start = now.checked_sub(BACKDATE).unwrap_or(now);
-    let end = now.checked_add(ttl.min(CA_LIFETIME)).unwrap_or(now);
-    (start.into(), end.into())
+    let latest = UNIX_EPOCH + Duration::from_secs(LATEST);
+    let now = now.clamp(UNIX_EPOCH + BACKDATE, latest - CA_LIFETIME);
+    ((now - BACKDATE).into(), (now + ttl.min(CA_LIFETIME)).into())
 }
 
 fn name(common: &str) -> DistinguishedName {
@@ -343,10 +350,18 @@ fn name(common: &str) -> DistinguishedName {
     name
 }
 
-/// A certificate and key of one authority, and of the trust domain that is expected.
-fn check_loaded(pem: &str, key: &KeyPair, trust_domain: &TrustDomain) -> Result<(), &'static str> {
+/// The key, where it is that of a certificate of an authority that is valid now and vouches for
+/// the trust domain that is expected.
+fn check_loaded(pem: &str, key: &str, trust_domain: &TrustDomain, now: SystemTime) -> Result<KeyPair, &'static str> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| "`ca.crt` is no certificate")?;
     let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| "`ca.crt` is no certificate")?;
+    let key = KeyPair::from_pem(key).map_err(|_| "`ca.key` is no private key")?;
+    if is_authority(&certificate) != Ok(true) {
+        return Err("`ca.crt` is not that of an authority (CA:true)");
+    }
+    if u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default() < unix_seconds(now) {
+        return Err("`ca.crt` has expired");
+    }
     if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
         return Err("`ca.key` does not belong to `ca.crt`");
     }
@@ -354,7 +369,7 @@ fn check_loaded(pem: &str, key: &KeyPair, trust_domain: &TrustDomain) -> Result<
     let names = certificate.subject_alternative_name().ok().flatten();
     let is_ours = |name: &GeneralName<'_>| matches!(name, GeneralName::URI(uri) if **uri == *expected);
     match names.is_some_and(|names| names.value.general_names.iter().any(is_ours)) {
-        true => Ok(()),
+        true => Ok(key),
         false => Err("`ca.crt` is for another trust domain"),
     }
 }
@@ -366,7 +381,13 @@ enum Access {
 }
 
 fn read(path: &Path) -> Result<String, AuthorityError> {
-    fs::read_to_string(path).map_err(|error| file_error(path, error))
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| file_error(path, error))?;
+    // What is cut off here is no PEM, and refused as such.
+    file.take(MAX_FILE)
+        .read_to_string(&mut text)
+        .map_err(|error| file_error(path, error))?;
+    Ok(text)
 }
 
 fn create_directory(path: &Path) -> Result<(), AuthorityError> {

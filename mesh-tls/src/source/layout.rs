@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::svid::{BundleError, OwnIdentityError};
 
 /// The most bytes of one file. A chain of eight certificates has less than 32 KiB.
-const MAX_FILE: u64 = 1 << 20;
+pub(crate) const MAX_FILE: u64 = 1 << 20;
 
 /// How often a read is begun again when the files change under it.
 const READS: usize = 3;
@@ -134,8 +134,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
     if !path.metadata().map_err(unreadable)?.is_file() {
         return Err(SourceError::NotAFile(path.to_owned()));
     }
-    let mut text = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
+    // Asked again of what was opened: the path may lead elsewhere by now.
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(SourceError::NotAFile(path.to_owned()));
+    }
+    let mut text = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_FILE {
         return Err(SourceError::TooLarge(path.to_owned()));

@@ -21,6 +21,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use self::files::{FileSource, Refresh};
+#[cfg(any(test, feature = "authority"))]
+pub(crate) use self::layout::MAX_FILE;
 pub use self::layout::{IdentityFiles, SourceError};
 pub(crate) use self::layout::{fingerprint, read_stable};
 use crate::clock::Clock;
