@@ -75,7 +75,8 @@ impl PeerIdentity {
     /// Judges the peer's certificate anew, as a handshake with it would now.
     ///
     /// For connections that live on while trust changes: call it for each when the identity
-    /// source reports a new generation, and drain those that fail.
+    /// source reports a new generation, and drain those that fail. Whom a client expected is not
+    /// asked again: where that changed, compare [`id`](Self::id) with the new expectation.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! An identity that follows files.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
@@ -45,14 +45,10 @@ pub struct FileSource {
 struct Shared {
     files: IdentityFiles,
     source: IdentitySource,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug)]
-struct Seen {
-    /// Of the contents in force.
-    fingerprint: u64,
-    error: Option<SourceError>,
+    /// Fingerprint of the contents in force; held while the files are looked at.
+    seen: Mutex<u64>,
+    /// Of the last look. Apart from `seen`, so that asking for it never waits for a disk.
+    error: Mutex<Option<SourceError>>,
 }
 
 impl FileSource {
@@ -73,16 +69,13 @@ impl FileSource {
     pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
         let texts = read_stable(files.paths())?;
         let (svid, bundles) = parse(&texts)?;
-        let seen = Seen {
-            fingerprint: fingerprint(&texts),
-            error: None,
-        };
         let source = IdentitySource::new(svid, bundles, clock)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 files,
                 source,
-                seen: Mutex::new(seen),
+                seen: Mutex::new(fingerprint(&texts)),
+                error: Mutex::default(),
             }),
         })
     }
@@ -96,7 +89,7 @@ impl FileSource {
     /// Why the files as they are now are not in force; `None` where they are.
     #[must_use]
     pub fn last_error(&self) -> Option<SourceError> {
-        self.seen().error.clone()
+        lock(&self.shared.error).clone()
     }
 
     /// Looks at the files, and puts them in force where they changed for a usable identity.
@@ -108,26 +101,27 @@ impl FileSource {
     /// [`SourceError`] where the files are unusable; the last good identity stays in force. Each
     /// error is logged when it appears or changes, not at every look.
     pub fn refresh(&self) -> Result<Refresh, SourceError> {
-        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.shared.seen);
         let looked = self.look(&mut seen);
         let error = looked.as_ref().err();
-        if let Some(error) = error.filter(|error| seen.error.as_ref() != Some(error)) {
+        let mut last = lock(&self.shared.error);
+        if let Some(error) = error.filter(|error| last.as_ref() != Some(error)) {
             tracing::warn!(%error, "identity files are unusable, the last good identity stays in force");
         }
-        seen.error = error.cloned();
+        *last = error.cloned();
         looked
     }
 
-    fn look(&self, seen: &mut Seen) -> Result<Refresh, SourceError> {
+    fn look(&self, seen: &mut u64) -> Result<Refresh, SourceError> {
         let texts = read_stable(self.shared.files.paths())?;
         let fingerprint = fingerprint(&texts);
-        if fingerprint == seen.fingerprint {
+        if fingerprint == *seen {
             return Ok(Refresh::Unchanged);
         }
         let (svid, bundles) = parse(&texts)?;
         let (id, not_after) = (svid.id().clone(), svid.not_after());
         let generation = self.shared.source.publish(svid, bundles)?;
-        seen.fingerprint = fingerprint;
+        *seen = fingerprint;
         tracing::info!(%id, generation, ?not_after, "identity rotated");
         Ok(Refresh::Replaced(generation))
     }
@@ -147,10 +141,10 @@ impl FileSource {
             }
         }
     }
+}
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundles), SourceError> {

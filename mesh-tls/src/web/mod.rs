@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, DnsName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,7 +41,8 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    /// Reads `*`, `*.example.com` or `shop.example.com`; case does not matter.
+    /// Reads `*`, `*.example.com` or `shop.example.com`; case does not matter. `None` for anything
+    /// that no client can ask for, such as a name with a final dot (RFC 6066, 3).
     #[must_use]
     pub fn parse(host: &str) -> Option<Self> {
         let host = host.to_ascii_lowercase();
@@ -50,7 +51,7 @@ impl HostPattern {
             Some(parent) => (parent, Self::Under),
             None => (&host, Self::Exact),
         };
-        let valid = rustls::pki_types::DnsName::try_from(name).is_ok();
+        let valid = !name.ends_with('.') && DnsName::try_from(name).is_ok();
         valid.then(|| pattern(name.to_owned()))
     }
 
@@ -158,6 +159,7 @@ impl WebClientConfig {
             .with_no_client_auth();
         inner.alpn_protocols = names(alpn);
         inner.resumption = Resumption::disabled();
+        inner.enable_early_data = false;
         Ok(Self { inner: Arc::new(inner) })
     }
 }
