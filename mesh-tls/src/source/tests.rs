@@ -4,8 +4,9 @@ use std::time::SystemTime;
 use super::*;
 use crate::authority::DevCa;
 use crate::clock::ManualClock;
+use crate::leaf::LeafError;
 use crate::svid::{BundleError, TrustBundle};
-use crate::testing::{HOUR, World, bundle, domain, id, leaf, shake, signed, start};
+use crate::testing::{HOUR, World, authority, bundle, domain, id, leaf, shake, signed, start};
 
 fn anybody() -> ExpectedPeer {
     ExpectedPeer::any_in(domain("td"))
@@ -229,16 +230,124 @@ async fn a_watch_follows_the_files() {
     watch.abort();
 }
 
-#[test]
-fn a_bundle_of_leaves_or_of_nothing_is_refused() {
-    let world = World::new();
-    let (chain, _) = signed(&leaf("spiffe://td/orders"), &world.ca);
+#[tokio::test]
+async fn an_authority_is_replaced_in_three_steps_and_its_withdrawal_reaches_live_peers() {
+    let (world, next) = (World::new(), authority("td"));
+    let (orders, web) = (source(&world, "orders"), source(&world, "web"));
+    let handshake = async || {
+        let server = orders.source().server_config(&[]).unwrap();
+        let client = web.source().client_config(&anybody(), &[]).unwrap();
+        shake(server, client).await
+    };
+    let issued = |name: &str| {
+        let (chain, key) = signed(&leaf(&format!("spiffe://td/{name}")), &next);
+        Svid::from_der(chain, key).unwrap()
+    };
+    let certificates = vec![world.ca.der().clone(), next.der().clone()];
+    let both = TrustBundles::of(domain("td"), TrustBundle::from_der(certificates).unwrap());
+    let only_next = TrustBundles::of(domain("td"), bundle(&next));
+    let (_near, old_web, _) = handshake().await.0.unwrap();
 
-    assert_eq!(TrustBundle::from_der(chain).unwrap_err(), BundleError::NoAuthority(1));
-    assert_eq!(TrustBundle::from_pem(b"").unwrap_err(), BundleError::NoCertificate);
+    orders.rotate(world.svid("orders"), both.clone()).unwrap();
+    web.rotate(world.svid("web"), both.clone()).unwrap();
+    web.rotate(issued("web"), both).unwrap();
+    let (_near, new_web, _) = handshake().await.0.unwrap();
+    orders.rotate(issued("orders"), only_next.clone()).unwrap();
+
+    let current = orders.source().current();
+    let judge = |peer: &crate::peer::PeerIdentity| peer.verify_again(current.bundles(), current.clock());
+    assert_eq!(judge(&new_web), Ok(()));
+    assert!(judge(&old_web).is_err(), "its authority is withdrawn");
+    assert!(handshake().await.0.is_ok(), "the client still trusts both");
+}
+
+#[test]
+fn a_bundle_that_would_refuse_the_own_certificate_is_not_taken() {
+    let (world, next) = (World::new(), authority("td"));
+    let orders = source(&world, "orders");
+
+    for bundles in [
+        TrustBundles::of(domain("td"), bundle(&next)),
+        TrustBundles::of(domain("td"), TrustBundle::empty()),
+        TrustBundles::default(),
+    ] {
+        let error = orders.rotate(world.svid("orders"), bundles).unwrap_err();
+        assert!(matches!(error, OwnIdentityError::Untrusted(_)), "{error}");
+        assert_eq!(orders.source().generation(), 1);
+    }
+}
+
+#[test]
+fn an_identity_that_is_not_valid_yet_is_taken_once_it_is() {
+    let files = Files::new();
+    let source = files.open();
+    files.issue("orders");
+    let now = files.time.clock().now();
+
+    files.time.set(now - HOUR);
+    let early = source.refresh();
+    files.time.set(now);
+
+    let not_yet = OwnIdentityError::Leaf(LeafError::NotYetValid(3600 - 120));
+    assert_eq!(early, Err(SourceError::Own(not_yet)));
+    assert_eq!(source.refresh(), Ok(Refresh::Replaced(2)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_swapped_behind_links_is_followed() {
+    use std::os::unix::fs::symlink;
+    let (files, mount) = (Files::new(), tempfile::tempdir().unwrap());
+    let version = |name: &str| {
+        let id = id("spiffe://td/orders");
+        let now = files.time.clock().now();
+        files
+            .ca
+            .write_workload(mount.path().join(name), &id, HOUR, now)
+            .unwrap();
+        symlink(name, mount.path().join("..tmp")).unwrap();
+        std::fs::rename(mount.path().join("..tmp"), mount.path().join("..data")).unwrap();
+    };
+    version("..1");
+    for name in ["tls.crt", "tls.key", "ca.crt"] {
+        symlink(Path::new("..data").join(name), mount.path().join(name)).unwrap();
+    }
+    let source = FileSource::open(mount.path(), files.time.clock()).unwrap();
+
+    version("..2");
+
+    assert_eq!(source.refresh(), Ok(Refresh::Replaced(2)));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_or_too_large_is_refused_unread() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    let files = Files::new();
+    let source = files.open();
+    let bundle = files.path().join("ca.crt");
+    let refused = |put: &dyn Fn()| {
+        std::fs::remove_file(&bundle)
+            .or_else(|_| std::fs::remove_dir(&bundle))
+            .unwrap();
+        put();
+        source.refresh().unwrap_err()
+    };
+
+    let no_file = SourceError::NotAFile(bundle.clone());
+    assert_eq!(refused(&|| std::fs::create_dir(&bundle).unwrap()), no_file);
+    assert_eq!(refused(&|| symlink("/dev/zero", &bundle).unwrap()), no_file);
+    assert_eq!(refused(&|| drop(UnixListener::bind(&bundle).unwrap())), no_file);
+    let dangling = refused(&|| symlink("nowhere", &bundle).unwrap());
+    assert!(matches!(dangling, SourceError::Unreadable { .. }), "{dangling}");
+    let itself = refused(&|| symlink("ca.crt", &bundle).unwrap());
+    assert!(matches!(itself, SourceError::Unreadable { .. }), "{itself}");
+
+    let write = |size: u64| std::fs::File::create(&bundle).unwrap().set_len(size).unwrap();
+    assert_eq!(refused(&|| write((1 << 20) + 1)), SourceError::TooLarge(bundle.clone()));
     assert_eq!(
-        TrustBundle::from_der(vec![b"damaged".to_vec().into()]).unwrap_err(),
-        BundleError::Malformed(1)
+        refused(&|| write(1 << 20)),
+        SourceError::Bundle(BundleError::NoCertificate)
     );
-    assert_eq!(bundle(&world.ca).len(), 1);
 }
