@@ -45,6 +45,23 @@ async fn a_peer_that_says_nothing_is_given_up() {
 
     assert!(matches!(error, SniffError::Timeout(LIMIT)));
     assert_eq!(began.elapsed().as_secs(), 10);
+
+    let (near, _far) = tcp_pair().await;
+    let error = sniff(&near, LIMIT).await.unwrap_err();
+    assert_eq!(error.to_string(), "peer sent nothing within 10s");
+}
+
+#[tokio::test]
+async fn a_look_that_is_given_up_takes_nothing() {
+    let (mut near, mut far) = tcp_pair().await;
+    let given_up = tokio::time::timeout(Duration::ZERO, sniff(&near, LIMIT)).await;
+    assert!(given_up.is_err());
+    far.write_all(&[0x16, 0x03]).await.unwrap();
+
+    assert_eq!(sniff(&near, LIMIT).await.unwrap(), Sniffed::Tls);
+    let mut read = [0; 2];
+    near.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, [0x16, 0x03]);
 }
 
 #[tokio::test]

@@ -169,7 +169,7 @@ fn no_debug_form_holds_a_key() {
     let (key, clock) = (rcgen::KeyPair::generate().unwrap(), world.time.clock());
     let certificate = leaf("spiffe://td/orders").signed_by(&key, &world.ca).unwrap();
     let svid = Svid::from_der(vec![certificate.der().clone()], private_key(&key)).unwrap();
-    let source = StaticSource::new(svid.clone(), world.bundles.clone(), clock).unwrap();
+    let source = StaticSource::new(svid.clone(), world.bundles, clock).unwrap();
     let anybody = ExpectedPeer::any_in(domain("td"));
     let text = format!(
         "{svid:?} {source:?} {:?} {:?} {:#?}",

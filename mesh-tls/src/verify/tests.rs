@@ -377,6 +377,46 @@ async fn an_expired_issuer_is_named_as_such() {
     assert_eq!(error, PeerError::Untrusted { id: id(ORDERS), reason });
 }
 
+/// Authorities of one name and key, so that every order of them is a path to try.
+#[tokio::test]
+async fn a_chain_with_paths_without_number_is_refused_in_time() {
+    let world = World::new();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let crossed = |serial: u8| {
+        let mut params = authority_params("crossed");
+        params.serial_number = Some(vec![serial].into());
+        CertifiedIssuer::self_signed(params, KeyPair::from_pem(&key).unwrap()).unwrap()
+    };
+    let (mut chain, leaf_key) = signed(&leaf(ORDERS), &crossed(1));
+    chain.extend((1..8).map(|serial| crossed(serial).der().clone()));
+    let began = std::time::Instant::now();
+
+    let error = refusal(&world, || (chain.clone(), leaf_key.clone_key())).await;
+
+    assert!(matches!(error, PeerError::Untrusted { .. }), "{error}");
+    // 7! paths would take minutes; the limit of webpki stops after some hundred signatures.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// Constraints on URI names are refused by webpki whatever they say (RUSTSEC-2026-0098).
+#[tokio::test]
+async fn an_authority_with_constraints_on_uri_names_is_refused_with_a_reason() {
+    let mut world = World::new();
+    let mut params = authority_params("td");
+    // permittedSubtrees [0], GeneralSubtree with uniformResourceIdentifier [6] "td".
+    let constraints = b"\x30\x08\xa0\x06\x30\x04\x86\x02td".to_vec();
+    let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], constraints);
+    params.custom_extensions.push(extension);
+    world.ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    world.bundles = world.bundles.with(domain("td"), bundle(&world.ca));
+
+    let PeerError::Untrusted { reason, .. } = refusal(&world, || signed(&leaf(ORDERS), &world.ca)).await else {
+        panic!("the leaf itself is good");
+    };
+
+    assert!(reason.to_string().contains("NameConstraint"), "{reason}");
+}
+
 #[test]
 fn a_refusal_says_what_was_found_and_what_was_expected() {
     let error = PeerError::Unexpected {

@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::authority::{DevCa, Issued};
-use crate::clock::Clock;
+use crate::clock::{Clock, ManualClock};
 use crate::source::Refresh;
 use crate::testing::{HOUR, domain};
 
@@ -47,7 +47,16 @@ fn patterns_are_names_wildcards_and_everything() {
         pattern("shop.example.com"),
         HostPattern::Exact("shop.example.com".into())
     );
-    for bad in ["", "*.", "a*b.com", "shop example", "*.*.com"] {
+    for bad in [
+        "",
+        "*.",
+        "a*b.com",
+        "shop example",
+        "*.*.com",
+        "shop.example.com.",
+        "*.com.",
+        ".com",
+    ] {
         assert_eq!(HostPattern::parse(bad), None, "{bad}");
     }
 }
@@ -130,4 +139,145 @@ fn a_key_of_another_certificate_is_refused() {
     let error = WebCredential::from_pem(one.chain_pem.as_bytes(), other.key_pem.as_bytes()).unwrap_err();
 
     assert!(matches!(error, CredentialError::KeyMismatch), "{error}");
+}
+
+#[test]
+fn the_best_pattern_wins_whatever_the_order() {
+    let ca = ca();
+    let mut hosts = ["*", "*.example.com", "*.eu.example.com", "a.eu.example.com"]
+        .map(|host| (pattern(host), credential(&issued(&ca, "x.example.com"))));
+    let same = |one: &WebCredential, other: &WebCredential| Arc::ptr_eq(&one.current(), &other.current());
+    for _ in 0..2 {
+        let resolver = HostResolver(hosts.to_vec());
+        for (name, best) in [
+            (None, "*"),
+            (Some("example.com"), "*"),
+            (Some("badexample.com"), "*"),
+            (Some("shop.example.com"), "*.example.com"),
+            (Some("eu.example.com"), "*.example.com"),
+            (Some("b.eu.example.com"), "*.eu.example.com"),
+            (Some("A.EU.example.com"), "a.eu.example.com"),
+        ] {
+            let expected = hosts.iter().find(|(host, _)| *host == pattern(best)).unwrap();
+            assert!(same(resolver.credential(name).unwrap(), &expected.1), "{name:?}");
+        }
+        hosts.reverse();
+    }
+
+    let twice = ["*", "*"].map(|host| (pattern(host), credential(&issued(&ca, "x.example.com"))));
+    let resolver = HostResolver(twice.to_vec());
+    assert!(
+        same(resolver.credential(None).unwrap(), &twice[0].1),
+        "the first of equals"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_name_gets_the_certificate_for_any_or_none() {
+    let ca = ca();
+    let address = credential(&issued(&ca, "127.0.0.1"));
+    let any = WebServerConfig::by_host([(HostPattern::Any, address.clone())], &[Alpn::Http1]).unwrap();
+    let named = WebServerConfig::by_host([(pattern("shop.example.com"), address)], &[Alpn::Http1]).unwrap();
+
+    assert_eq!(ask(&ca, &Arc::new(any), "127.0.0.1").await.unwrap(), None);
+    let refused = ask(&ca, &Arc::new(named), "127.0.0.1").await.unwrap_err();
+    assert!(matches!(refused, HandshakeError::PeerRefused(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_wildcard_certificate_is_for_one_label_only() {
+    let ca = ca();
+    let wildcard = credential(&issued(&ca, "*.example.com"));
+    let server = WebServerConfig::by_host([(HostPattern::Any, wildcard)], &[Alpn::Http1]).unwrap();
+    let server = Arc::new(server);
+
+    assert!(ask(&ca, &server, "a.example.com").await.is_ok());
+    for host in ["a.b.example.com", "example.com"] {
+        assert!(ask(&ca, &server, host).await.is_err(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_hosts_certificate_ends_by_the_clock_of_the_client() {
+    let ca = ca();
+    let server = issued(&ca, "shop.example.com");
+    let server = WebServerConfig::simple(server.chain_pem.as_bytes(), server.key_pem.as_bytes(), &[]).unwrap();
+    let (server, time) = (Arc::new(server), ManualClock::at(SystemTime::now()));
+    let roots = ca.certificate_pem().as_bytes();
+    let client = Arc::new(WebClientConfig::with_roots(roots, &[], &time.clock()).unwrap());
+    let attempt = async || {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let connect = connect_web(far, Arc::clone(&client), "shop.example.com", LIMIT);
+        tokio::join!(accept_web(near, Arc::clone(&server), LIMIT), connect).1
+    };
+
+    assert!(attempt().await.is_ok());
+    time.advance(HOUR * 2);
+    assert!(matches!(attempt().await, Err(HandshakeError::Protocol(_))));
+}
+
+#[tokio::test]
+async fn no_web_session_is_resumed_on_either_side() {
+    let ca = ca();
+    let host = issued(&ca, "shop.example.com");
+    let server = WebServerConfig::simple(host.chain_pem.as_bytes(), host.key_pem.as_bytes(), &[]).unwrap();
+    let mut willing = rustls::ServerConfig::clone(&server.inner);
+    willing.session_storage = rustls::server::ServerSessionMemoryCache::new(32);
+    willing.send_tls13_tickets = 2;
+    let willing = WebServerConfig {
+        inner: Arc::new(willing),
+    };
+    let client = WebClientConfig::with_roots(ca.certificate_pem().as_bytes(), &[], &Clock::system()).unwrap();
+    let mut eager = rustls::ClientConfig::clone(&client.inner);
+    eager.resumption = Resumption::default();
+    let eager = WebClientConfig { inner: Arc::new(eager) };
+    let (server, willing) = (Arc::new(server), Arc::new(willing));
+    let (client, eager) = (Arc::new(client), Arc::new(eager));
+
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(second_handshake(&server, &eager).await, Full);
+    assert_eq!(second_handshake(&willing, &client).await, Full);
+    assert_eq!(second_handshake(&willing, &eager).await, Resumed, "the test can tell");
+}
+
+async fn second_handshake(server: &Arc<WebServerConfig>, client: &Arc<WebClientConfig>) -> rustls::HandshakeKind {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut kind = rustls::HandshakeKind::Full;
+    for _ in 0..2 {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (accepted, connected) = tokio::join!(
+            accept_web(near, Arc::clone(server), LIMIT),
+            connect_web(far, Arc::clone(client), "shop.example.com", LIMIT)
+        );
+        let (mut near, mut far) = (accepted.unwrap().0, connected.unwrap().0);
+        // Tickets of TLS 1.3 come with the first data.
+        near.write_all(b"x").await.unwrap();
+        near.flush().await.unwrap();
+        far.read_exact(&mut [0]).await.unwrap();
+        kind = far.get_ref().1.handshake_kind().unwrap();
+    }
+    kind
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_web_handshake_that_stalls_ends_at_its_limit() {
+    let host = issued(&ca(), "shop.example.com");
+    let server = WebServerConfig::simple(host.chain_pem.as_bytes(), host.key_pem.as_bytes(), &[]).unwrap();
+    let (near, _far) = tokio::io::duplex(64);
+    let began = tokio::time::Instant::now();
+
+    let accepted = accept_web(near, Arc::new(server), LIMIT).await;
+
+    assert!(accepted.unwrap_err().is_timeout());
+    assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
+}
+
+#[test]
+fn roots_are_taken_whole_or_not_at_all() {
+    let ca = ca();
+    let good = ca.certificate_pem();
+    let cut = format!("{good}{}", &good[..good.len() / 2]);
+    for roots in ["", "nonsense", &cut] {
+        assert!(WebClientConfig::with_roots(roots.as_bytes(), &[], &Clock::system()).is_err());
+    }
 }
