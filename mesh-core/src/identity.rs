@@ -149,8 +149,8 @@ impl SpiffeId {
         namespace: &str,
         service_account: &str,
     ) -> Result<Self, SpiffeIdError> {
-        check_segment(namespace, 0)?;
-        check_segment(service_account, 0)?;
+        check_segment(namespace, "/ns/".len())?;
+        check_segment(service_account, "/ns/".len() + namespace.len() + "/sa/".len())?;
         Self::parse(&format!("{SCHEME}{trust_domain}/ns/{namespace}/sa/{service_account}"))
     }
 
@@ -360,6 +360,56 @@ mod tests {
 
         for (namespace, account) in [("a/sa/b", "c"), ("a", "../x"), ("", "b"), ("a", ".."), ("a", "b?")] {
             assert!(SpiffeId::for_workload(&td, namespace, account).is_err());
+        }
+        for (namespace, account, found, at) in [("a/sa/b", "c", '/', 5), ("shop", "b?", '?', 13)] {
+            let error = SpiffeIdError::PathCharacter { found, at };
+            assert_eq!(SpiffeId::for_workload(&td, namespace, account), Err(error));
+        }
+        let long = SpiffeId::for_workload(&td, "shop", &"a".repeat(2048));
+        assert_eq!(long, Err(SpiffeIdError::TooLong(2082)));
+    }
+
+    #[test]
+    fn a_trust_domain_is_a_bare_name() {
+        for name in ["cluster.local", "a", "a_b-c.9", "1.2.3.4"] {
+            assert_eq!(name.parse::<TrustDomain>().unwrap().to_string(), name);
+        }
+        for name in ["spiffe://td", "td/", "td/a", "TD", "td:80", " td", "*", "t d", "td\n"] {
+            let error = TrustDomain::parse(name);
+            assert!(
+                matches!(error, Err(SpiffeIdError::TrustDomainCharacter { .. })),
+                "{name:?}"
+            );
+        }
+        assert_eq!(TrustDomain::parse(""), Err(SpiffeIdError::EmptyTrustDomain));
+    }
+
+    #[test]
+    fn without_its_scheme_an_id_is_written_as_istio_writes_principals() {
+        for (text, bare) in [
+            (
+                "spiffe://cluster.local/ns/shop/sa/orders",
+                "cluster.local/ns/shop/sa/orders",
+            ),
+            ("spiffe://td", "td"),
+        ] {
+            assert_eq!(SpiffeId::parse(text).unwrap().without_scheme(), bare);
+        }
+    }
+
+    #[test]
+    fn what_a_peer_wrote_is_never_printed_raw() {
+        for (text, expected) in [
+            (
+                "spiffe://td/a\nb",
+                r"has '\n' at byte 2 of its path, expected letters, digits, `.`, `-`, `_` and `/`",
+            ),
+            (
+                "spiffe://t\u{1b}d/a",
+                r"has '\u{1b}' at byte 1 of its trust domain, expected `a-z`, `0-9`, `.`, `-` or `_`",
+            ),
+        ] {
+            assert_eq!(SpiffeId::parse(text).unwrap_err().to_string(), expected);
         }
     }
 }
