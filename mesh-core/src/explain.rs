@@ -109,14 +109,17 @@ pub fn outbound_refused(reason: BadRequest) -> Outbound {
     }
 }
 
+/// The gateways' servers of the port that the request names, or all where there is none.
 fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>) -> Option<Outbound> {
     let ports = snapshot
         .gateways
         .iter()
-        .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, &port.router)));
+        .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, port)));
+    let dialled = request.effective_port();
+    let is_named = ports.clone().any(|(_, port)| port.number == dialled);
     ports
-        .filter_map(|(gateway, router)| at_gateway(snapshot, request, &gateway.name, router))
-        .next()
+        .filter(|(_, port)| !is_named || port.number == dialled)
+        .find_map(|(gateway, port)| at_gateway(snapshot, request, &gateway.name, &port.router))
 }
 
 fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, router: &Router) -> Option<Outbound> {
@@ -140,7 +143,10 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
         .shares()
         .next()
         .and_then(|(target, _)| snapshot.target(target));
-    let retry = selected.retry().or_else(|| first.map(|target| &target.retry));
+    let dialled = request.effective_port();
+    let retry = selected
+        .retry()
+        .or_else(|| first.map(|target| target.retry(target.service_port(dialled))));
     Outbound {
         direction: "outbound",
         outcome: "routed",

@@ -7,7 +7,8 @@ use crate::policy::model::route::{Binding, RouteTable};
 use crate::policy::model::{Origin, selects};
 
 use super::CompileError;
-use super::outbound::{Builder, View};
+use super::outbound::{Builder, Reach, View};
+use super::registry::distance;
 
 /// A gateway that this workload serves.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub struct GatewayVirtualTls {
     pub tls: GatewayTls,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn gateways(&mut self) -> Result<Vec<GatewayConfig>, CompileError> {
         let policy = self.registry.policy;
         let labels = &self.registry.workload.labels;
@@ -78,7 +79,7 @@ impl Builder<'_> {
         let servers: Vec<_> = gateway.servers.iter().filter(|server| server.port == number).collect();
         let mut table: HostTable<VirtualHost> = HostTable::default();
         for host in self.bound_hosts(gateway, &servers) {
-            let virtual_host = self.gateway_host(gateway, &servers, &host)?;
+            let virtual_host = self.gateway_host(gateway, &servers, &host, number)?;
             table.insert([host.as_str()], virtual_host);
         }
         let tls = servers.iter().filter_map(|server| {
@@ -93,13 +94,13 @@ impl Builder<'_> {
     }
 
     /// The tables bound to a gateway, in order of precedence.
-    fn bound_tables(&self, gateway: &Gateway) -> Vec<&'_ RouteTable> {
+    fn bound_tables(&self, gateway: &Gateway) -> Vec<&'a RouteTable> {
         let bound = |table: &&RouteTable| {
             table.export.includes(&gateway.meta.namespace)
                 && table.bindings.iter().any(|binding| binds(binding, gateway))
         };
         let mut tables: Vec<_> = self.registry.policy.routes.iter().filter(bound).collect();
-        tables.sort_by_key(|table| table.meta.precedence());
+        tables.sort_by_key(|table| (distance(table, &gateway.meta.namespace), table.meta.precedence()));
         tables
     }
 
@@ -120,58 +121,35 @@ impl Builder<'_> {
         hosts
     }
 
-    /// The rules of all tables with this host, in order; what matches everything goes last.
+    /// The rules of all tables with this host, in order; what takes everything goes last.
     fn gateway_host(
         &mut self,
         gateway: &Gateway,
         servers: &[&GatewayServer],
         host: &str,
+        port: u16,
     ) -> Result<VirtualHost, CompileError> {
+        let serves = |table: &&RouteTable| {
+            let mut names = table
+                .hosts
+                .iter()
+                .flat_map(|own| intersections(servers, table, &own.host));
+            names.any(|name| name == host)
+        };
+        let mut rules = Vec::new();
+        for table in self.bound_tables(gateway).into_iter().filter(serves) {
+            rules.extend(self.compiled(table, View::Gateway(gateway, port))?);
+        }
+        rules.sort_by_key(|rule| rule.reach == Reach::All);
         let mut built = VirtualHost {
             name: host.into(),
             ..VirtualHost::default()
         };
-        let view = View::Gateway(&gateway.meta.namespace, &gateway.meta.name);
-        let policy = self.registry.policy;
-        let names = |table: &&RouteTable| {
-            table
-                .hosts
-                .iter()
-                .any(|own| intersections(servers, table, &own.host).iter().any(|name| name == host))
-        };
-        let mut tables: Vec<_> = policy
-            .routes
-            .iter()
-            .filter(|table| table.bindings.iter().any(|binding| binds(binding, gateway)))
-            .filter(names)
-            .collect();
-        tables.sort_by_key(|table| table.meta.precedence());
-        let (specific, general): (Vec<_>, Vec<_>) = tables.into_iter().map(split_catch_alls).unzip();
-        for table in specific.iter().chain(&general) {
-            self.add_rules(&mut built.rules, table, view)?;
+        for rule in rules {
+            built.rules.push([rule.matcher], rule.route);
         }
         Ok(built)
     }
-}
-
-/// A table's rules without and with a condition, each as a table of its own.
-fn split_catch_alls(table: &RouteTable) -> (RouteTable, RouteTable) {
-    let (mut specific, mut general) = (table.clone(), table.clone());
-    for (position, rule) in table.rules.iter().enumerate() {
-        // Names by position are fixed before the rules move.
-        let name = rule
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
-        for copy in [&mut specific, &mut general] {
-            if let Some(rule) = copy.rules.get_mut(position) {
-                rule.name = Some(name.clone());
-            }
-        }
-    }
-    specific.rules.retain(|rule| !rule.matches.is_empty());
-    general.rules.retain(|rule| rule.matches.is_empty());
-    (specific, general)
 }
 
 fn binds(binding: &Binding, gateway: &Gateway) -> bool {
@@ -185,7 +163,9 @@ fn intersections(servers: &[&GatewayServer], table: &RouteTable, host: &str) -> 
         .iter()
         .flat_map(|server| &server.hosts)
         .filter(|own| visible(&own.namespace));
-    hosts.filter_map(|own| narrower(&own.host, host)).collect()
+    hosts
+        .filter_map(|own| narrower(own.host.trim_end_matches('.'), host))
+        .collect()
 }
 
 fn narrower(a: &str, b: &str) -> Option<String> {

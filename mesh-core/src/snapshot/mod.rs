@@ -5,6 +5,7 @@
 //! rules guard the workload. A request then asks the snapshot it started with, and no other.
 
 mod compile;
+mod endpoints;
 mod gateway;
 mod inbound;
 mod outbound;

@@ -1,23 +1,18 @@
 //! Virtual hosts: which rules a host ends up with for this workload's clients, or at a gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CompileError;
-use super::registry::{Listed, Registry};
-use super::target::{EndpointAddress, EndpointTls, Target, TargetEndpoint, TargetEndpoints};
-use super::traffic::{Destination, Settled, settle};
-use crate::decide::authz::resolve_mtls;
+use super::registry::{Known, Registry};
+use super::target::Target;
 use crate::decide::route::{HostTable, Matcher, Route, RouteClass, RuleList, Split, VirtualHost};
-use crate::identity::{SpiffeId, TrustDomain};
-use crate::policy::model::identity::MtlsMode;
+use crate::policy::model::gateway::Gateway;
 use crate::policy::model::route::{
-    self, Binding, ProfileRoute, Retryable, RouteMatch, RouteRule, RouteTable, ServiceProfile,
+    self, Binding, ProfileRoute, Retryable, RouteMatch, RouteRule, RouteTable, ServiceProfile, StringMatch,
 };
-use crate::policy::model::service::{Endpoint, ServicePort};
-use crate::policy::model::traffic::{ClientTls, RetryCondition, RetryOn, RetryPolicy, Subset};
-use crate::policy::model::{Labels, Origin, selects};
-use crate::workload::Workload;
+use crate::policy::model::traffic::{RetryCondition, RetryOn, RetryPolicy};
+use crate::policy::model::{Origin, selects};
 
 /// Builds virtual hosts and collects the targets that they name.
 #[derive(Debug)]
@@ -27,46 +22,50 @@ pub(super) struct Builder<'a> {
     by_name: BTreeMap<(String, Option<String>, Option<u16>), usize>,
 }
 
-/// What the endpoints of one target have in common.
-#[derive(Clone, Copy, Debug)]
-struct Of<'s> {
-    host: &'s str,
-    settled: &'s Settled,
-    port: Option<u16>,
-    service_port: Option<&'s ServicePort>,
-}
-
-impl Of<'_> {
-    /// The port that the server of an endpoint listens on; 0, which no policy names, where the caller's choice decides.
-    fn server_port(&self, endpoint: &Endpoint) -> u16 {
-        let named = self
-            .service_port
-            .and_then(|port| endpoint.ports.get(&port.name))
-            .copied();
-        let target = self.service_port.and_then(|port| port.target);
-        endpoint.port.or(named).or(target).or(self.port).unwrap_or_default()
-    }
-}
-
 /// Whose point of view a rule is read from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum View<'a> {
     /// A client of the mesh.
     Mesh,
-    /// The gateway of this namespace and name.
-    Gateway(&'a str, &'a str),
+    /// A port of a gateway.
+    Gateway(&'a Gateway, u16),
 }
 
 impl View<'_> {
     fn is(self, binding: &Binding) -> bool {
         match (self, binding) {
             (Self::Mesh, Binding::Mesh) => true,
-            (Self::Gateway(ns, gateway), Binding::Gateway { namespace, name, .. }) => {
-                ns == namespace && gateway == name
+            (Self::Gateway(gateway, _), Binding::Gateway { namespace, name, .. }) => {
+                *namespace == gateway.meta.namespace && *name == gateway.meta.name
             }
             _ => false,
         }
     }
+
+    /// The port that every request is for, where the point of view has one.
+    const fn port(self) -> Option<u16> {
+        match self {
+            Self::Mesh => None,
+            Self::Gateway(_, port) => Some(port),
+        }
+    }
+}
+
+/// Whether a rule takes whatever no rule before it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It has conditions.
+    Some,
+    /// It has none.
+    All,
+}
+
+/// One match of a rule, compiled, with the route that it selects.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) matcher: Matcher,
+    pub(super) route: Route,
+    pub(super) reach: Reach,
 }
 
 impl<'a> Builder<'a> {
@@ -83,36 +82,41 @@ impl<'a> Builder<'a> {
     }
 
     /// The virtual hosts of the mesh's clients.
+    ///
+    /// A short form of one service never hides the full name of another, unless only settings speak of that name.
     pub(super) fn mesh_hosts(&mut self) -> Result<HostTable<VirtualHost>, CompileError> {
         let mut table = HostTable::default();
-        let hosts: Vec<_> = self.registry.hosts().collect();
-        // Full names go first: a short form of one service never hides the full name of another.
-        let mut built = Vec::new();
-        for host in hosts {
-            built.push((host, self.service_host(host)?));
-        }
-        let taken: std::collections::BTreeSet<_> = built.iter().map(|(host, _)| *host).collect();
-        for (host, virtual_host) in built.into_iter().rev() {
-            let aliases = self.registry.aliases(host);
-            let free = aliases
-                .iter()
-                .map(String::as_str)
-                .filter(|alias| *alias == host || !taken.contains(alias));
-            table.insert(free, virtual_host);
+        let callable: BTreeSet<_> = self.registry.hosts(Known::Called).collect();
+        for known in [Known::Called, Known::Tuned] {
+            let hosts: Vec<_> = self.registry.hosts(known).collect();
+            for host in hosts {
+                let virtual_host = self.service_host(host)?;
+                let aliases = self.registry.aliases(host);
+                let names = aliases.iter().map(String::as_str);
+                table.insert(
+                    names.filter(|name| *name == host || !callable.contains(name)),
+                    virtual_host,
+                );
+            }
         }
         self.add_wildcards(&mut table)?;
         Ok(table)
     }
 
-    /// Wildcard tables also take hosts that no policy names.
+    /// Wildcard tables also take hosts that no policy names; a table without a rule for us is as if absent.
     fn add_wildcards(&mut self, table: &mut HostTable<VirtualHost>) -> Result<(), CompileError> {
         for routes in self.registry.visible_tables() {
+            let mut rules = RuleList::default();
             for pattern in routes.hosts.iter().filter(|pattern| pattern.host.starts_with('*')) {
-                let mut host = VirtualHost {
+                self.add_rules(&mut rules, routes)?;
+                if rules.is_empty() {
+                    continue;
+                }
+                let host = VirtualHost {
                     name: pattern.host.as_str().into(),
+                    rules: std::mem::take(&mut rules),
                     ..VirtualHost::default()
                 };
-                self.add_rules(&mut host.rules, routes, View::Mesh)?;
                 table.insert([pattern.host.as_str()], host);
             }
         }
@@ -126,7 +130,7 @@ impl<'a> Builder<'a> {
             ..VirtualHost::default()
         };
         if let Some(table) = self.registry.claim(host) {
-            self.add_rules(&mut built.rules, table, View::Mesh)?;
+            self.add_rules(&mut built.rules, table)?;
         }
         if built.rules.is_empty() {
             built.rules.push([Matcher::any()], self.default_route(host));
@@ -142,53 +146,72 @@ impl<'a> Builder<'a> {
         Route::new("default".into(), Origin::default(), Split::new(&[(target, 1)]))
     }
 
-    /// Appends the rules of a table that apply from a point of view.
-    pub(super) fn add_rules(
-        &mut self,
-        rules: &mut RuleList<Route>,
-        table: &RouteTable,
-        view: View<'_>,
-    ) -> Result<(), CompileError> {
-        for (position, rule) in table.rules.iter().enumerate() {
-            self.add_rule(rules, table, (position, rule), view)?;
+    /// Appends the rules of a table that apply to the clients of the mesh.
+    fn add_rules(&mut self, rules: &mut RuleList<Route>, table: &RouteTable) -> Result<(), CompileError> {
+        for rule in self.compiled(table, View::Mesh)? {
+            rules.push([rule.matcher], rule.route);
         }
         Ok(())
     }
 
-    fn add_rule(
-        &mut self,
-        rules: &mut RuleList<Route>,
-        table: &RouteTable,
-        (position, rule): (usize, &RouteRule),
-        view: View<'_>,
-    ) -> Result<(), CompileError> {
-        let name = rule
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
-        if rule.matches.is_empty() {
-            let route = self.route(rule, &name, &rule.origin);
-            rules.push([Matcher::any()], route);
-            return Ok(());
-        }
-        for conditions in &rule.matches {
-            if !self.applies(conditions, view) {
-                continue;
-            }
-            let matcher =
-                Matcher::new(conditions).map_err(|error| CompileError::matching(&conditions.origin, error))?;
-            let full = conditions
+    /// The rules of a table that apply from a point of view, up to the first that takes everything.
+    pub(super) fn compiled(&mut self, table: &RouteTable, view: View<'_>) -> Result<Vec<Compiled>, CompileError> {
+        let mut compiled = Vec::new();
+        for (position, rule) in table.rules.iter().enumerate() {
+            let name = rule
                 .name
-                .as_ref()
-                .map_or_else(|| name.clone(), |own| format!("{name}.{own}"));
-            let route = self.route(rule, &full, &rule.origin);
-            rules.push([matcher], route);
+                .clone()
+                .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
+            let without = [RouteMatch::default()];
+            let matches = if rule.matches.is_empty() {
+                &without[..]
+            } else {
+                &rule.matches
+            };
+            for conditions in matches {
+                if !self.applies(conditions, view) {
+                    continue;
+                }
+                let one = self.compile(rule, &name, conditions, view)?;
+                let reach = one.reach;
+                compiled.push(one);
+                if reach == Reach::All {
+                    return Ok(compiled);
+                }
+            }
         }
-        Ok(())
+        Ok(compiled)
+    }
+
+    fn compile(
+        &mut self,
+        rule: &RouteRule,
+        name: &str,
+        conditions: &RouteMatch,
+        view: View<'_>,
+    ) -> Result<Compiled, CompileError> {
+        // A gateway's port is decided already, whatever port its clients write.
+        let conditions = RouteMatch {
+            port: conditions.port.filter(|_| view.port().is_none()),
+            ..conditions.clone()
+        };
+        let matcher = Matcher::new(&conditions).map_err(|error| CompileError::matching(&conditions.origin, error))?;
+        let name = match &conditions.name {
+            Some(own) => format!("{name}.{own}"),
+            None => name.to_owned(),
+        };
+        Ok(Compiled {
+            matcher,
+            route: self.route(rule, &name, view),
+            reach: reach(&conditions),
+        })
     }
 
     /// Whether a match concerns us at all. Naming gateways switches the conditions on the caller off, as in Istio.
     fn applies(&self, conditions: &RouteMatch, view: View<'_>) -> bool {
+        if conditions.port.is_some() && view.port().is_some() && conditions.port != view.port() {
+            return false;
+        }
         if !conditions.bindings.is_empty() {
             return conditions.bindings.iter().any(|binding| view.is(binding));
         }
@@ -197,192 +220,84 @@ impl<'a> Builder<'a> {
         selects(&conditions.source_labels, &workload.labels) && namespace.is_none_or(|name| *name == workload.namespace)
     }
 
-    fn route(&mut self, rule: &RouteRule, name: &str, origin: &Origin) -> Route {
+    fn route(&mut self, rule: &RouteRule, name: &str, view: View<'_>) -> Route {
         let shares: Vec<_> = rule
             .destinations
             .iter()
-            .map(|to| (self.target(&to.host, to.subset.as_deref(), to.port), to.weight))
+            .map(|to| (self.destination(to, view), to.weight))
             .collect();
-        let mut route = Route::new(name.into(), origin.clone(), Split::new(&shares));
+        let mut route = Route::new(name.into(), rule.origin.clone(), Split::new(&shares));
         route.timeout = rule.timeout;
         route.retry = rule.retry.clone().map(Arc::new);
         route
     }
 
-    /// The caller's own namespace first, then the service's.
-    fn profile(&self, host: &str) -> Option<&'a ServiceProfile> {
-        let own = &self.registry.workload.namespace;
-        let mut profiles: Vec<_> = self
-            .registry
-            .policy
-            .profiles
-            .iter()
-            .filter(|profile| profile.host == host)
-            .collect();
-        profiles.sort_by_key(|profile| (profile.meta.namespace != *own, profile.meta.precedence()));
-        profiles.first().copied()
+    /// The port of a destination that names none is its only one, else the one that was dialled: at a gateway its own,
+    /// never what its clients write.
+    fn destination(&mut self, to: &route::Destination, view: View<'_>) -> usize {
+        let port = to.port.or_else(|| {
+            let listening = view.port()?;
+            let ports = self.registry.ports(&to.host);
+            Some(self.only_port(&to.host, &ports).unwrap_or(listening))
+        });
+        self.target(&to.host, to.subset.as_deref(), port)
+    }
+
+    /// The profile in the caller's own namespace, else that in the service's; others hold for others.
+    pub(super) fn profile(&self, host: &str) -> Option<&'a ServiceProfile> {
+        let full = self.registry.full_name(host);
+        let namespaces = [
+            Some(self.registry.workload.namespace.as_str()),
+            self.registry.namespace_of(full),
+        ];
+        let profiles = &self.registry.policy.profiles;
+        namespaces.into_iter().flatten().find_map(|namespace| {
+            let here = profiles.iter().filter(|profile| {
+                profile.meta.namespace == namespace && self.registry.full_name(&profile.host) == full
+            });
+            here.min_by_key(|profile| profile.meta.precedence())
+        })
     }
 
     /// The index of a target, built when it is first named.
     fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
-        let name = (host.to_owned(), subset.map(str::to_owned), port);
+        let host = self.registry.callee(host).to_owned();
+        let name = (host.clone(), subset.map(str::to_owned), port);
         if let Some(index) = self.by_name.get(&name) {
             return *index;
         }
         let index = self.targets.len();
-        self.targets.push(self.build_target(host, subset, port));
+        self.targets.push(self.build_target(&host, subset, port));
         self.by_name.insert(name, index);
         index
     }
-
-    fn build_target(&self, host: &str, subset_name: Option<&str>, port: Option<u16>) -> Target {
-        let destination = Destination::find(&self.registry, host);
-        let subset = subset_name.and_then(|name| destination.subset(name));
-        let budget = self.profile(host).map(|profile| profile.budget);
-        let settled = |port| settle(destination.traffic(subset, port), budget);
-        let ports = self.registry.ports(host);
-        let port = port.or_else(|| self.only_port(host, &ports));
-        let service_port = ports.iter().find(|known| Some(known.number) == port).cloned();
-        let base = settled(port);
-        let of = Of {
-            host,
-            settled: &base,
-            port,
-            service_port: service_port.as_ref(),
-        };
-        let defined = subset_name.is_none() || subset.is_some();
-        Target {
-            service: host.into(),
-            subset: subset_name.map(Into::into),
-            origin: subset.map_or_else(|| self.registry.origin(host), |subset| subset.origin.clone()),
-            port,
-            ports,
-            endpoints: if defined {
-                TargetEndpoints::Listed(self.endpoints(subset, &of))
-            } else {
-                TargetEndpoints::Undefined
-            },
-            retry: Arc::new(base.retry.clone()),
-            port_settings: destination
-                .ports(subset)
-                .into_iter()
-                .map(|port| (port, settled(Some(port)).cluster))
-                .collect(),
-            settings: base.cluster,
-        }
-    }
-
-    /// The only port of a service, or 80 where its endpoints carry their own.
-    fn only_port(&self, host: &str, ports: &[ServicePort]) -> Option<u16> {
-        if let [port] = ports {
-            return Some(port.number);
-        }
-        let listed = self.registry.endpoints(host)?;
-        let own = ports.is_empty() && !listed.is_empty() && listed.iter().all(|listed| listed.endpoint.port.is_some());
-        own.then_some(80)
-    }
-
-    fn endpoints(&self, subset: Option<&Subset>, of: &Of<'_>) -> Vec<TargetEndpoint> {
-        let labels = subset.map(|subset| &subset.labels);
-        let by_dns = Endpoint {
-            address: of.host.into(),
-            weight: 1,
-            ..Endpoint::default()
-        };
-        let in_subset = |endpoint: &Endpoint| labels.is_none_or(|labels| selects(labels, &endpoint.labels));
-        match self.registry.endpoints(of.host) {
-            None if in_subset(&by_dns) => vec![self.endpoint(of, &by_dns, None)],
-            None => Vec::new(),
-            Some(listed) => {
-                let chosen = listed.iter().filter(|listed| in_subset(listed.endpoint));
-                chosen
-                    .map(|listed| self.endpoint(of, listed.endpoint, Some(listed)))
-                    .collect()
-            }
-        }
-    }
-
-    fn endpoint(&self, of: &Of<'_>, endpoint: &Endpoint, listed: Option<&Listed<'_>>) -> TargetEndpoint {
-        TargetEndpoint {
-            address: EndpointAddress::new(&endpoint.address),
-            port: endpoint.port,
-            ports: endpoint.ports.clone(),
-            weight: endpoint.weight,
-            labels: Arc::new(endpoint.labels.clone()),
-            locality: endpoint.locality.as_str().into(),
-            tls: self.endpoint_tls(of, endpoint, listed),
-        }
-    }
-
-    /// What the policy says, else mTLS to endpoints that are known to speak it.
-    fn endpoint_tls(&self, of: &Of<'_>, endpoint: &Endpoint, listed: Option<&Listed<'_>>) -> EndpointTls {
-        match &of.settled.tls {
-            Some(ClientTls::Disable) => EndpointTls::Plain,
-            Some(ClientTls::IstioMutual { subject_alt_names }) => {
-                EndpointTls::Mutual(self.expected(of.host, endpoint, listed, subject_alt_names))
-            }
-            None if self.speaks_mtls(of, endpoint) => {
-                EndpointTls::Mutual(self.expected(of.host, endpoint, listed, &[]))
-            }
-            None => EndpointTls::Plain,
-        }
-    }
-
-    fn speaks_mtls(&self, of: &Of<'_>, endpoint: &Endpoint) -> bool {
-        let host = of.host;
-        if !self.registry.is_internal(host) {
-            return false;
-        }
-        let namespace = self.registry.namespace_of(host).unwrap_or_default();
-        let account = endpoint.service_account.as_deref().unwrap_or_default();
-        let mut server = Workload::new(namespace, account);
-        server.labels = labels_with_app(
-            &endpoint.labels,
-            self.registry.kubernetes_parts(host).map(|(name, _)| name),
-        );
-        let policy = self.registry.policy;
-        let port = of.server_port(endpoint);
-        let has_identity = endpoint.service_account.is_some()
-            || endpoint
-                .labels
-                .get("security.istio.io/tlsMode")
-                .is_some_and(|mode| mode == "istio");
-        match resolve_mtls(&policy.peer_authentications, &server, &policy.mesh.root_namespace, port).0 {
-            MtlsMode::Strict => true,
-            MtlsMode::Permissive => has_identity,
-            MtlsMode::Disable => false,
-        }
-    }
-
-    /// The ids that a server may have: those of the policy, of the service, of the endpoint's account, in this order.
-    fn expected(
-        &self,
-        host: &str,
-        endpoint: &Endpoint,
-        listed: Option<&Listed<'_>>,
-        names: &[String],
-    ) -> Arc<[SpiffeId]> {
-        let of_service = listed.map_or(&[][..], |listed| &listed.service.subject_alt_names);
-        let named = if names.is_empty() { of_service } else { names };
-        let ids: Vec<_> = named.iter().filter_map(|name| SpiffeId::parse(name).ok()).collect();
-        if !ids.is_empty() {
-            return ids.into();
-        }
-        let derived = endpoint.service_account.as_ref().and_then(|account| {
-            let domain = TrustDomain::parse(&self.registry.policy.mesh.trust_domain).ok()?;
-            SpiffeId::for_workload(&domain, self.registry.namespace_of(host)?, account).ok()
-        });
-        derived.into_iter().collect()
-    }
 }
 
-/// An endpoint without an `app` label is taken to have its service's name there, as its workload selector would.
-fn labels_with_app(labels: &Labels, name: Option<&str>) -> Labels {
-    let mut labels = labels.clone();
-    if let Some(name) = name {
-        labels.entry("app".into()).or_insert_with(|| name.into());
+/// A rule that takes every request, as Istio tells one.
+fn reach(conditions: &RouteMatch) -> Reach {
+    let any_path = conditions.path.as_ref().is_none_or(|path| match path {
+        StringMatch::Prefix(prefix) | StringMatch::SegmentPrefix(prefix) => prefix == "/",
+        StringMatch::Regex(regex) => regex == ".*",
+        _ => false,
+    });
+    let RouteMatch {
+        method: None,
+        scheme: None,
+        authority: None,
+        port: None,
+        headers,
+        without_headers,
+        query,
+        ..
+    } = conditions
+    else {
+        return Reach::Some;
+    };
+    if any_path && headers.is_empty() && without_headers.is_empty() && query.is_empty() {
+        Reach::All
+    } else {
+        Reach::Some
     }
-    labels
 }
 
 fn add_classes(classes: &mut RuleList<RouteClass>, profile: &ServiceProfile) -> Result<(), CompileError> {
@@ -399,11 +314,11 @@ fn add_classes(classes: &mut RuleList<RouteClass>, profile: &ServiceProfile) -> 
 fn class_conditions(route: &ProfileRoute) -> RouteMatch {
     RouteMatch {
         origin: route.origin.clone(),
-        path: route.path_regex.clone().map(route::StringMatch::Regex),
+        path: route.path_regex.clone().map(StringMatch::Regex),
         method: route
             .method
             .as_ref()
-            .map(|method| route::StringMatch::Exact(method.as_str().into())),
+            .map(|method| StringMatch::Exact(method.as_str().into())),
         ..RouteMatch::default()
     }
 }

@@ -6,7 +6,7 @@ use crate::decide::route::string::host_covers;
 use crate::policy::model::route::{Binding, RouteTable};
 use crate::policy::model::service;
 use crate::policy::model::service::{EndpointSource, Location, Service, ServicePort};
-use crate::policy::model::{Origin, Policy, selects};
+use crate::policy::model::{Export, Meta, Origin, Policy, selects};
 use crate::workload::Workload;
 
 /// The known services, and how names relate to namespaces.
@@ -17,11 +17,21 @@ pub(super) struct Registry<'a> {
     services: BTreeMap<&'a str, Entry<'a>>,
 }
 
-/// A service, and who says that it exists.
-#[derive(Debug, Default)]
+/// A name that callers may use.
+#[derive(Debug)]
 struct Entry<'a> {
-    /// Documents that define it; empty for a name that rules only refer to.
+    known: Known,
+    /// Documents that define the service; empty for a name that rules only refer to.
     services: Vec<&'a Service>,
+}
+
+/// How a name is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// A service has it, or a route table is for it.
+    Called,
+    /// Only settings or route classes speak of it.
+    Tuned,
 }
 
 impl<'a> Registry<'a> {
@@ -31,45 +41,92 @@ impl<'a> Registry<'a> {
             workload,
             services: BTreeMap::new(),
         };
-        for service in policy
-            .services
-            .iter()
-            .filter(|service| service.export.includes(&workload.namespace))
-        {
-            for host in &service.hosts {
-                registry.services.entry(host).or_default().services.push(service);
-            }
-        }
+        registry.add_defined();
         registry.add_referenced();
         registry
     }
 
-    /// A name that a rule speaks of is a service of its own, resolved by DNS.
-    fn add_referenced(&mut self) {
-        let tables = self
-            .policy
-            .routes
-            .iter()
-            .filter(|table| table.bindings.contains(&Binding::Mesh));
-        let routed = tables.flat_map(|table| table.hosts.iter().map(|host| host.host.as_str()));
-        let tuned = self
-            .policy
-            .destinations
-            .iter()
-            .map(|destination| destination.host.as_str());
-        let profiled = self.policy.profiles.iter().map(|profile| profile.host.as_str());
-        for host in routed
-            .chain(tuned)
-            .chain(profiled)
-            .filter(|host| !host.starts_with('*'))
-        {
-            self.services.entry(host).or_default();
+    /// Each name belongs to the documents of one namespace: nobody adds endpoints to another's service.
+    ///
+    /// A full name goes before a further name of another service, the namespace that the name itself has before
+    /// others, the oldest document before younger ones.
+    fn add_defined(&mut self) {
+        let visible = self.policy.services.iter();
+        let visible = visible.filter(|service| service.export.includes(&self.workload.namespace));
+        let mut defined: BTreeMap<&'a str, Vec<&'a Service>> = BTreeMap::new();
+        for service in visible {
+            for host in &service.hosts {
+                defined.entry(host).or_default().push(service);
+            }
+        }
+        for (host, mut services) in defined {
+            let is_further = |service: &Service| service.hosts.first().is_none_or(|first| first != host);
+            let named = self.kubernetes_parts(host).map(|(_, namespace)| namespace);
+            let is_elsewhere = |service: &Service| named.is_some_and(|namespace| namespace != service.meta.namespace);
+            services.sort_by_key(|service| (is_further(service), is_elsewhere(service), service.meta.precedence()));
+            if let Some(first) = services.first().copied() {
+                services.retain(|service| {
+                    service.meta.namespace == first.meta.namespace && is_further(service) == is_further(first)
+                });
+            }
+            let known = Known::Called;
+            self.services.insert(host, Entry { known, services });
         }
     }
 
-    /// All names that a caller may dial, patterns of services among them.
-    pub(super) fn hosts(&self) -> impl Iterator<Item = &'a str> + '_ {
-        self.services.keys().copied()
+    /// A name that a rule speaks of is a service of its own, resolved by DNS.
+    fn add_referenced(&mut self) {
+        let tables = self.visible_tables();
+        let routed = tables
+            .iter()
+            .flat_map(|table| table.hosts.iter().map(|host| host.host.as_str()));
+        let policy = self.policy;
+        let tuned = policy
+            .destinations
+            .iter()
+            .filter(|one| self.sees(&one.meta, &one.export));
+        let tuned = tuned.map(|one| one.host.as_str());
+        let profiled = policy.profiles.iter().map(|profile| profile.host.as_str());
+        let called = routed.map(|host| (host, Known::Called));
+        let named: Vec<_> = called
+            .chain(tuned.chain(profiled).map(|host| (host, Known::Tuned)))
+            .collect();
+        for (host, known) in named.into_iter().filter(|(host, _)| !host.starts_with('*')) {
+            let services = Vec::new();
+            self.services.entry(host).or_insert(Entry { known, services });
+        }
+    }
+
+    /// The names that a caller may dial and that are known in this way.
+    pub(super) fn hosts(&self, known: Known) -> impl Iterator<Item = &'a str> + '_ {
+        let of = self.services.iter().filter(move |(_, entry)| entry.known == known);
+        of.map(|(host, _)| *host)
+    }
+
+    /// Whether the workload's namespace sees a document: its own ones always.
+    pub(super) fn sees(&self, meta: &Meta, export: &Export) -> bool {
+        let own = &self.workload.namespace;
+        meta.namespace == *own || export.includes(own)
+    }
+
+    /// The full name of a service that has `host` as a further name, else `host`.
+    pub(super) fn full_name<'b>(&self, host: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        let service = self.definitions(host).first();
+        service
+            .and_then(|service| service.hosts.first())
+            .map_or(host, String::as_str)
+    }
+
+    /// The name whose endpoints are called: the full name, unless DNS is to resolve `host` itself.
+    pub(super) fn callee<'b>(&self, host: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        let full = self.full_name(host);
+        if self.endpoints(full).is_some() { full } else { host }
     }
 
     /// The documents that define a service.
@@ -156,20 +213,25 @@ impl<'a> Registry<'a> {
         ports
     }
 
-    /// Whether automatic mTLS may be used at all.
+    /// Whether automatic mTLS may be used at all: what no document defines is of the mesh if its name is.
     pub(super) fn is_internal(&self, host: &str) -> bool {
-        self.definitions(host)
-            .iter()
-            .all(|service| service.location == Location::MeshInternal)
+        match self.definitions(host) {
+            [] => self.kubernetes_parts(host).is_some(),
+            services => services
+                .iter()
+                .all(|service| service.location == Location::MeshInternal),
+        }
     }
 
-    /// The route table that a host belongs to: of those that name it the first, else the one with the most specific wildcard.
+    /// The route table that a host belongs to: of those that name it, or else its full name, the first; else the one
+    /// with the most specific wildcard.
     pub(super) fn claim(&self, host: &str) -> Option<&'a RouteTable> {
         let tables = self.visible_tables();
-        let exact = tables
-            .iter()
-            .find(|table| table.hosts.iter().any(|claimed| claimed.host == host));
-        exact.copied().or_else(|| {
+        let exact = |name: &str| {
+            let names = |table: &&&RouteTable| table.hosts.iter().any(|claimed| claimed.host == name);
+            tables.iter().find(names).copied()
+        };
+        exact(host).or_else(|| exact(self.full_name(host))).or_else(|| {
             let wildcards = tables
                 .iter()
                 .flat_map(|table| table.hosts.iter().map(move |claimed| (claimed, table)));
@@ -190,7 +252,7 @@ impl<'a> Registry<'a> {
             .iter()
             .filter(|table| table.bindings.contains(&Binding::Mesh));
         let mut tables: Vec<_> = mesh.filter(|table| table.export.includes(namespace)).collect();
-        tables.sort_by_key(|table| (is_public(table), table.meta.precedence()));
+        tables.sort_by_key(|table| (distance(table, namespace), table.meta.precedence()));
         tables
     }
 
@@ -203,8 +265,13 @@ impl<'a> Registry<'a> {
     }
 }
 
-fn is_public(table: &RouteTable) -> bool {
-    table.export == crate::policy::model::Export::All
+/// Tables that a namespace keeps to itself go first, then those that others export to it by name, then public ones.
+pub(super) fn distance(table: &RouteTable, namespace: &str) -> u8 {
+    match table.export {
+        Export::All => 2,
+        _ if table.meta.namespace == namespace => 0,
+        _ => 1,
+    }
 }
 
 /// An endpoint, and the document that lists or selects it.

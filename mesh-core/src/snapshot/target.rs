@@ -25,10 +25,18 @@ pub struct Target {
     pub ports: Vec<ServicePort>,
     /// Its endpoints.
     pub endpoints: TargetEndpoints,
-    /// Retries of routes that set none.
-    pub retry: Arc<RetryPolicy>,
+    pub(super) retry: Arc<RetryPolicy>,
     pub(super) settings: ClusterSettings,
-    pub(super) port_settings: Vec<(u16, ClusterSettings)>,
+    /// Where the caller chooses the port: ports at which something may differ.
+    pub(super) port_settings: Vec<PortSettings>,
+}
+
+/// The parameters of one service port.
+#[derive(Debug)]
+pub(super) struct PortSettings {
+    pub(super) port: u16,
+    pub(super) cluster: ClusterSettings,
+    pub(super) retry: Arc<RetryPolicy>,
 }
 
 /// The endpoints of a target.
@@ -59,6 +67,8 @@ pub struct TargetEndpoint {
     pub locality: Arc<str>,
     /// How to talk to it.
     pub tls: EndpointTls,
+    /// The same by service port, where it differs.
+    pub(super) port_tls: Vec<(u16, EndpointTls)>,
 }
 
 /// An IP address, or a name that DNS resolves.
@@ -193,8 +203,17 @@ impl Target {
     /// The parameters for a service port.
     #[must_use]
     pub fn settings(&self, port: u16) -> &ClusterSettings {
-        let own = self.port_settings.iter().find(|(number, _)| *number == port);
-        own.map_or(&self.settings, |(_, settings)| settings)
+        self.at(port).map_or(&self.settings, |own| &own.cluster)
+    }
+
+    /// Retries of routes that set none, for a service port.
+    #[must_use]
+    pub fn retry(&self, port: u16) -> &Arc<RetryPolicy> {
+        self.at(port).map_or(&self.retry, |own| &own.retry)
+    }
+
+    fn at(&self, port: u16) -> Option<&PortSettings> {
+        self.port_settings.iter().find(|own| own.port == port)
     }
 
     /// The target for a dialled port: not for the request path, drivers keep the result.
@@ -230,13 +249,14 @@ impl TargetEndpoint {
     fn resolve(&self, port: u16, service_port: Option<&ServicePort>) -> ResolvedEndpoint {
         let named = service_port.and_then(|port| self.ports.get(&port.name)).copied();
         let target = service_port.and_then(|port| port.target);
+        let own = self.port_tls.iter().find(|(number, _)| *number == port);
         ResolvedEndpoint {
             address: self.address.clone(),
             port: self.port.or(named).or(target).unwrap_or(port),
             weight: self.weight.max(1),
             labels: self.labels.clone(),
             locality: self.locality.clone(),
-            tls: self.tls.clone(),
+            tls: own.map_or(&self.tls, |(_, tls)| tls).clone(),
         }
     }
 }

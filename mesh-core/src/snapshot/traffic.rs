@@ -30,14 +30,18 @@ impl<'a> Destination<'a> {
     }
 
     fn within(registry: &Registry<'a>, host: &str, namespace: &str) -> Self {
-        let own = &registry.workload.namespace;
         let local = registry
             .policy
             .destinations
             .iter()
             .filter(|policy| policy.meta.namespace == namespace);
-        let visible = local.filter(|policy| namespace == own || policy.export.includes(own));
-        let covering: Vec<_> = visible.filter(|policy| host_covers(&policy.host, host)).collect();
+        let visible = local.filter(|policy| registry.sees(&policy.meta, &policy.export));
+        // An exact name is any of the service's names.
+        let covers = |pattern: &str| match pattern.starts_with('*') {
+            true => host_covers(pattern, host),
+            false => registry.full_name(pattern) == host,
+        };
+        let covering: Vec<_> = visible.filter(|policy| covers(&policy.host)).collect();
         let best = covering.iter().map(|policy| specificity(&policy.host)).max();
         let mut policies: Vec<_> = covering
             .into_iter()
@@ -95,9 +99,9 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Exact names before patterns, longer before shorter.
-fn specificity(host: &str) -> (bool, usize) {
-    (!host.starts_with('*'), host.len())
+/// Exact names before patterns, longer patterns before shorter.
+fn specificity(host: &str) -> usize {
+    if host.starts_with('*') { host.len() } else { usize::MAX }
 }
 
 /// Block by block: what `over` sets replaces what `base` sets.

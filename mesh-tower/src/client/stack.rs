@@ -125,7 +125,9 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
             exchange.route = Some(Arc::clone(selected.name()));
             exchange.origin = Some(selected.origin().clone());
             route(&shared, live, selected, dialled).map(|(cluster, target)| {
-                let retry = selected.retry().unwrap_or(&target.retry);
+                let retry = selected
+                    .retry()
+                    .unwrap_or_else(|| target.retry(target.service_port(dialled)));
                 let limits = limits(exchange, selected.timeout(), retry, view.headers);
                 (cluster, Arc::clone(retry), limits)
             })

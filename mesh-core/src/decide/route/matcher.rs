@@ -1,7 +1,7 @@
 //! A compiled match: conditions on path, method, headers and query.
 
 use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
-use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
+use crate::policy::model::route::{RouteMatch, StringMatch};
 use crate::request::RequestView;
 
 /// Why a match does not compile.
@@ -10,7 +10,6 @@ pub type MatchError = InvalidMatch;
 /// The conditions of one [`RouteMatch`] that depend on the request.
 #[derive(Debug, Default)]
 pub struct Matcher {
-    key: Key,
     path: Option<TextMatcher>,
     method: Option<TextMatcher>,
     scheme: Option<TextMatcher>,
@@ -18,14 +17,6 @@ pub struct Matcher {
     port: Option<u16>,
     headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
-}
-
-#[derive(Debug, Default)]
-enum Key {
-    #[default]
-    Any,
-    Exact(Box<[u8]>),
-    Prefix(Box<[u8]>),
 }
 
 /// What an index may file a match under: no other path can match it.
@@ -55,7 +46,6 @@ impl Matcher {
             .map(|path| TextMatcher::path(path, conditions.path_case))
             .transpose()?;
         Ok(Self {
-            key: key(conditions),
             path,
             method: text(&conditions.method)?,
             scheme: text(&conditions.scheme)?,
@@ -67,11 +57,7 @@ impl Matcher {
     }
 
     pub(super) fn path_key(&self) -> PathKey<'_> {
-        match &self.key {
-            Key::Any => PathKey::Any,
-            Key::Exact(path) => PathKey::Exact(path),
-            Key::Prefix(path) => PathKey::Prefix(path),
-        }
+        self.path.as_ref().map_or(PathKey::Any, TextMatcher::key)
     }
 
     /// Whether all conditions hold.
@@ -101,16 +87,4 @@ fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> 
 fn query(conditions: &RouteMatch) -> Result<Box<[QueryMatcher]>, MatchError> {
     let conditions = conditions.query.iter();
     conditions.map(|(name, value)| QueryMatcher::new(name, value)).collect()
-}
-
-/// A folded path is compared with every request: it has no single spelling to file it under.
-fn key(conditions: &RouteMatch) -> Key {
-    match (&conditions.path, conditions.path_case) {
-        (Some(StringMatch::Exact(path)), PathCase::Sensitive) => Key::Exact(path.as_bytes().into()),
-        (Some(StringMatch::Prefix(path)), PathCase::Sensitive) => Key::Prefix(path.as_bytes().into()),
-        (Some(StringMatch::SegmentPrefix(path)), PathCase::Sensitive) => {
-            Key::Prefix(path.trim_end_matches('/').as_bytes().into())
-        }
-        _ => Key::Any,
-    }
 }

@@ -151,7 +151,8 @@ impl Export {
     }
 }
 
-/// Completes a short service name as seen from `namespace`; other names, `*` and addresses stay as they are, in lower case.
+/// Completes a short service name as seen from `namespace`; other names, `*` and addresses stay as they are, in lower
+/// case, without final dot and in the one spelling that an address has in requests.
 ///
 /// `reviews` becomes `reviews.default.svc.cluster.local`; a name with a dot is not completed, as in Istio.
 ///
@@ -162,9 +163,11 @@ impl Export {
 /// ```
 #[must_use]
 pub fn full_host(host: &str, namespace: &str, cluster_domain: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    let complete = host == "*" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok();
-    if complete {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if let Ok(address) = host.parse::<std::net::IpAddr>() {
+        return address.to_string();
+    }
+    if host == "*" || host.contains('.') {
         host
     } else {
         format!("{host}.{namespace}.svc.{cluster_domain}")
@@ -189,6 +192,8 @@ mod tests {
             ("*", "*"),
             ("10.0.0.1", "10.0.0.1"),
             ("::1", "::1"),
+            ("2001:DB8:0::0001", "2001:db8::1"),
+            ("api.example.com.", "api.example.com"),
             ("API.Example.com", "api.example.com"),
         ] {
             assert_eq!(full_host(host, "shop", "cluster.local"), full);

@@ -20,6 +20,7 @@ mod tests;
 use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
+use super::matcher::PathKey;
 use crate::policy::model::route::{PathCase, StringMatch};
 use crate::request::{BadPath, PatternShape, canonical_pattern};
 
@@ -133,6 +134,15 @@ impl TextMatcher {
             }
             Kind::Regex(regex) => regex.is_match(text),
             Kind::Present => true,
+        }
+    }
+
+    /// What an index of paths may file it under. A folded path has no single spelling to file it under.
+    pub(super) fn key(&self) -> PathKey<'_> {
+        match &self.0 {
+            Kind::Exact(path) => PathKey::Exact(path),
+            Kind::Prefix(path) | Kind::SegmentPrefix(path, PathCase::Sensitive) => PathKey::Prefix(path),
+            _ => PathKey::Any,
         }
     }
 

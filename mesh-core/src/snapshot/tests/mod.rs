@@ -382,3 +382,39 @@ fn modes_of_ports_go_before_those_of_workload_namespace_and_mesh() {
         crate::policy::model::identity::MtlsMode::Disable
     );
 }
+
+#[test]
+fn the_port_of_a_gateway_is_its_own_whatever_its_clients_write() {
+    let gateway = "{ selector: { istio: ingressgateway }, servers: [{ port: { number: 443, name: http, protocol: HTTP }, hosts: [shop.example.com] }] }";
+    let spec = "{ hosts: [shop.example.com], gateways: [door], http: [{ name: other, match: [{ port: 80 }], route: [{ destination: { host: orders } }] }, { name: own, match: [{ port: 443 }], route: [{ destination: { host: orders } }] }] }";
+    let text = [
+        object("Gateway", "shop", "door", gateway),
+        object("VirtualService", "shop", "all", spec),
+    ]
+    .concat();
+    let door = compile(&text, &in_namespace("shop").label("istio", "ingressgateway"));
+    for uri in [
+        "http://shop.example.com/",
+        "http://shop.example.com:8443/",
+        "http://shop.example.com:80/",
+    ] {
+        let request = Request::get(uri).body(()).unwrap();
+        let canonical = canonicalize(&request, Options::outbound()).unwrap();
+        let RouteResult::Route(selected) = door.gateways[0].ports[0].router.route(&canonical.view()) else {
+            panic!("no route for {uri}");
+        };
+        assert_eq!(&**selected.name(), "own", "{uri}");
+    }
+}
+
+#[test]
+fn addresses_and_final_dots_are_read_in_one_spelling() {
+    let table = |name: &str, host: &str| {
+        let spec = format!(
+            "{{ hosts: [\"{host}\"], http: [{{ name: {name}, route: [{{ destination: {{ host: orders }} }}] }}] }}"
+        );
+        object("VirtualService", "shop", name, &spec)
+    };
+    let snapshot = compile(&table("dotted", "api.example.com."), &in_namespace("shop"));
+    assert_eq!(route(&snapshot, "http://api.example.com/"), "dotted");
+}
