@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::decide::route::string::host_covers;
-use crate::policy::model::route::{Binding, RouteTable};
+use crate::policy::model::route::{Binding, RouteTable, ServiceProfile};
 use crate::policy::model::service;
 use crate::policy::model::service::{EndpointSource, Location, Service, ServicePort};
-use crate::policy::model::{Export, Meta, Origin, Policy, selects};
+use crate::policy::model::{Export, Meta, Origin, Policy, kubernetes_parts, selects};
 use crate::workload::Workload;
 
 /// The known services, and how names relate to namespaces.
@@ -60,14 +60,10 @@ impl<'a> Registry<'a> {
             }
         }
         for (host, mut services) in defined {
-            let is_further = |service: &Service| service.hosts.first().is_none_or(|first| first != host);
             let named = self.kubernetes_parts(host).map(|(_, namespace)| namespace);
-            let is_elsewhere = |service: &Service| named.is_some_and(|namespace| namespace != service.meta.namespace);
-            services.sort_by_key(|service| (is_further(service), is_elsewhere(service), service.meta.precedence()));
+            services.sort_by_key(|service| service.claim(host, named));
             if let Some(first) = services.first().copied() {
-                services.retain(|service| {
-                    service.meta.namespace == first.meta.namespace && is_further(service) == is_further(first)
-                });
+                services.retain(|service| service.is_one_with(first, host));
             }
             let known = Known::Called;
             self.services.insert(host, Entry { known, services });
@@ -86,7 +82,8 @@ impl<'a> Registry<'a> {
             .iter()
             .filter(|one| self.sees(&one.meta, &one.export));
         let tuned = tuned.map(|one| one.host.as_str());
-        let profiled = policy.profiles.iter().map(|profile| profile.host.as_str());
+        let profiled = policy.profiles.iter().filter(|one| self.profiles(one));
+        let profiled = profiled.map(|profile| profile.host.as_str());
         let called = routed.map(|host| (host, Known::Called));
         let named: Vec<_> = called
             .chain(tuned.chain(profiled).map(|host| (host, Known::Tuned)))
@@ -107,6 +104,12 @@ impl<'a> Registry<'a> {
     pub(super) fn sees(&self, meta: &Meta, export: &Export) -> bool {
         let own = &self.workload.namespace;
         meta.namespace == *own || export.includes(own)
+    }
+
+    /// Whether a profile can hold for us: those of the caller's namespace and of the service's do.
+    fn profiles(&self, profile: &ServiceProfile) -> bool {
+        let namespace = Some(profile.meta.namespace.as_str());
+        namespace == Some(&self.workload.namespace) || namespace == self.namespace_of(&profile.host)
     }
 
     /// The full name of a service that has `host` as a further name, else `host`.
@@ -144,10 +147,7 @@ impl<'a> Registry<'a> {
 
     /// `(name, namespace)` of `name.namespace.svc.cluster-domain`.
     pub(super) fn kubernetes_parts<'b>(&self, host: &'b str) -> Option<(&'b str, &'b str)> {
-        let local = host
-            .strip_suffix(self.policy.mesh.cluster_domain.as_str())?
-            .strip_suffix(".svc.")?;
-        local.split_once('.').filter(|(_, namespace)| !namespace.contains('.'))
+        kubernetes_parts(host, &self.policy.mesh.cluster_domain)
     }
 
     /// What a caller of this workload may write for a service: its full name, its short forms, its further names.

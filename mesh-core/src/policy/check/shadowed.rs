@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
+use crate::policy::model::service::Service;
 use crate::policy::model::traffic::{DestinationPolicy, TrafficPolicy};
-use crate::policy::model::{Meta, Origin, Policy};
+use crate::policy::model::{Export, Meta, Origin, Policy, kubernetes_parts};
 
 const HELP: &str = "keep one of them: the oldest is used, then the first by name";
 
@@ -12,6 +13,29 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
     check_modes(policy, report);
     check_settings(policy, report);
     check_subsets(policy, report);
+    check_services(policy, report);
+}
+
+/// A name belongs to the documents of one namespace; a winner that only some see leaves it to others elsewhere.
+fn check_services(policy: &Policy, report: &mut Report) {
+    let mut defined: BTreeMap<&str, Vec<&Service>> = BTreeMap::new();
+    for service in &policy.services {
+        for host in &service.hosts {
+            defined.entry(host).or_default().push(service);
+        }
+    }
+    for (host, services) in defined {
+        let named = kubernetes_parts(host, &policy.mesh.cluster_domain).map(|(_, namespace)| namespace);
+        let winner = services.iter().min_by_key(|service| service.claim(host, named));
+        let Some(winner) = winner.filter(|winner| winner.export == Export::All) else {
+            continue;
+        };
+        for one in services.iter().filter(|one| !one.is_one_with(winner, host)) {
+            let namespace = quoted(&one.meta.namespace);
+            let message = format!("host {} has no effect in namespace {namespace}", quoted(host));
+            report.push(shadowed(&one.meta.origin, &message, &winner.meta));
+        }
+    }
 }
 
 /// Of several modes for the same workloads one counts; selectors that differ may still pick the same workload.

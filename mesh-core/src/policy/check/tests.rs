@@ -287,3 +287,18 @@ fn a_service_without_settings_leaves_its_host_to_patterns() {
     let hosts: Vec<&str> = policy.destinations.iter().map(|one| one.host.as_str()).collect();
     assert_eq!(hosts, ["b.default.svc.cluster.local", "*.example.com"]);
 }
+
+#[test]
+fn a_host_of_another_services_is_told_to_have_no_effect() {
+    let service = |namespace: &str, more: &str| {
+        format!("namespace: {namespace}\nservices: {{ db.example.com: {{ endpoints: [10.0.0.1:80]{more} }} }}\n")
+    };
+    assert_eq!(
+        findings(&[&service("x", ""), &service("y", "")]),
+        ["b:2:13: warning[MESH0505]: host `db.example.com` has no effect in namespace `y`: `db.example.com` is used"]
+    );
+    assert_eq!(
+        findings(&[&service("x", ", visible_to: [x]"), &service("y", "")]),
+        [""; 0]
+    );
+}

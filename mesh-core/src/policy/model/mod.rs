@@ -174,6 +174,12 @@ pub fn full_host(host: &str, namespace: &str, cluster_domain: &str) -> String {
     }
 }
 
+/// `(name, namespace)` of `name.namespace.svc.cluster-domain`.
+pub(crate) fn kubernetes_parts<'h>(host: &'h str, cluster_domain: &str) -> Option<(&'h str, &'h str)> {
+    let local = host.strip_suffix(cluster_domain)?.strip_suffix(".svc.")?;
+    local.split_once('.').filter(|(_, namespace)| !namespace.contains('.'))
+}
+
 /// Whether `selector` picks a workload with `labels`: every label of the selector is there with the same value.
 #[must_use]
 pub fn selects(selector: &Labels, labels: &Labels) -> bool {

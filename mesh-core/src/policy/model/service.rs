@@ -24,6 +24,25 @@ pub struct Service {
     pub export: Export,
 }
 
+impl Service {
+    /// The order in which documents own a name that several define: those whose full name it is before those that
+    /// have it as a further name, those of the namespace in the name (`named`) before others, older before younger.
+    pub(crate) fn claim(&self, host: &str, named: Option<&str>) -> (bool, bool, (u64, &str, &str)) {
+        let is_elsewhere = named.is_some_and(|namespace| namespace != self.meta.namespace);
+        (self.is_further(host), is_elsewhere, self.meta.precedence())
+    }
+
+    /// Whether `host` is not the full name.
+    pub(crate) fn is_further(&self, host: &str) -> bool {
+        self.hosts.first().is_none_or(|full| full != host)
+    }
+
+    /// Whether two documents that define `host` define one service together.
+    pub(crate) fn is_one_with(&self, other: &Self, host: &str) -> bool {
+        self.meta.namespace == other.meta.namespace && self.is_further(host) == other.is_further(host)
+    }
+}
+
 /// A port of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
