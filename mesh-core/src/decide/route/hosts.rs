@@ -112,7 +112,10 @@ fn covers(suffix: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::decide::route::string::{host_matches, more_specific};
 
     fn table() -> HostTable<&'static str> {
         let mut table = HostTable::default();
@@ -148,5 +151,32 @@ mod tests {
             [table.find("a"), table.find("b"), table.find("c"), table.find("d")],
             [Some(&1), Some(&1), Some(&2), None]
         );
+    }
+
+    fn names() -> impl Strategy<Value = String> {
+        let label = prop::sample::select(vec!["a", "b", "x-a", "-a", "c"]);
+        prop::collection::vec(label, 1..4).prop_map(|labels| labels.join("."))
+    }
+
+    fn patterns() -> impl Strategy<Value = String> {
+        let wildcard = names().prop_map(|name| format!("*.{name}"));
+        let partial = names().prop_map(|name| format!("*{name}"));
+        prop_oneof![names(), wildcard, partial, Just("*".to_owned())]
+    }
+
+    proptest! {
+        /// The table finds what a walk over all patterns by `host_matches` and `more_specific` finds.
+        #[test]
+        fn a_look_up_finds_the_most_specific_pattern(
+            patterns in prop::collection::vec(patterns(), 0..12),
+            host in names(),
+        ) {
+            let mut table = HostTable::default();
+            for pattern in &patterns {
+                table.insert([pattern.as_str()], pattern.clone());
+            }
+            let matching = patterns.iter().filter(|pattern| host_matches(pattern, &host));
+            prop_assert_eq!(table.find(&host), matching.min_by(|a, b| more_specific(a, b)));
+        }
     }
 }

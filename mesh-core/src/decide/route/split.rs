@@ -66,8 +66,10 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::random::SplitMix64;
+    use crate::random::{Rng, SplitMix64};
 
     #[test]
     fn draws_follow_the_weights() {
@@ -92,5 +94,54 @@ mod tests {
         let shares: Vec<_> = Split::new(&[(0, 900), (1, 100)]).shares().collect();
         assert_eq!(shares, [(0, 0.9), (1, 0.1)]);
         assert_eq!(Split::new(&[(4, 0)]).shares().collect::<Vec<_>>(), [(4, 1.0)]);
+    }
+
+    /// Gives every point of a range once.
+    struct Sweep {
+        point: u64,
+        total: u64,
+    }
+
+    impl Rng for Sweep {
+        fn next_u64(&mut self) -> u64 {
+            let number = (u128::from(self.point) << 64).div_ceil(u128::from(self.total));
+            self.point += 1;
+            u64::try_from(number).unwrap()
+        }
+    }
+
+    proptest! {
+        /// Over the whole range each target is drawn exactly as often as its weight says.
+        #[test]
+        fn every_target_gets_its_weight_and_no_more(weights in prop::collection::vec(0u32..20, 2..8)) {
+            let entries: Vec<_> = weights.iter().copied().enumerate().collect();
+            let split = Split::new(&entries);
+            let total: u64 = weights.iter().copied().map(u64::from).sum();
+            let mut rng = Sweep { point: 0, total };
+            let mut drawn = vec![0u32; weights.len()];
+            for _ in 0..total {
+                drawn[split.draw(&mut rng).unwrap()] += 1;
+            }
+            prop_assert_eq!(&drawn, &weights);
+            let shares: Vec<_> = split.shares().collect();
+            let sum: f64 = shares.iter().map(|(_, share)| share).sum();
+            prop_assert!(total == 0 || (sum - 1.0).abs() < 1e-9);
+            prop_assert!(shares.iter().all(|(target, _)| weights[*target] > 0));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_belong_to_the_first_and_the_last_target() {
+        struct Fixed(u64);
+        impl Rng for Fixed {
+            fn next_u64(&mut self) -> u64 {
+                self.0
+            }
+        }
+        let split = Split::new(&[(0, u32::MAX), (1, 0), (2, u32::MAX), (3, 0)]);
+        assert_eq!(split.draw(&mut Fixed(0)), Some(0));
+        assert_eq!(split.draw(&mut Fixed(u64::MAX / 2)), Some(0));
+        assert_eq!(split.draw(&mut Fixed(u64::MAX / 2 + 1)), Some(2));
+        assert_eq!(split.draw(&mut Fixed(u64::MAX)), Some(2));
     }
 }

@@ -16,7 +16,11 @@ fn path(text: &str) -> impl Strategy<Value = StringMatch> + use<> {
 }
 
 fn conditions() -> impl Strategy<Value = RouteMatch> {
-    let paths = prop::sample::select(vec!["/", "/a", "/a/b", "/a/bc", "/b", "/a/b/c/d"]).prop_flat_map(path);
+    // Texts that are not canonical are compared as what they stand for.
+    let paths = vec![
+        "/", "/a", "/a/b", "/a/bc", "/b", "/a/b/c/d", "//a", "/%61", "/a//b", "/a/%62c", "",
+    ];
+    let paths = prop::sample::select(paths).prop_flat_map(path);
     let method = prop::option::of(prop::sample::select(vec!["GET", "POST"]));
     let header = prop::option::of(prop::sample::select(vec!["1", "2"]));
     (prop::option::of(paths), method, header, any::<bool>()).prop_map(|(path, method, header, folded)| RouteMatch {
@@ -77,4 +81,63 @@ fn a_regex_that_is_none_is_refused() {
         ..RouteMatch::default()
     };
     assert!(Matcher::new(&conditions).is_err());
+}
+
+/// A table for `orders` that names its rules `0`, `1` and so on.
+fn router(rules: &[RouteMatch]) -> Router {
+    let mut host = VirtualHost::default();
+    for (position, conditions) in rules.iter().enumerate() {
+        let name: Arc<str> = position.to_string().into();
+        let route = Route::new(name, Origin::default(), Split::new(&[(position, 1)]));
+        host.rules.push([Matcher::new(conditions).unwrap()], route);
+    }
+    let mut hosts = HostTable::default();
+    hosts.insert(["orders"], host);
+    Router::new(hosts)
+}
+
+fn found(router: &Router, uri: &str) -> String {
+    let request = Request::get(uri).body(()).unwrap();
+    let canonical = canonicalize(&request, Options::outbound()).unwrap();
+    match router.route(&canonical.view()) {
+        RouteResult::Route(selected) => selected.route.name.to_string(),
+        RouteResult::NoRoute(_) => "no route".into(),
+        RouteResult::UnknownHost => "unknown host".into(),
+    }
+}
+
+#[test]
+fn the_first_rule_wins_and_not_the_most_specific() {
+    let on = |path| RouteMatch {
+        path: Some(path),
+        ..RouteMatch::default()
+    };
+    let router = router(&[
+        on(StringMatch::Prefix("/a".into())),
+        on(StringMatch::Exact("/a/b".into())),
+        on(StringMatch::SegmentPrefix("/s/".into())),
+        on(StringMatch::Regex("/r[0-9]".into())),
+    ]);
+    for (path, rule) in [
+        ("/a/b", "0"),
+        ("/ab", "0"),
+        ("/s", "2"),
+        ("/s/x", "2"),
+        ("/sx", "no route"),
+        ("/r1", "3"),
+        ("/r12", "no route"),
+    ] {
+        assert_eq!(found(&router, &format!("http://orders{path}")), rule, "{path}");
+    }
+    assert_eq!(found(&router, "http://users/a"), "unknown host");
+}
+
+#[test]
+fn the_authority_is_compared_as_it_was_sent() {
+    let router = router(&[RouteMatch {
+        authority: Some(StringMatch::Exact("orders:8080".into())),
+        ..RouteMatch::default()
+    }]);
+    assert_eq!(found(&router, "http://orders:8080/"), "0");
+    assert_eq!(found(&router, "http://orders/"), "no route");
 }

@@ -1,5 +1,10 @@
 //! What a policy means for a workload, by the semantics of the dialect that it is written in.
 
+mod gateways;
+mod names;
+mod seeds;
+mod settings;
+
 use http::Request;
 
 use super::*;
@@ -56,6 +61,15 @@ fn object(kind: &str, namespace: &str, name: &str, spec: &str) -> String {
     };
     format!(
         "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace} }}\nspec: {spec}\n"
+    )
+}
+
+/// An object of this name as if made in `year`.
+fn created(object: &str, name: &str, year: u16) -> String {
+    let metadata = format!("metadata: {{ name: {name},");
+    object.replace(
+        &metadata,
+        &format!("{metadata} creationTimestamp: {year}-01-01T00:00:00Z,"),
     )
 }
 
