@@ -20,6 +20,7 @@ fn seeds(numbers: &[&str], workload: &Workload) -> Option<Snapshot> {
     let given = std::env::var_os("MESH_SEEDS").map(PathBuf::from);
     let defaults = ["../", "../../"].map(|up| PathBuf::from(format!("{up}shared/seeds-yaml")));
     let root = given.or_else(|| defaults.into_iter().find(|path| path.is_dir()));
+    let root = root.filter(|path| path.is_dir());
     let Some(root) = root else {
         println!("skipped: no seeds, name their place in MESH_SEEDS");
         return None;
