@@ -84,6 +84,26 @@ impl Loaded {
             report,
         }
     }
+
+    /// The same for a service that is to start with it: what is not yet in force is an error.
+    ///
+    /// ```
+    /// use mesh_core::policy::Loaded;
+    ///
+    /// let text = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: { name: all }\nspec: {}\n";
+    /// let loaded = Loaded::from_files([("telemetry.yaml", text)]);
+    /// assert_eq!(loaded.report.summary(), "1 warning");
+    /// assert!(loaded.policy.is_some());
+    /// assert!(loaded.in_force().policy.is_none());
+    /// ```
+    #[must_use]
+    pub fn in_force(mut self) -> Self {
+        self.report.refuse_deferred();
+        if self.report.has_errors() {
+            self.policy = None;
+        }
+        self
+    }
 }
 
 /// A document, or an item of a list, that is known by its kind.

@@ -44,7 +44,7 @@ pub(super) async fn compile(set: FileSet, workload: Workload, generation: u64) -
 
 fn compile_now(set: FileSet, workload: &Workload, generation: u64) -> Result<Compiled, PolicyError> {
     let names = set.files.iter().map(|file| file.name.clone()).collect();
-    let loaded = Loaded::from_files(set.files.iter().map(|file| (file.name.as_str(), &file.bytes)));
+    let loaded = Loaded::from_files(set.files.iter().map(|file| (file.name.as_str(), &file.bytes))).in_force();
     let Some(policy) = &loaded.policy else {
         return Err(PolicyError::Invalid(Box::new(loaded)));
     };

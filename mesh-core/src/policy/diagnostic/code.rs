@@ -131,8 +131,8 @@ codes! {
     INVALID_POLICY = "MESH0301", Error, "invalid policy",
         "Each value is valid, but together they cannot mean what they say.";
 
-    NOT_YET_IN_FORCE = "MESH0401", Error, "not yet in force",
-        "The field is understood, but this version does not put it in force. It is refused, not ignored.";
+    NOT_YET_IN_FORCE = "MESH0401", Warning, "not yet in force",
+        "The field is understood, but this version does not put it in force. It is checked here; a service that is given it does not start.";
     NOT_IN_PROCESS = "MESH0402", Error, "not supported in a process",
         "The field configures something that a mesh inside of the process does not have, such as a proxy or a node.";
 

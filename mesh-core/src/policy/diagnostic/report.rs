@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Diagnostic, Paint, Place, Severity, render};
+use super::{Code, Diagnostic, Paint, Place, Severity, render};
 use crate::policy::source::{FileId, Origin, Sources};
 
 /// Diagnostics that a report keeps; the ones after it are only counted.
@@ -16,6 +16,8 @@ pub struct Report {
     kept: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
+    /// Warnings of [`Code::NOT_YET_IN_FORCE`] that were only counted.
+    deferred: usize,
 }
 
 impl Report {
@@ -26,6 +28,7 @@ impl Report {
             kept: Vec::new(),
             errors: 0,
             warnings: 0,
+            deferred: 0,
         }
     }
 
@@ -34,6 +37,7 @@ impl Report {
     /// After the first thousand problems are only counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.kept.len() >= KEPT {
+            self.deferred += usize::from(is_deferred(&diagnostic));
             self.count(diagnostic.severity);
         } else if !self.kept.contains(&diagnostic) {
             self.count(diagnostic.severity);
@@ -54,6 +58,7 @@ impl Report {
         let errors = other.kept.iter().filter(|one| one.severity == Severity::Error).count();
         self.errors += other.errors - errors;
         self.warnings += other.warnings - (kept - errors);
+        self.deferred += other.deferred;
         other.kept.into_iter().for_each(|diagnostic| self.push(diagnostic));
     }
 
@@ -73,6 +78,23 @@ impl Report {
     #[must_use]
     pub const fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Whether something is not yet in force: the policy can be checked, and no service starts with it.
+    #[must_use]
+    pub fn has_deferred(&self) -> bool {
+        self.deferred > 0 || self.kept.iter().any(is_deferred)
+    }
+
+    /// Makes errors of what is not yet in force, as a service does that is to start with the policy.
+    pub fn refuse_deferred(&mut self) {
+        let mut refused = std::mem::take(&mut self.deferred);
+        for diagnostic in self.kept.iter_mut().filter(|one| is_deferred(one)) {
+            diagnostic.severity = Severity::Error;
+            refused += 1;
+        }
+        self.errors += refused;
+        self.warnings -= refused;
     }
 
     /// Whether nothing at all was found.
@@ -142,6 +164,10 @@ impl Report {
         let omitted = self.errors + self.warnings - self.kept.len();
         (omitted > 0).then(|| format!("… and {omitted} more problems"))
     }
+}
+
+fn is_deferred(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code == Code::NOT_YET_IN_FORCE && diagnostic.severity == Severity::Warning
 }
 
 /// Where a diagnostic stands in the report: by file, then by position.

@@ -47,7 +47,7 @@
 //!     "rules.yaml:2:5: error[MESH0101]: unknown field `nam`",
 //!     "rules.yaml:2:22: error[MESH0104]: `timeout`: duration `10` has no unit, expected one of `ns`, `us`, `ms`, `s`, `m`, `h`",
 //!     "rules.yaml:2:32: error[MESH0104]: `mode`: unknown value `STRIKT`, expected `STRICT` or `PERMISSIVE`",
-//!     "rules.yaml:2:40: error[MESH0401]: field `fault` is not yet in force: faults are not injected",
+//!     "rules.yaml:2:40: warning[MESH0401]: field `fault` is not yet in force: faults are not injected",
 //! ]);
 //! ```
 

@@ -94,32 +94,32 @@ const UNREAD: &[(&str, &str, &str)] = &[
     (
         "v1",
         "Service",
-        "error[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
+        "warning[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
     ),
     (
         "discovery.k8s.io/v1",
         "EndpointSlice",
-        "error[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
+        "warning[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
     ),
     (
         "gateway.networking.k8s.io/v1",
         "HTTPRoute",
-        "error[MESH0401]: kind `HTTPRoute` is not yet in force: Gateway API is not read, write the route as a `VirtualService` or in the native dialect",
+        "warning[MESH0401]: kind `HTTPRoute` is not yet in force: Gateway API is not read, write the route as a `VirtualService` or in the native dialect",
     ),
     (
         "policy.linkerd.io/v1beta3",
         "Server",
-        "error[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
+        "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
     ),
     (
         "access.smi-spec.io/v1alpha3",
         "TrafficTarget",
-        "error[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
+        "warning[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
     ),
     (
         "cilium.io/v2",
         "CiliumNetworkPolicy",
-        "error[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
+        "warning[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
     ),
     (
         "cilium.io/v2",

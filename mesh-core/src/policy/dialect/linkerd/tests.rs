@@ -64,13 +64,13 @@ fn what_is_not_in_force_or_wrong_is_told() {
     for (spec, expected) in [
         (
             route("condition: { all: [] }"),
-            &["f:4:42: error[MESH0401]: field `all` is not yet in force: a condition is a method, a path or both"][..],
+            &["f:4:42: warning[MESH0401]: field `all` is not yet in force: a condition is a method, a path or both"][..],
         ),
         (
             route("condition: { method: GET, not: { method: PUT } }, responseClasses: []"),
             &[
-                "f:4:55: error[MESH0401]: field `not` is not yet in force: a condition is a method, a path or both",
-                "f:4:79: error[MESH0401]: field `responseClasses` is not yet in force: a response of 5xx is a failure, others are not",
+                "f:4:55: warning[MESH0401]: field `not` is not yet in force: a condition is a method, a path or both",
+                "f:4:79: warning[MESH0401]: field `responseClasses` is not yet in force: a response of 5xx is a failure, others are not",
             ],
         ),
         (
@@ -92,8 +92,8 @@ fn what_is_not_in_force_or_wrong_is_told() {
         (
             "dstOverrides: [], opaquePorts: {}".into(),
             &[
-                "f:4:9: error[MESH0401]: field `dstOverrides` is not yet in force: split traffic by a `TrafficSplit`",
-                "f:4:27: error[MESH0401]: field `opaquePorts` is not yet in force: services speak HTTP",
+                "f:4:9: warning[MESH0401]: field `dstOverrides` is not yet in force: split traffic by a `TrafficSplit`",
+                "f:4:27: warning[MESH0401]: field `opaquePorts` is not yet in force: services speak HTTP",
             ],
         ),
         (

@@ -83,7 +83,7 @@ fn what_is_no_split_is_told() {
         (
             "v1alpha4",
             "service: a, backends: [{ service: b, weight: 1 }], matches: [{ kind: HTTPRouteGroup, name: m }]",
-            &["f:4:60: error[MESH0401]: field `matches` is not yet in force: all requests to the service are split"],
+            &["f:4:60: warning[MESH0401]: field `matches` is not yet in force: all requests to the service are split"],
         ),
         (
             "v1alpha1",

@@ -154,12 +154,12 @@ fn policies_are_checked() {
             ),
             (
                 "action: CUSTOM, provider: { name: a }, rules: [{}]",
-                &["3:9: error[MESH0401]: action `CUSTOM` is not yet in force: rules allow or deny"],
+                &["3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: rules allow or deny"],
             ),
             (
                 "targetRefs: []",
                 &[
-                    "3:1: error[MESH0401]: field `targetRefs` is not yet in force: policies are for workloads, which `selector` picks",
+                    "3:1: warning[MESH0401]: field `targetRefs` is not yet in force: policies are for workloads, which `selector` picks",
                 ],
             ),
             (
@@ -176,7 +176,9 @@ fn policies_are_checked() {
             ),
             (
                 "rules: [{ when: [] }]",
-                &["3:11: error[MESH0401]: field `when` is not yet in force: rules look at sources and operations only"],
+                &[
+                    "3:11: warning[MESH0401]: field `when` is not yet in force: rules look at sources and operations only",
+                ],
             ),
         ],
     );
@@ -222,18 +224,20 @@ fn sources_are_checked() {
         (
             "requestPrincipals: ['*']",
             &[
-                "4:1: error[MESH0401]: field `requestPrincipals` is not yet in force: tokens of requests are not checked",
+                "4:1: warning[MESH0401]: field `requestPrincipals` is not yet in force: tokens of requests are not checked",
             ],
         ),
         (
             "remoteIpBlocks: [1.1.1.1]",
             &[
-                "4:1: error[MESH0401]: field `remoteIpBlocks` is not yet in force: the address is that of the connection",
+                "4:1: warning[MESH0401]: field `remoteIpBlocks` is not yet in force: the address is that of the connection",
             ],
         ),
         (
             "trustDomains: [a]",
-            &["4:1: error[MESH0401]: field `trustDomains` is not yet in force: write the trust domain in `principals`"],
+            &[
+                "4:1: warning[MESH0401]: field `trustDomains` is not yet in force: write the trust domain in `principals`",
+            ],
         ),
     ]);
 }
@@ -255,11 +259,11 @@ fn operations_are_checked() {
         ),
         (
             "hosts: ['a.com:80']",
-            &["4:9: error[MESH0401]: host `a.com:80` is not yet in force: hosts are compared without their port"],
+            &["4:9: warning[MESH0401]: host `a.com:80` is not yet in force: hosts are compared without their port"],
         ),
         (
             "hosts: ['[::1]:80']",
-            &["4:9: error[MESH0401]: host `[::1]:80` is not yet in force: hosts are compared without their port"],
+            &["4:9: warning[MESH0401]: host `[::1]:80` is not yet in force: hosts are compared without their port"],
         ),
         (
             "paths: ['/foo/{buzz}']",
@@ -267,7 +271,7 @@ fn operations_are_checked() {
         ),
         (
             "hosts: ['a.com:*', b.com]",
-            &["4:9: error[MESH0401]: host `a.com:*` is not yet in force: hosts are compared without their port"],
+            &["4:9: warning[MESH0401]: host `a.com:*` is not yet in force: hosts are compared without their port"],
         ),
         (
             "paths: , methods: [GET]",
@@ -285,7 +289,7 @@ fn a_policy_on_trial_is_refused() {
              spec: {{}}\n"
         )
     };
-    let line = "4:36: error[MESH0401]: annotation `istio.io/dry-run` is not yet in force: every policy is enforced";
+    let line = "4:36: warning[MESH0401]: annotation `istio.io/dry-run` is not yet in force: every policy is enforced";
     assert_eq!(load(&text("true")).lines, [line]);
     assert_eq!(load(&text("false")).lines, [""; 0]);
 }

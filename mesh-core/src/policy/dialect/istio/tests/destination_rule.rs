@@ -315,20 +315,20 @@ const REFUSED: &[(&str, u32, &str, &str)] = &[
 #[test]
 fn what_is_not_in_force_is_refused() {
     for (block, column, field, reason) in REFUSED {
-        let line = format!("4:{column}: error[MESH0401]: field `{field}` is not yet in force: {reason}");
+        let line = format!("4:{column}: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
         assert_traffic(&[(block, &[&line])]);
     }
     assert_traffic(&[
         (
             "tls: { mode: MUTUAL, clientCertificate: a, privateKey: b }",
             &[
-                "4:14: error[MESH0401]: TLS mode `MUTUAL` is not yet in force: endpoints speak the mesh's mTLS or plain text",
+                "4:14: warning[MESH0401]: TLS mode `MUTUAL` is not yet in force: endpoints speak the mesh's mTLS or plain text",
             ],
         ),
         (
             "tls: { mode: ISTIO_MUTUAL, subjectAltNames: [a.com] }",
             &[
-                "4:46: error[MESH0401]: subject alternative name `a.com` is not yet in force: only SPIFFE ids are verified",
+                "4:46: warning[MESH0401]: subject alternative name `a.com` is not yet in force: only SPIFFE ids are verified",
             ],
         ),
         (
@@ -338,6 +338,6 @@ fn what_is_not_in_force_is_refused() {
             ],
         ),
     ]);
-    let line = "3:10: error[MESH0401]: field `workloadSelector` is not yet in force: a rule holds for all workloads that see it";
+    let line = "3:10: warning[MESH0401]: field `workloadSelector` is not yet in force: a rule holds for all workloads that see it";
     assert_lines(KIND, &[("host: a, workloadSelector: {}", &[line])]);
 }

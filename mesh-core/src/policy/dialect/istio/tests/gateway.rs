@@ -59,10 +59,10 @@ fn servers_are_checked() {
     assert_server(port, &["3:11: error[MESH0103]: missing field `hosts`"]);
     let twice = format!("{HTTP} }}, {{\n{HTTP}");
     assert_server(&twice, &["4:67: error[MESH0202]: port name `http` is given twice"]);
-    let bind = "4:65: error[MESH0401]: field `bind` is not yet in force: a gateway listens where its process does";
+    let bind = "4:65: warning[MESH0401]: field `bind` is not yet in force: a gateway listens where its process does";
     assert_server(&format!("{HTTP}, bind: 127.0.0.1"), &[bind]);
     let streams = "port: { number: 1, name: a, protocol: TLS }, hosts: ['*'], tls: { mode: AUTO_PASSTHROUGH }";
-    let line = "4:39: error[MESH0401]: protocol `TLS` is not yet in force: gateways speak HTTP";
+    let line = "4:39: warning[MESH0401]: protocol `TLS` is not yet in force: gateways speak HTTP";
     assert_server(streams, &[line]);
 }
 
@@ -102,26 +102,28 @@ fn tls_is_checked() {
             HTTPS,
             "",
             &[
-                "4:73: error[MESH0401]: TLS mode `PASSTHROUGH` is not yet in force: connections are not forwarded as they are",
+                "4:73: warning[MESH0401]: TLS mode `PASSTHROUGH` is not yet in force: connections are not forwarded as they are",
             ],
         ),
         (
             HTTPS,
             "mode: MUTUAL, credentialName: a, caCertificates: b",
-            &["4:81: error[MESH0401]: TLS mode `MUTUAL` is not yet in force: clients of a gateway show no certificate"],
+            &[
+                "4:81: warning[MESH0401]: TLS mode `MUTUAL` is not yet in force: clients of a gateway show no certificate",
+            ],
         ),
         (
             HTTPS,
             "mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3, httpsRedirect: true",
             &[
-                &format!("4:108: error[MESH0401]: field `minProtocolVersion` is not yet in force: {options}"),
+                &format!("4:108: warning[MESH0401]: field `minProtocolVersion` is not yet in force: {options}"),
                 "4:137: error[MESH0301]: `httpsRedirect` needs a port with the protocol `HTTP`",
             ],
         ),
         (
             HTTP,
             "httpsRedirect: true",
-            &["4:72: error[MESH0401]: field `httpsRedirect` is not yet in force: requests are not redirected"],
+            &["4:72: warning[MESH0401]: field `httpsRedirect` is not yet in force: requests are not redirected"],
         ),
         (
             HTTP,

@@ -58,11 +58,11 @@ fn the_rest_is_refused() {
     for (config, line) in [
         (
             "enableAutoMtls: true",
-            "4:1: error[MESH0401]: field `enableAutoMtls` is not yet in force: endpoints with an identity are always called with mTLS",
+            "4:1: warning[MESH0401]: field `enableAutoMtls` is not yet in force: endpoints with an identity are always called with mTLS",
         ),
         (
             "accessLogFormat: a",
-            "4:1: error[MESH0401]: field `accessLogFormat` is not yet in force: lines have the default fields",
+            "4:1: warning[MESH0401]: field `accessLogFormat` is not yet in force: lines have the default fields",
         ),
         (
             "defaultConfig: { concurrency: 2 }",

@@ -161,25 +161,25 @@ fn what_a_library_cannot_serve_is_refused() {
             ),
             (
                 "hosts: [a.com], resolution: DYNAMIC_DNS",
-                &["3:29: error[MESH0401]: resolution `DYNAMIC_DNS` is not yet in force: a service has one name"],
+                &["3:29: warning[MESH0401]: resolution `DYNAMIC_DNS` is not yet in force: a service has one name"],
             ),
             (
                 "hosts: ['*.a.com'], resolution: DNS, addresses: [1.2.3.4]",
                 &[
-                    "3:9: error[MESH0401]: host `*.a.com` is not yet in force: a service has one name",
+                    "3:9: warning[MESH0401]: host `*.a.com` is not yet in force: a service has one name",
                     "3:38: error[MESH0402]: field `addresses` is not supported in a process: callers name hosts, addresses are not taken over",
                 ],
             ),
             (
                 "hosts: [a.com], resolution: DNS, ports: [{ number: 1, name: a, protocol: mongo }]",
-                &["3:74: error[MESH0401]: protocol `MONGO` is not yet in force: services speak HTTP"],
+                &["3:74: warning[MESH0401]: protocol `MONGO` is not yet in force: services speak HTTP"],
             ),
             (
                 "hosts: [a.com], resolution: STATIC, endpoints: [{ address: 'unix:///tmp/a' }, { address: 'unix://tmp' }, { network: n }]",
                 &[
-                    "3:60: error[MESH0401]: endpoint `/tmp/a` is not yet in force: connections are TCP",
+                    "3:60: warning[MESH0401]: endpoint `/tmp/a` is not yet in force: connections are TCP",
                     "3:90: error[MESH0104]: `address`: expected the absolute path of a socket, found `tmp`",
-                    "3:108: error[MESH0401]: field `network` is not yet in force: endpoints are called directly, not through a gateway",
+                    "3:108: warning[MESH0401]: field `network` is not yet in force: endpoints are called directly, not through a gateway",
                 ],
             ),
         ],

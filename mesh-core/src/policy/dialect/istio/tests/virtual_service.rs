@@ -263,7 +263,9 @@ fn hosts_are_checked() {
         ),
         (
             "gateways: [g]",
-            &["2:1: error[MESH0401]: a virtual service without `hosts` is not yet in force: routes are not delegated"],
+            &[
+                "2:1: warning[MESH0401]: a virtual service without `hosts` is not yet in force: routes are not delegated",
+            ],
         ),
         (
             "hosts: [a], gateways: ['a/b/c']",
@@ -324,7 +326,7 @@ fn rules_are_checked() {
         ),
         (
             "route: [{ destination: { host: '*.a.com' } }]",
-            &["4:32: error[MESH0401]: destination `*.a.com` is not yet in force: requests go to one service"],
+            &["4:32: warning[MESH0401]: destination `*.a.com` is not yet in force: requests go to one service"],
         ),
         (
             "route: [{ destination: { host: a, subset: 'v 1' } }]",
@@ -391,7 +393,7 @@ fn retries_are_checked() {
         ),
         (
             "attempts: 1, retryOn: retriable-headers",
-            &["4:73: error[MESH0401]: `retryOn`: retry condition `retriable-headers` is not yet in force"],
+            &["4:73: warning[MESH0401]: `retryOn`: retry condition `retriable-headers` is not yet in force"],
         ),
         (
             "attempts: 1, retryOn: 'reset,retriable-status-codes'",
@@ -400,13 +402,13 @@ fn retries_are_checked() {
         (
             "attempts: 1, retryRemoteLocalities: true",
             &[
-                "4:64: error[MESH0401]: field `retryRemoteLocalities` is not yet in force: endpoints are tried whatever their locality",
+                "4:64: warning[MESH0401]: field `retryRemoteLocalities` is not yet in force: endpoints are tried whatever their locality",
             ],
         ),
         (
             "attempts: 1, retryIgnorePreviousHosts: false",
             &[
-                "4:64: error[MESH0401]: field `retryIgnorePreviousHosts` is not yet in force: a further try takes another endpoint where there is one",
+                "4:64: warning[MESH0401]: field `retryIgnorePreviousHosts` is not yet in force: a further try takes another endpoint where there is one",
             ],
         ),
     ];
@@ -428,7 +430,7 @@ fn what_is_not_in_force_is_refused() {
         ("corsPolicy", "cross-origin requests are not answered"),
     ];
     for (field, reason) in refused {
-        let line = format!("4:40: error[MESH0401]: field `{field}` is not yet in force: {reason}");
+        let line = format!("4:40: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
         assert_rules(&[(&format!("{DESTINATION}, {field}: {{}}"), &[&line])]);
     }
     for (field, reason) in [
@@ -436,19 +438,19 @@ fn what_is_not_in_force_is_refused() {
         ("directResponse", "requests are not answered by a route"),
         ("delegate", "routes are not delegated"),
     ] {
-        let line = format!("4:1: error[MESH0401]: field `{field}` is not yet in force: {reason}");
+        let line = format!("4:1: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
         assert_rules(&[(&format!("{field}: {{}}"), &[&line])]);
     }
     assert_rules(&[
         (
             "route: [{ destination: { host: a }, headers: {} }]",
-            &["4:37: error[MESH0401]: field `headers` is not yet in force: headers are not changed"],
+            &["4:37: warning[MESH0401]: field `headers` is not yet in force: headers are not changed"],
         ),
         (
             "route: [{ destination: { host: a } }], redirect: {}",
             &[
                 "4:40: error[MESH0105]: fields `route` and `redirect` exclude each other",
-                "4:40: error[MESH0401]: field `redirect` is not yet in force: requests are not redirected",
+                "4:40: warning[MESH0401]: field `redirect` is not yet in force: requests are not redirected",
             ],
         ),
     ]);
@@ -456,7 +458,7 @@ fn what_is_not_in_force_is_refused() {
         KIND,
         &[(
             "hosts: [a], tcp: [{}]",
-            &["3:13: error[MESH0401]: field `tcp` is not yet in force: only `http` routes are"],
+            &["3:13: warning[MESH0401]: field `tcp` is not yet in force: only `http` routes are"],
         )],
     );
 }
@@ -520,7 +522,7 @@ fn matches_are_checked() {
         (
             "headers: { '@request.auth.claims.x': {} }",
             &[
-                "4:22: error[MESH0401]: header `@request.auth.claims.x` is not yet in force: tokens of requests are not checked",
+                "4:22: warning[MESH0401]: header `@request.auth.claims.x` is not yet in force: tokens of requests are not checked",
             ],
         ),
         (
@@ -541,7 +543,7 @@ fn matches_are_checked() {
         ),
         (
             "statPrefix: x",
-            &["4:11: error[MESH0401]: field `statPrefix` is not yet in force: statistics are not named by routes"],
+            &["4:11: warning[MESH0401]: field `statPrefix` is not yet in force: statistics are not named by routes"],
         ),
         (
             "ignoreUriCase: true, uri: { regex: /a }",

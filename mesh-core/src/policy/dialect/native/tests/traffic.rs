@@ -206,7 +206,7 @@ const WRONG_SETTINGS: &[(&str, &[&str])] = &[
         &[
             "45: error[MESH0104]: `on`: unknown retry condition `5x`",
             "49: error[MESH0104]: `on`: `999` is not an HTTP status code",
-            "54: error[MESH0401]: `on`: retry condition `retriable-headers` is not yet in force",
+            "54: warning[MESH0401]: `on`: retry condition `retriable-headers` is not yet in force",
             "100: error[MESH0104]: `backoff`: expected at least `base`",
         ],
     ),
