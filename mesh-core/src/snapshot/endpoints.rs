@@ -180,6 +180,7 @@ impl Builder<'_> {
     ) -> EndpointTls {
         match &settings.settled.tls {
             Some(ClientTls::Disable) => EndpointTls::Plain,
+            Some(ClientTls::Origination(settings)) => EndpointTls::Origination(Arc::new(settings.clone())),
             Some(ClientTls::IstioMutual { subject_alt_names }) => {
                 EndpointTls::Mutual(self.expected(host, endpoint, listed, subject_alt_names))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::decide::cluster::{ClusterKey, ClusterSettings};
 use crate::identity::SpiffeId;
 use crate::policy::model::service::{Protocol, ServicePort};
-use crate::policy::model::traffic::{H2Upgrade, RetryPolicy};
+use crate::policy::model::traffic::{H2Upgrade, RetryPolicy, TlsOrigination};
 use crate::policy::model::{Labels, Origin};
 
 /// Where a route sends its requests: part of a service.
@@ -98,6 +98,8 @@ pub enum EndpointTls {
     Plain,
     /// mTLS with a peer that has one of these ids, or any of the trust domain where the list is empty.
     Mutual(Arc<[SpiffeId]>),
+    /// TLS to a server that is not of the mesh.
+    Origination(Arc<TlsOrigination>),
 }
 
 /// The version of HTTP to speak.

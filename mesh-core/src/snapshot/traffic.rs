@@ -113,6 +113,18 @@ fn overlay(base: TrafficPolicy, over: TrafficPolicy) -> TrafficPolicy {
         tls: over.tls.or(base.tls),
         retry: over.retry.or(base.retry),
         retry_budget: over.retry_budget.or(base.retry_budget),
+        retry_concurrency: over.retry_concurrency.or(base.retry_concurrency),
+        hash: if over.balance.is_some() { over.hash } else { base.hash },
+        warmup: if over.balance.is_some() {
+            over.warmup
+        } else {
+            base.warmup
+        },
+        locality: if over.balance.is_some() {
+            over.locality
+        } else {
+            base.locality
+        },
     }
 }
 

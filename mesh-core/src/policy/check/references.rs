@@ -120,6 +120,7 @@ fn check_gateways(policy: &Policy, known: &Known, report: &mut Report) {
                 namespace,
                 name,
                 origin,
+                ..
             } = binding
             else {
                 continue;

@@ -5,6 +5,7 @@
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
 pub mod authz;
+pub mod filter;
 pub mod gateway;
 pub mod identity;
 pub mod route;
@@ -30,6 +31,10 @@ pub struct Policy {
     pub workload_entries: Vec<service::WorkloadEntry>,
     /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
     pub routes: Vec<route::RouteTable>,
+    /// Route tables without hosts, which others hand requests to; only until all documents are read.
+    pub delegates: Vec<route::RouteTable>,
+    /// What the callers of a namespace see of the mesh (`Sidecar`).
+    pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
     pub profiles: Vec<route::ServiceProfile>,
     /// How to talk to a service (`DestinationRule`, native traffic settings).

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::{HeaderName, Method};
+use ipnet::IpNet;
 
+use super::filter::{Answer, Cors, Fault, HeaderOrder, HeaderRules, Mirror, Rewrite};
 use super::traffic::{RetryBudget, RetryPolicy};
 use super::{Export, Labels, Meta, Origin};
 
@@ -19,8 +21,58 @@ pub struct RouteTable {
     pub bindings: Vec<Binding>,
     /// Who sees them.
     pub export: Export,
-    /// First match wins, in this order.
+    /// Which of several rules that match wins.
+    pub order: RuleOrder,
+    /// The rules.
     pub rules: Vec<RouteRule>,
+    /// Rules for TLS connections that are passed on as they are, by their SNI.
+    pub tls: Vec<StreamRule>,
+    /// Rules for TCP connections.
+    pub tcp: Vec<StreamRule>,
+}
+
+/// Which of several rules that match a request wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuleOrder {
+    /// The first that was written. The oldest table has the host for itself.
+    #[default]
+    Written,
+    /// The most specific, over all such tables of the host: the longest path, a method, more headers, more query
+    /// parameters, the oldest table, the first by `namespace/name`, the first that was written (Gateway API).
+    Specific,
+}
+
+/// One rule for connections.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StreamRule {
+    /// Where it was written.
+    pub origin: Origin,
+    /// Any of these must match; empty matches all.
+    pub matches: Vec<StreamMatch>,
+    /// Where the connection goes.
+    pub destinations: Vec<Destination>,
+}
+
+/// Conditions on a connection; all of them must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StreamMatch {
+    /// Where it was written.
+    pub origin: Origin,
+    /// Names that the client says it connects to: full ones or `*.suffix`. TLS only.
+    pub sni_hosts: Vec<String>,
+    /// Where the client connects to.
+    pub destination_subnets: Vec<IpNet>,
+    /// The service port that the client dials.
+    pub port: Option<u16>,
+    /// Labels that the client must have.
+    pub source_labels: Labels,
+    /// Namespace that the client must be in.
+    pub source_namespace: Option<String>,
+    /// Where non-empty, only these of the table's bindings take this match.
+    pub bindings: Vec<Binding>,
 }
 
 /// A host as a rule names it, and where.
@@ -44,6 +96,10 @@ pub enum Binding {
         namespace: String,
         /// The gateway's name.
         name: String,
+        /// Only the server of this name (`sectionName`).
+        section: Option<String>,
+        /// Only servers of this port.
+        port: Option<u16>,
         /// Where the reference was written.
         origin: Origin,
     },
@@ -59,12 +115,39 @@ pub struct RouteRule {
     pub origin: Origin,
     /// Any of these must match; empty matches all.
     pub matches: Vec<RouteMatch>,
-    /// Where the request goes; weights as written, at least one entry.
+    /// Where the request goes; weights as written, at least one entry unless there is an `answer`.
     pub destinations: Vec<Destination>,
+    /// An answer in place of a destination.
+    pub answer: Option<Answer>,
+    /// Another path or authority.
+    pub rewrite: Option<Rewrite>,
+    /// Changes to headers.
+    pub headers: HeaderRules,
+    /// Whether these or those of the destination come last.
+    pub header_order: HeaderOrder,
+    /// Errors that are made on purpose.
+    pub fault: Option<Fault>,
+    /// Copies of requests.
+    pub mirrors: Vec<Mirror>,
+    /// Who may read answers from pages of other origins.
+    pub cors: Option<Cors>,
+    /// Another table that the rule hands its requests to; only until all documents are read.
+    pub delegate: Option<Delegate>,
     /// Limit for the whole exchange, retries included; `None` is no limit.
     pub timeout: Option<Duration>,
     /// `None` takes the default of the service or the mesh.
     pub retry: Option<RetryPolicy>,
+}
+
+/// A route table without hosts, by its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delegate {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Where it was named.
+    pub origin: Origin,
 }
 
 /// Conditions on a request; all of them must hold.
@@ -89,6 +172,10 @@ pub struct RouteMatch {
     pub headers: Vec<(HeaderName, StringMatch)>,
     /// On headers that must not match.
     pub without_headers: Vec<(HeaderName, StringMatch)>,
+    /// On claims of a token that was checked: the path of names, and a text or an element of a list of texts.
+    pub claims: Vec<(Vec<String>, StringMatch)>,
+    /// On claims that must not match.
+    pub without_claims: Vec<(Vec<String>, StringMatch)>,
     /// On query parameters, first occurrence, raw text.
     pub query: Vec<(String, StringMatch)>,
     /// The service port that the caller dials.
@@ -140,6 +227,12 @@ pub struct Destination {
     pub port: Option<u16>,
     /// The share, relative to the sum of its rule; ignored where it stands alone.
     pub weight: u32,
+    /// Changes to headers.
+    pub headers: HeaderRules,
+    /// Another path or authority, in place of the rule's.
+    pub rewrite: Option<Rewrite>,
+    /// Why its share is answered with 500: the reference is to nothing that can be called (Gateway API).
+    pub unresolved: Option<String>,
     /// Where it was written.
     pub origin: Origin,
 }

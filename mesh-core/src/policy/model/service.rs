@@ -18,6 +18,8 @@ pub struct Service {
     pub endpoints: EndpointSource,
     /// Whether it is part of the mesh.
     pub location: Location,
+    /// Addresses that stand for it.
+    pub addresses: Vec<ipnet::IpNet>,
     /// SPIFFE ids (full text) that its servers may have; empty derives them from the endpoints, else any of the trust domain.
     pub subject_alt_names: Vec<String>,
     /// Who sees it.
@@ -70,6 +72,10 @@ pub enum Protocol {
     Grpc,
     /// HTTP over TLS that the application itself speaks.
     Https,
+    /// TLS that the application itself speaks.
+    Tls,
+    /// Bytes.
+    Tcp,
 }
 
 /// Where the endpoints of a service come from.
@@ -83,6 +89,29 @@ pub enum EndpointSource {
     Listed(Vec<Endpoint>),
     /// The workload entries of the same namespace that have these labels.
     Selected(Labels),
+}
+
+/// What the callers of a namespace see of the mesh (Istio's `Sidecar`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sidecar {
+    /// Name and place. In the root namespace and without a selector it holds for the mesh.
+    pub meta: Meta,
+    /// Workloads that it holds for; empty is the whole namespace.
+    pub selector: Labels,
+    /// The services that are seen; `None` is all of them.
+    pub egress: Option<Vec<EgressHost>>,
+    /// What becomes of a request to a host that is not seen; `None` is the mesh's setting.
+    pub outbound: Option<super::OutboundMode>,
+}
+
+/// Services that a [`Sidecar`] lets its callers see: `namespace/host`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EgressHost {
+    /// The namespace; `*` is any.
+    pub namespace: String,
+    /// A full name, `*.suffix` or `*`.
+    pub host: String,
 }
 
 /// Whether a service is part of the mesh (`location`).

@@ -22,6 +22,8 @@ pub struct DestinationPolicy {
     pub subsets: Vec<Subset>,
     /// Who sees it.
     pub export: Export,
+    /// Labels that the calling workload must have; empty is any. Such a policy inherits nothing from others.
+    pub workloads: Labels,
 }
 
 /// A named part of a service's endpoints.
@@ -46,6 +48,8 @@ pub struct Subset {
 pub struct TrafficPolicy {
     /// How an endpoint is picked.
     pub balance: Option<Algorithm>,
+    /// What is hashed, where `balance` goes by a hash.
+    pub hash: Option<HashKey>,
     /// Limits on connections and requests.
     pub limits: Option<Limits>,
     /// When an endpoint is ejected.
@@ -56,6 +60,66 @@ pub struct TrafficPolicy {
     pub retry: Option<RetryPolicy>,
     /// The budget of retries.
     pub retry_budget: Option<RetryBudget>,
+    /// Limit on retries at a time, relative to the requests under way (`retryBudget` of a `DestinationRule`).
+    pub retry_concurrency: Option<RetryConcurrency>,
+    /// How new endpoints are eased in.
+    pub warmup: Option<Warmup>,
+    /// Which endpoints are preferred by their locality.
+    pub locality: Option<Locality>,
+}
+
+/// Limit on retries at a time: a share of the requests under way or waiting, and never less than a minimum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RetryConcurrency {
+    /// Share of the requests under way, in percent. Default 20.
+    pub percent: f64,
+    /// Retries at a time that are always allowed. Default 3.
+    pub min: u32,
+}
+
+impl Default for RetryConcurrency {
+    fn default() -> Self {
+        Self { percent: 20.0, min: 3 }
+    }
+}
+
+/// How the weight of a new endpoint grows (Envoy's slow start): `max(minimum, (age / duration)^(1 / aggression))`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Warmup {
+    /// How long it takes.
+    pub duration: Duration,
+    /// The weight at the start, in percent of the full one. Default 10.
+    pub minimum_percent: f64,
+    /// 1 is linear, more is faster at first. Default 1.
+    pub aggression: f64,
+}
+
+impl Warmup {
+    /// A linear growth from a tenth over `duration`.
+    #[must_use]
+    pub const fn new(duration: Duration) -> Self {
+        Self {
+            duration,
+            minimum_percent: 10.0,
+            aggression: 1.0,
+        }
+    }
+}
+
+/// Which endpoints are preferred by their locality (Istio's `localityLbSetting`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Locality {
+    /// `false` switches it off.
+    pub enabled: Option<bool>,
+    /// For callers of a locality (or a pattern of one): shares of localities, in percent.
+    pub distribute: Vec<(String, Vec<(String, u32)>)>,
+    /// For callers of a region: the region that takes over.
+    pub failover: Vec<(String, String)>,
+    /// Labels that are compared in this order, `key` or `key=value`.
+    pub failover_priority: Vec<String>,
 }
 
 /// How an endpoint is picked. Each honours the endpoints' weights.
@@ -69,6 +133,35 @@ pub enum Algorithm {
     /// The less busy of two (power of two choices).
     #[default]
     LeastRequest,
+    /// The address that the caller dialled.
+    Passthrough,
+    /// The same one for the same [`TrafficPolicy::hash`], by a ring of at least so many entries (ketama).
+    RingHash(u64),
+    /// The same one for the same [`TrafficPolicy::hash`], by Maglev's table of this size, a prime.
+    Maglev(u64),
+}
+
+/// What is hashed to choose an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashKey {
+    /// The first value of a header.
+    Header(http::HeaderName),
+    /// The first value of a query parameter.
+    Query(String),
+    /// The caller's address, without its port.
+    SourceIp,
+    /// A cookie, made for callers without one where `ttl` is set.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// Its path.
+        path: Option<String>,
+        /// How long it lasts; zero is until the browser ends.
+        ttl: Option<Duration>,
+        /// Further attributes.
+        attributes: Vec<(String, String)>,
+    },
 }
 
 /// Limits on connections and requests of one client process to one service, subset and port. `None` is no limit.
@@ -95,6 +188,35 @@ pub struct Limits {
     pub connection_age: Option<Duration>,
     /// Whether HTTP/2 is spoken where HTTP/1.1 would do (`h2UpgradePolicy`).
     pub h2_upgrade: H2Upgrade,
+    /// Whether the version of HTTP is that of the caller's request (`useClientProtocol`).
+    pub client_protocol: ClientProtocol,
+    /// Probes of idle TCP connections.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Pings on HTTP/2 connections: every `.0`, answered within `.1`.
+    pub http2_keepalive: Option<(Duration, Duration)>,
+}
+
+/// Whether the version of HTTP is that of the caller's request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it is or it is not")]
+pub enum ClientProtocol {
+    /// It is chosen by the endpoint's.
+    #[default]
+    Ignore,
+    /// It is.
+    Use,
+}
+
+/// Probes of idle TCP connections; what is `None` is the system's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpKeepalive {
+    /// Lost probes after which the connection is closed.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -110,6 +232,9 @@ impl Default for Limits {
             idle_timeout: Some(Duration::from_secs(3600)),
             connection_age: None,
             h2_upgrade: H2Upgrade::Default,
+            client_protocol: ClientProtocol::Ignore,
+            tcp_keepalive: None,
+            http2_keepalive: None,
         }
     }
 }
@@ -145,6 +270,10 @@ pub struct OutlierDetection {
     pub max_ejected_percent: u8,
     /// Panic threshold: with fewer healthy ones, all are used. Default 0, never.
     pub min_healthy_percent: u8,
+    /// Failures to connect and timeouts in a row, counted apart; `None` counts them as 5xx.
+    pub consecutive_local_failures: Option<u32>,
+    /// The only statuses that count as errors; empty is every 5xx.
+    pub error_codes: Vec<StatusCode>,
 }
 
 impl Default for OutlierDetection {
@@ -157,6 +286,8 @@ impl Default for OutlierDetection {
             max_ejection: Duration::from_secs(300),
             max_ejected_percent: 10,
             min_healthy_percent: 0,
+            consecutive_local_failures: None,
+            error_codes: Vec::new(),
         }
     }
 }
@@ -172,6 +303,37 @@ pub enum ClientTls {
         /// Full SPIFFE ids.
         subject_alt_names: Vec<String>,
     },
+    /// TLS to a server with a certificate of a public or private authority (`SIMPLE`, `MUTUAL`, `BackendTLSPolicy`).
+    Origination(TlsOrigination),
+}
+
+/// TLS to a server that is not of the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TlsOrigination {
+    /// The name in the handshake; `None` is the request's host.
+    pub sni: Option<String>,
+    /// Names that the certificate must have one of; empty is `sni`, else the request's host.
+    pub subject_alt_names: Vec<String>,
+    /// The file, or the folder below the credentials directory, with the authorities; `None` is the system's.
+    pub authorities: Option<String>,
+    /// The own certificate and its key: two files, or the folder of both.
+    pub certificate: Option<(String, String)>,
+    /// The folder, below the credentials directory, with certificate, key and authorities (`credentialName`).
+    pub credential_name: Option<String>,
+    /// Whether the server's certificate is looked at.
+    pub verification: Verification,
+}
+
+/// Whether a server's certificate is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "it is or it is not")]
+pub enum Verification {
+    /// It must be valid.
+    #[default]
+    Verify,
+    /// Any is taken (`insecureSkipVerify`).
+    Skip,
 }
 
 /// When and how often a request is tried again.
@@ -186,8 +348,34 @@ pub struct RetryPolicy {
     pub on: RetryOn,
     /// Pauses between tries.
     pub backoff: Backoff,
+    /// Whether endpoints that have failed the request are avoided (`retryIgnorePreviousHosts`).
+    pub previous_hosts: PreviousHosts,
+    /// Whether further tries may go to other localities (`retryRemoteLocalities`).
+    pub remote_localities: RemoteLocalities,
     /// Where it was written.
     pub origin: Origin,
+}
+
+/// Whether endpoints that have failed a request are avoided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they are or they are not")]
+pub enum PreviousHosts {
+    /// They are, as long as there is another.
+    #[default]
+    Avoid,
+    /// Each try picks anew.
+    Allow,
+}
+
+/// Whether further tries may leave the locality of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they may or they may not")]
+pub enum RemoteLocalities {
+    /// They stay.
+    #[default]
+    Stay,
+    /// They may leave.
+    Leave,
 }
 
 impl RetryPolicy {
@@ -199,6 +387,8 @@ impl RetryPolicy {
             per_try_timeout: None,
             on,
             backoff: Backoff::DEFAULT,
+            previous_hosts: PreviousHosts::Avoid,
+            remote_localities: RemoteLocalities::Stay,
             origin,
         }
     }
@@ -234,6 +424,12 @@ pub enum RetryCondition {
     Retriable4xx,
     /// One of [`RetryOn::codes`].
     RetriableStatusCodes,
+    /// Headers of the response that a policy would name; none can, so that it never holds (Envoy).
+    RetriableHeaders,
+    /// The response has `x-envoy-ratelimited`.
+    EnvoyRatelimited,
+    /// An HTTP/3 connection failed after it was made; HTTP/3 is not spoken, so that it never holds.
+    Http3PostConnectFailure,
     /// gRPC status 1, in the response headers.
     Cancelled,
     /// gRPC status 4, in the response headers.

@@ -41,6 +41,7 @@ fn destination_rule(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Sc
         traffic,
         ports,
         export,
+        ..DestinationPolicy::default()
     })
 }
 

@@ -31,6 +31,7 @@ pub(super) fn outlier_detection(cx: &Reader<'_>, node: &Node) -> Option<OutlierD
         min_healthy_percent: fields
             .optional("minHealthPercent", percent)
             .unwrap_or(default.min_healthy_percent),
+        ..OutlierDetection::default()
     };
     warn_of_consecutive_errors(cx, &mut fields);
     refuse_split(cx, &mut fields);

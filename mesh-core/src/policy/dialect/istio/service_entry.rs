@@ -41,6 +41,7 @@ fn services(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'_>)
             .unwrap_or(Location::MeshExternal),
         subject_alt_names: fields.list("subjectAltNames", spiffe_id),
         export: scope.export_to(cx, &mut fields),
+        ..Service::default()
     };
     let endpoints = endpoint_source(cx, &mut fields, &service.ports);
     let reason = "callers name hosts, addresses are not taken over";

@@ -55,6 +55,7 @@ fn route_table(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'
         export: scope.export_to(cx, &mut fields),
         rules: fields.list("http", |cx, node| rule(cx, node, scope)),
         bindings: bindings.unwrap_or_else(|| vec![Binding::Mesh]),
+        ..RouteTable::default()
     };
     check_hosts(cx, &hosts, &table);
     check_routes(cx, &mut fields, spec);
@@ -136,6 +137,8 @@ fn binding(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
         namespace: namespace.into(),
         name: name.into(),
         origin: cx.origin(node.span),
+        section: None,
+        port: None,
     })
 }
 
@@ -156,6 +159,7 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
         destinations: destinations?,
         timeout,
         retry,
+        ..RouteRule::default()
     })
 }
 

@@ -26,6 +26,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
             traffic: blocks(&mut fields),
             ports: by_port(&mut fields),
             export: scope.visible_to(cx, &mut fields),
+            ..DestinationPolicy::default()
         });
         fields.finish();
     });

@@ -82,6 +82,7 @@ fn destination(cx: &Reader<'_>, host: String, subset: Option<String>, span: Sour
         port: None,
         weight: 1,
         origin: cx.origin(span),
+        ..Destination::default()
     }
 }
 
@@ -112,6 +113,7 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
         bindings,
         export,
         rules: found?,
+        ..RouteTable::default()
     });
     Some(())
 }
@@ -157,6 +159,8 @@ fn binding(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
         namespace: namespace.into(),
         name: name.into(),
         origin: cx.origin(node.span),
+        section: None,
+        port: None,
     })
 }
 
@@ -186,6 +190,7 @@ fn rule(cx: &Reader<'_>, node: &Node, target: &Target<'_>) -> Option<RouteRule> 
         destinations: destinations?,
         timeout,
         retry,
+        ..RouteRule::default()
     })
 }
 
@@ -253,5 +258,6 @@ fn in_full(cx: &Reader<'_>, node: &Node, target: &Target<'_>, is_split: bool) ->
         port,
         weight: weight?,
         origin: cx.origin(node.span),
+        ..Destination::default()
     })
 }

@@ -71,6 +71,7 @@ fn parts(cx: &Reader<'_>, meta: &Meta, node: &Node, scope: Scope<'_>) -> Option<
         traffic: blocks(&mut fields),
         ports: by_port(&mut fields),
         export: service.export.clone(),
+        ..DestinationPolicy::default()
     };
     let target = Target::of_service(&name, &meta.name, node, scope);
     let rules = fields.optional("routes", |cx, node| rules(cx, node, &target));
@@ -85,6 +86,7 @@ fn parts(cx: &Reader<'_>, meta: &Meta, node: &Node, scope: Scope<'_>) -> Option<
         bindings: vec![Binding::Mesh],
         export: service.export.clone(),
         rules,
+        ..RouteTable::default()
     });
     Some(Parts {
         service,
@@ -139,6 +141,7 @@ fn service(
         location: fields.optional("location", choice(LOCATIONS)).unwrap_or_default(),
         subject_alt_names: fields.list("identities", spiffe_id),
         export: scope.visible_to(cx, fields),
+        ..Service::default()
     };
     if let Some(account) = fields.optional("service_account", spanned(object_name)) {
         set_account(cx, &account, &mut service.endpoints);

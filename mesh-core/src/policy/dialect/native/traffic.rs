@@ -23,6 +23,7 @@ pub(super) fn blocks(fields: &mut Fields<'_, '_, '_>) -> TrafficPolicy {
         tls: fields.optional("tls", tls),
         retry: fields.optional("retry", retry),
         retry_budget: fields.optional("retry_budget", retry_budget),
+        ..TrafficPolicy::default()
     }
 }
 
@@ -127,6 +128,7 @@ fn limits(cx: &Reader<'_>, node: &Node) -> Option<Limits> {
             .unwrap_or(default.idle_timeout),
         connection_age: fields.optional("connection_age", duration),
         h2_upgrade: fields.optional("http", choice(HTTP)).unwrap_or_default(),
+        ..Limits::default()
     };
     fields.finish();
     Some(limits)
@@ -169,6 +171,7 @@ fn outliers(cx: &Reader<'_>, node: &Node) -> Option<OutlierDetection> {
         min_healthy_percent: fields
             .optional("min_healthy_percent", Reader::percent)
             .unwrap_or(default.min_healthy_percent),
+        ..OutlierDetection::default()
     };
     fields.finish();
     if found.consecutive_5xx == 0 && found.consecutive_gateway_errors == 0 {

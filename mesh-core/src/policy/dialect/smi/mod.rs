@@ -93,6 +93,7 @@ fn table(cx: &Reader<'_>, object: &Object<'_>, cluster_domain: &str) -> Option<R
             destinations,
             ..RouteRule::default()
         }],
+        ..RouteTable::default()
     })
 }
 
@@ -133,6 +134,7 @@ fn backends(
             host: backend.value.host,
             subset: None,
             port: None,
+            ..Destination::default()
         })
     };
     match found.into_iter().map(destination).collect() {

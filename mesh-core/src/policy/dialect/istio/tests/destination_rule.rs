@@ -56,6 +56,7 @@ fn every_limit_has_its_place() {
         idle_timeout: Some(Duration::from_secs(9)),
         h2_upgrade: H2Upgrade::Upgrade,
         streams_per_connection: Some(10),
+        ..Limits::default()
     };
     assert_eq!(limits, expected);
 }

@@ -249,6 +249,7 @@ fn tables_route_hosts_of_gateways_to_services() {
         namespace,
         name,
         origin,
+        ..
     } = &table.bindings[0]
     else {
         panic!("a gateway");

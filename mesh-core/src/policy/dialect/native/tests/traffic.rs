@@ -54,6 +54,7 @@ fn every_limit_can_be_set() {
         idle_timeout: Some(Duration::from_secs(8)),
         connection_age: Some(Duration::from_secs(9)),
         h2_upgrade: H2Upgrade::Upgrade,
+        ..Limits::default()
     };
     assert_eq!(found.limits, Some(expected));
     assert_eq!(traffic("limits: {}").limits, Some(Limits::default()));
@@ -80,6 +81,7 @@ fn every_setting_of_the_detector_can_be_set() {
         max_ejection: Duration::from_secs(5),
         max_ejected_percent: 60,
         min_healthy_percent: 70,
+        ..OutlierDetection::default()
     };
     assert_eq!(found.outliers, Some(expected));
     assert_eq!(traffic("outliers: {}").outliers, Some(OutlierDetection::default()));
