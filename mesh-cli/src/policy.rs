@@ -123,6 +123,7 @@ fn uncompiled(error: &CompileError) -> Vec<Diagnostic> {
     let diagnostic = |place, message: String| Diagnostic::new(Code::INVALID_POLICY, place, message);
     match error {
         CompileError::Match { origin, source, .. } => vec![diagnostic(Place::from(origin), source.to_string())],
+        CompileError::Shape { origin, source, .. } => vec![diagnostic(Place::from(origin), source.to_string())],
         CompileError::Authorization(rules) => rules
             .iter()
             .map(|rule| diagnostic(Place::from(&rule.origin), rule.reason.to_string()))

@@ -49,6 +49,14 @@ pub enum Outcome {
     Misdirected,
     /// The caller went away before the response was complete.
     CallerGone,
+    /// The rule answers itself: a redirect or a direct response.
+    OwnAnswer,
+    /// The rule makes an error on purpose.
+    FaultAbort,
+    /// The mesh answers a preflight request of a browser.
+    Preflight,
+    /// The route leads to something that cannot be called.
+    UnresolvedBackend,
 }
 
 /// The fixed words of an outcome; one row a variant.
@@ -62,7 +70,7 @@ struct Words {
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::Response,
         Self::NoRoute,
         Self::NoService,
@@ -83,6 +91,10 @@ impl Outcome {
         Self::BadRequest,
         Self::Misdirected,
         Self::CallerGone,
+        Self::OwnAnswer,
+        Self::FaultAbort,
+        Self::Preflight,
+        Self::UnresolvedBackend,
     ];
 
     #[rustfmt::skip]
@@ -111,6 +123,10 @@ impl Outcome {
             Self::BadRequest => row(400, 3, "IH", "mesh.bad_request", "request_not_canonical"),
             Self::Misdirected => row(421, 14, "-", "mesh.misdirected", "misdirected_request"),
             Self::CallerGone => row(0, 1, "DC", "", "downstream_remote_disconnect"),
+            Self::OwnAnswer => row(200, 0, "-", "", "direct_response"),
+            Self::FaultAbort => row(503, 14, "FI", "mesh.fault_abort", "fault_filter_abort"),
+            Self::Preflight => row(200, 0, "-", "", "cors_response"),
+            Self::UnresolvedBackend => row(500, 14, "NC", "mesh.unresolved_backend", "cluster_not_found"),
         }
     }
 
@@ -170,6 +186,34 @@ impl Outcome {
                 | Self::UpstreamClosed
                 | Self::UpstreamProtocol
         )
+    }
+}
+
+/// The gRPC status that stands for an HTTP status, by gRPC's own mapping of responses that are not its own.
+#[must_use]
+pub const fn grpc_of_http(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+/// The flags of a request that a fault has delayed: `DI`, and its outcome's.
+#[must_use]
+pub const fn flags_after_delay(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::FaultAbort => "DI,FI",
+        Outcome::NoHealthyEndpoint => "UH,DI",
+        Outcome::ConnectFailure | Outcome::TlsFailure | Outcome::IdentityMismatch => "UF,DI",
+        Outcome::RequestTimeout | Outcome::PerTryTimeout => "UT,DI",
+        Outcome::UpstreamReset => "UR,DI",
+        Outcome::UpstreamClosed => "UC,DI",
+        Outcome::CallerGone => "DC,DI",
+        _ => "DI",
     }
 }
 

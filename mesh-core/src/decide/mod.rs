@@ -7,3 +7,4 @@ pub mod deadline;
 pub mod health;
 pub mod retry;
 pub mod route;
+pub mod shape;

@@ -7,6 +7,7 @@ use super::registry::Registry;
 use super::{Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
 use crate::decide::route::{MatchError, Router};
+use crate::decide::shape::InvalidShape;
 use crate::policy::model::{Origin, Policy};
 use crate::workload::Workload;
 
@@ -23,6 +24,15 @@ pub enum CompileError {
         /// Why.
         source: MatchError,
     },
+    /// Filters that cannot be compiled, such as changes to headers that frame a message.
+    #[error("{origin}: {source}")]
+    #[non_exhaustive]
+    Shape {
+        /// Where the rule was written.
+        origin: Origin,
+        /// Why.
+        source: InvalidShape,
+    },
     /// Authorization rules that cannot be compiled.
     #[error("{}", reasons(.0))]
     Authorization(Vec<InvalidRule>),
@@ -37,6 +47,11 @@ fn reasons(rules: &[InvalidRule]) -> String {
 }
 
 impl CompileError {
+    pub(super) fn shape(origin: &Origin, source: InvalidShape) -> Self {
+        let origin = origin.clone();
+        Self::Shape { origin, source }
+    }
+
     pub(super) fn matching(origin: &Origin, source: MatchError) -> Self {
         Self::Match {
             origin: origin.clone(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::CompileError;
 use super::registry::{Known, Registry};
 use super::target::Target;
-use crate::decide::route::{HostTable, Matcher, Route, RouteClass, RuleList, Split, VirtualHost};
+use crate::decide::route::{Choice, HostTable, Matcher, Route, RouteClass, RuleList, VirtualHost};
+use crate::decide::shape::{Edit, InvalidShape, Shape};
 use crate::policy::model::gateway::Gateway;
 use crate::policy::model::route::{
     self, Binding, ProfileRoute, Retryable, RouteMatch, RouteRule, RouteTable, ServiceProfile, StringMatch,
@@ -143,7 +144,7 @@ impl<'a> Builder<'a> {
 
     fn default_route(&mut self, host: &str) -> Route {
         let target = self.target(host, None, None);
-        Route::new("default".into(), Origin::default(), Split::new(&[(target, 1)]))
+        Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)])
     }
 
     /// Appends the rules of a table that apply to the clients of the mesh.
@@ -200,9 +201,10 @@ impl<'a> Builder<'a> {
             Some(own) => format!("{name}.{own}"),
             None => name.to_owned(),
         };
+        let route = self.route(rule, &name, &conditions, view);
         Ok(Compiled {
             matcher,
-            route: self.route(rule, &name, view),
+            route: route.map_err(|error| CompileError::shape(&rule.origin, error))?,
             reach: reach(&conditions),
         })
     }
@@ -220,16 +222,42 @@ impl<'a> Builder<'a> {
         selects(&conditions.source_labels, &workload.labels) && namespace.is_none_or(|name| *name == workload.namespace)
     }
 
-    fn route(&mut self, rule: &RouteRule, name: &str, view: View<'_>) -> Route {
-        let shares: Vec<_> = rule
-            .destinations
-            .iter()
-            .map(|to| (self.destination(to, view), to.weight))
+    fn route(
+        &mut self,
+        rule: &RouteRule,
+        name: &str,
+        conditions: &RouteMatch,
+        view: View<'_>,
+    ) -> Result<Route, InvalidShape> {
+        let mut choices = Vec::with_capacity(rule.destinations.len());
+        for to in &rule.destinations {
+            choices.push((self.choice(rule, to, conditions, view)?, to.weight));
+        }
+        let mut route = Route::new(name.into(), rule.origin.clone(), choices);
+        let mirrors = rule.mirrors.iter();
+        let mirrors = mirrors
+            .map(|mirror| (self.destination(&mirror.destination, view), mirror.fraction))
             .collect();
-        let mut route = Route::new(name.into(), rule.origin.clone(), Split::new(&shares));
+        route.shape = Shape::compile(rule, conditions, mirrors)?.map(Arc::new);
         route.timeout = rule.timeout;
         route.retry = rule.retry.clone().map(Arc::new);
-        route
+        Ok(route)
+    }
+
+    fn choice(
+        &mut self,
+        rule: &RouteRule,
+        to: &route::Destination,
+        conditions: &RouteMatch,
+        view: View<'_>,
+    ) -> Result<Choice, InvalidShape> {
+        if let Some(reason) = &to.unresolved {
+            return Ok(Choice::Unresolved(reason.as_str().into()));
+        }
+        Ok(Choice::Target {
+            target: self.destination(to, view),
+            edit: Edit::compile(rule, to, conditions)?.map(Arc::new),
+        })
     }
 
     /// The port of a destination that names none is its only one, else the one that was dialled: at a gateway its own,

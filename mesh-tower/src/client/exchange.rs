@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response};
 use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
 use mesh_core::decide::health::{LocalError, Verdict};
-use mesh_core::outcome::{Outcome, flags_with_retries_spent};
+use mesh_core::outcome::{Outcome, flags_after_delay, flags_with_retries_spent};
 use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
 
@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     pub(super) attempts: u32,
     /// Whether the policy would have liked another try, and there was none left.
     pub(super) retries_spent: bool,
+    /// Whether a fault made it wait.
+    pub(super) is_delayed: bool,
     /// Why the last try failed below HTTP.
     pub(super) transport_failure: Option<Arc<str>>,
     /// Where requests are counted that reach no cluster.
@@ -62,6 +64,7 @@ impl Exchange {
             endpoint: None,
             attempts: 0,
             retries_spent: false,
+            is_delayed: false,
             transport_failure: None,
             fallback: None,
             generation,
@@ -71,6 +74,30 @@ impl Exchange {
             response_bytes: 0,
             is_settled: false,
             shared: Arc::clone(shared),
+        }
+    }
+
+    /// A copy of the request is under way: its end is nobody's, and is not accounted for.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            start: self.shared.clock.now(),
+            span: RequestSpan::none(),
+            route: self.route.clone(),
+            origin: self.origin.clone(),
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            retries_spent: false,
+            is_delayed: false,
+            transport_failure: None,
+            fallback: None,
+            generation: self.generation,
+            head: self.head.copy(),
+            served: None,
+            grpc_status: None,
+            response_bytes: 0,
+            is_settled: true,
         }
     }
 
@@ -106,7 +133,9 @@ impl Exchange {
     }
 
     pub(super) fn flags(&self, outcome: Outcome) -> &'static str {
-        if self.retries_spent {
+        if self.is_delayed {
+            flags_after_delay(outcome)
+        } else if self.retries_spent {
             flags_with_retries_spent(outcome)
         } else {
             outcome.flag()

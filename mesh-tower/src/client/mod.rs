@@ -6,9 +6,11 @@ pub mod connect;
 mod error;
 mod exchange;
 pub mod hop;
+mod mirror;
 pub mod pool;
 pub(crate) mod repeat;
 pub mod replay;
+mod shape;
 pub(crate) mod stack;
 
 use std::future::Future;

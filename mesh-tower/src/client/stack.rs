@@ -5,36 +5,47 @@
 //! | 1. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 2. canonical view | what is matched is what is sent |
 //! | 3. route, split | one draw a request: its retries stay with the target that was drawn |
-//! | 4. deadline | everything below is inside of the route's timeout |
-//! | 5. retries, with budget | around the limits below, so that a full pool is not mistaken for a broken server |
-//! | 6. pick, limit on requests | each try asks anew, and avoids endpoints that have failed it |
-//! | 7. per-try timeout | one try, connecting included |
-//! | 8. connect or reuse, send | |
+//! | 4. faults | what they answer has cost no server anything; a delay is no part of a timeout |
+//! | 5. CORS, the rule's own answer | as above: a browser's preflight asks the mesh |
+//! | 6. rewrite, headers | all below see the request as its server does |
+//! | 7. deadline | everything below is inside of the route's timeout |
+//! | 8. mirrors | copies of what is sent, once for all tries |
+//! | 9. retries, with budget | around the limits below, so that a full pool is not mistaken for a broken server |
+//! | 10. pick, limit on requests | each try asks anew, and avoids endpoints that have failed it |
+//! | 11. per-try timeout | one try, connecting included |
+//! | 12. connect or reuse, send | |
 //!
-//! Steps 1 to 5 are here, 6 to 8 in [`attempt`](super::attempt). All of it is one future.
+//! Steps 1 to 9 are here (4 to 6 by [`shape`](super::shape), 8 by [`mirror`](super::mirror)), 10 to 12 in
+//! [`attempt`](super::attempt). All of it is one future. The response passes 6 and 5 once more, for its own headers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
-use http::{HeaderValue, Request, Response};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Version};
 use mesh_core::decide::deadline::{Deadline, format_grpc_timeout, grpc_timeout};
 use mesh_core::decide::retry::{Repeat, default_policy};
-use mesh_core::decide::route::{RouteResult, Selected};
+use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
+use mesh_core::decide::shape::Edit;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::OutboundMode;
 use mesh_core::policy::model::traffic::RetryPolicy;
-use mesh_core::request::{BadRequest, Options, RequestView, canonicalize};
+use mesh_core::request::{BadRequest, Options, RequestView, Transport, canonicalize};
 use mesh_core::snapshot::{Snapshot, Target};
+use mesh_core::time::Timestamp;
 use tracing::Instrument;
 
-use super::attempt::Tries;
+use super::attempt::{Answer, Tries};
 use super::clusters::{ClusterRuntime, Readiness};
 use super::error::Error;
 use super::exchange::Exchange;
+use super::mirror;
+use super::shape::{Changes, Local, Setting, shape};
 use crate::body::Body;
 use crate::mesh::{Live, Shared};
-use crate::telemetry::metrics::{Destination, Party, Reporter};
+use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -47,13 +58,42 @@ pub(crate) enum Via {
     Gateway {
         /// The port as the policy numbers it.
         port: u16,
+        /// How the request came in, and from where; unknown where the application owns the listener.
+        caller: Option<(Transport, IpAddr)>,
     },
 }
 
 impl Via {
+    /// How the canonical view is made.
+    fn options(&self) -> Options {
+        let mut options = Options::outbound();
+        if let Self::Gateway { caller, .. } = self {
+            options.transport = caller.map(|(transport, _)| transport);
+        }
+        options
+    }
+
+    /// The port that a request came in by.
+    fn port(&self, dialled: u16) -> u16 {
+        match self {
+            Self::Mesh => dialled,
+            Self::Gateway { port, .. } => *port,
+        }
+    }
+
+    fn caller(&self) -> Option<IpAddr> {
+        match self {
+            Self::Gateway {
+                caller: Some((_, address)),
+                ..
+            } => Some(*address),
+            _ => None,
+        }
+    }
+
     /// Gateways of one process may share a port: the first that knows the host decides.
     fn route<'a>(&self, snapshot: &'a Snapshot, view: &RequestView<'_>) -> RouteResult<'a> {
-        let Self::Gateway { port } = self else {
+        let Self::Gateway { port, .. } = self else {
             return snapshot.outbound.route(view);
         };
         let ports = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
@@ -73,6 +113,41 @@ pub(super) struct Plan {
     pub(super) repeat: Repeat,
 }
 
+/// What becomes of a request.
+struct Planned {
+    /// It waits this long first.
+    delay: Option<Duration>,
+    next: Next,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request goes on, without an allocation"
+)]
+enum Next {
+    /// The mesh answers.
+    Answer(Box<Local>),
+    /// A server does.
+    Forward(Forward),
+}
+
+/// A request that goes on.
+struct Forward {
+    plan: Plan,
+    changes: Changes,
+    mirrors: Vec<Arc<ClusterRuntime>>,
+}
+
+/// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every response is a server's, without an allocation"
+)]
+enum Answered {
+    Here(Box<Local>),
+    There(Answer, Changes),
+}
+
 /// Sends a request by the policy that is in force now.
 ///
 /// # Cancel safety
@@ -86,16 +161,39 @@ pub(crate) async fn exchange(
     let live = shared.live.load_full();
     let mut exchange = Exchange::begin(&shared, live.snapshot.generation, &mut request);
     let span = exchange.span.span().clone();
-    let sent = async {
-        let plan = plan(&live, &via, &mut request, &mut exchange)?;
-        ready(&plan).await?;
-        plan.cluster.state.budget().deposit(exchange.start);
-        Tries::new(&plan, &exchange, request).run(&mut exchange).await
-    };
-    match sent.instrument(span).await {
-        Ok(answer) => Ok(answer.settle_later(exchange)),
+    let answered = answer(&live, &via, request, &mut exchange).instrument(span).await;
+    match answered {
+        Ok(Answered::There(answer, changes)) => {
+            let mut response = answer.settle_later(exchange);
+            changes.finish(&mut response);
+            Ok(response)
+        }
+        Ok(Answered::Here(local)) => Ok(local.settle(exchange)),
         Err(error) => Err(refuse(exchange, error)),
     }
+}
+
+async fn answer(
+    live: &Live,
+    via: &Via,
+    mut request: Request<Body>,
+    exchange: &mut Exchange,
+) -> Result<Answered, Error> {
+    let planned = plan(live, via, &mut request, exchange)?;
+    if let Some(pause) = planned.delay {
+        exchange.is_delayed = true;
+        tokio::time::sleep(pause).await;
+    }
+    let forward = match planned.next {
+        Next::Answer(local) => return Ok(Answered::Here(local)),
+        Next::Forward(forward) => forward,
+    };
+    let Forward { plan, changes, mirrors } = forward;
+    ready(&plan).await?;
+    plan.cluster.state.budget().deposit(exchange.start);
+    let request = mirror::send_copies(request, mirrors, exchange, plan.deadline);
+    let answer = Tries::new(&plan, exchange, request).run(exchange).await?;
+    Ok(Answered::There(answer, changes))
 }
 
 /// The error of a request that has no response, with what is known of it.
@@ -113,120 +211,194 @@ fn refuse(mut exchange: Exchange, error: Error) -> Error {
     error
 }
 
-fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Plan, Error> {
-    let shared = Arc::clone(&exchange.shared);
-    let canonical = canonicalize(&*request, Options::outbound()).map_err(|reason| bad_request(&reason))?;
+fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Planned, Error> {
+    let canonical = canonicalize(&*request, via.options()).map_err(|reason| bad_request(&reason))?;
     let view = canonical.view();
-    let repeat = Repeat::of(view.method, view.headers);
-    let dialled = view.effective_port();
-    let found = via.route(&live.snapshot, &view);
-    let plan = match found {
-        RouteResult::Route(selected) => {
-            exchange.route = Some(Arc::clone(selected.name()));
-            exchange.origin = Some(selected.origin().clone());
-            route(&shared, live, selected, dialled).map(|(cluster, target)| {
-                let retry = selected
-                    .retry()
-                    .unwrap_or_else(|| target.retry(target.service_port(dialled)));
-                let limits = limits(exchange, selected.timeout(), retry, view.headers);
-                (cluster, Arc::clone(retry), limits)
-            })
-        }
-        RouteResult::NoRoute(host) => {
-            exchange.fallback = Some(refused_series(
-                &shared,
-                &Destination::of_host(&host.name, &live.snapshot.workload.namespace),
-            ));
-            let message = format!("no route of `{}` matches {} {}", host.name, view.method, view.path);
-            Err(Error::new(Outcome::NoRoute).message(message))
-        }
-        _ => unknown_host(&shared, live, via, &view).map(|cluster| {
-            let retry = Arc::new(default_policy());
-            let limits = limits(exchange, None, &retry, view.headers);
-            (cluster, retry, limits)
-        }),
+    let arrived = Arrived {
+        live,
+        via,
+        view,
+        version: request.version(),
+        path_and_query: request.uri().path_and_query().map_or("/", PathAndQuery::as_str),
     };
-    if let Err(error) = &plan
-        && error.outcome() == Outcome::UnknownHost
-    {
-        exchange.fallback = Some(refused_series(&shared, &Destination::black_hole()));
-    }
-    let (cluster, retry, deadline) = plan?;
-    exchange.cluster = Some(Arc::clone(&cluster));
+    let planned = match via.route(&live.snapshot, &view) {
+        RouteResult::Route(selected) => routed(&arrived, selected, exchange),
+        RouteResult::NoRoute(host) => Err(no_route(&arrived, host, exchange)),
+        _ => unknown_host(&arrived, exchange),
+    };
+    let planned = planned?;
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
-    send_deadline_on(request, exchange, &deadline);
-    Ok(Plan {
-        cluster,
-        retry,
-        deadline,
-        repeat,
-    })
+    if let Next::Forward(forward) = &planned.next {
+        forward.changes.apply(request)?;
+        send_deadline_on(request, exchange, &forward.plan.deadline);
+    }
+    Ok(planned)
+}
+
+/// A request as it came, while its target is looked for.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    live: &'a Live,
+    via: &'a Via,
+    view: RequestView<'a>,
+    version: Version,
+    path_and_query: &'a str,
+}
+
+impl<'a> Arrived<'a> {
+    fn setting(&self, route: &'a str, hostname: &'a str) -> Setting<'a> {
+        Setting {
+            version: self.version,
+            path_and_query: self.path_and_query,
+            port: self.via.port(self.view.effective_port()),
+            caller: self.via.caller(),
+            route,
+            hostname,
+        }
+    }
+
+    /// A request that goes on as it is.
+    fn forward(
+        &self,
+        cluster: Arc<ClusterRuntime>,
+        retry: Arc<RetryPolicy>,
+        deadline: Deadline,
+        exchange: &mut Exchange,
+    ) -> Forward {
+        exchange.cluster = Some(Arc::clone(&cluster));
+        let repeat = Repeat::of(self.view.method, self.view.headers);
+        Forward {
+            plan: Plan {
+                cluster,
+                retry,
+                deadline,
+                repeat,
+            },
+            changes: Changes::default(),
+            mirrors: Vec::new(),
+        }
+    }
+}
+
+/// What the rule makes of its request: an answer, or a request to the target that the split draws.
+fn routed(arrived: &Arrived<'_>, selected: Selected<'_>, exchange: &mut Exchange) -> Result<Planned, Error> {
+    let shared = Arc::clone(&exchange.shared);
+    let (live, view) = (arrived.live, &arrived.view);
+    exchange.route = Some(Arc::clone(selected.name()));
+    exchange.origin = Some(selected.origin().clone());
+    let setting = arrived.setting(selected.name(), &shared.hostname);
+    let rule = selected.route.shape.as_deref();
+    let mut shaped = rule
+        .map(|rule| shape(rule, view, setting, &mut &shared.entropy))
+        .unwrap_or_default();
+    let delay = shaped.delay;
+    if let Some(local) = shaped.answer.take() {
+        exchange.fallback = Some(host_series(&shared, live, &selected.host.name));
+        let next = Next::Answer(Box::new(local));
+        return Ok(Planned { delay, next });
+    }
+    let dialled = view.effective_port();
+    let (cluster, target, edit) = target(&shared, live, selected, dialled)
+        .inspect_err(|_| exchange.fallback = Some(host_series(&shared, live, &selected.host.name)))?;
+    let retry = selected
+        .retry()
+        .unwrap_or_else(|| target.retry(target.service_port(dialled)));
+    let start = exchange.start + delay.unwrap_or_default();
+    let deadline = limits(start, exchange, selected.timeout(), retry, view.headers);
+    let mut forward = arrived.forward(cluster, Arc::clone(retry), deadline, exchange);
+    if let Some(rule) = rule {
+        forward.mirrors = mirror::draw(rule, &shared, live, dialled);
+    }
+    if rule.is_some() || edit.is_some() {
+        forward.changes = Changes::new(edit.cloned(), shaped, view, setting);
+    }
+    let next = Next::Forward(forward);
+    Ok(Planned { delay, next })
+}
+
+fn no_route(arrived: &Arrived<'_>, host: &VirtualHost, exchange: &mut Exchange) -> Error {
+    exchange.fallback = Some(host_series(&exchange.shared, arrived.live, &host.name));
+    let view = &arrived.view;
+    let message = format!("no route of `{}` matches {} {}", host.name, view.method, view.path);
+    Error::new(Outcome::NoRoute).message(message)
 }
 
 fn bad_request(reason: &BadRequest) -> Error {
     Error::new(Outcome::BadRequest).message(format!("request cannot be sent: {reason}"))
 }
 
-/// The cluster of the target that the split draws.
-fn route<'a>(
-    shared: &Shared,
-    live: &'a Live,
-    selected: Selected<'a>,
-    dialled: u16,
-) -> Result<(Arc<ClusterRuntime>, &'a Target), Error> {
+/// A target, its cluster, and what is changed on the way there.
+type Drawn<'a> = (Arc<ClusterRuntime>, &'a Target, Option<&'a Arc<Edit>>);
+
+/// Where the split sends a request.
+fn target<'a>(shared: &Shared, live: &'a Live, selected: Selected<'a>, dialled: u16) -> Result<Drawn<'a>, Error> {
     let nowhere = || Error::new(Outcome::NoService).message("every destination of the route has weight 0");
-    let index = selected.route.targets.draw(&mut &shared.entropy).ok_or_else(nowhere)?;
+    let drawn = selected.route.draw(&mut &shared.entropy).ok_or_else(nowhere)?;
+    let (index, edit) = match drawn {
+        Choice::Target { target, edit } => (*target, edit.as_ref()),
+        Choice::Unresolved(reason) => {
+            return Err(Error::new(Outcome::UnresolvedBackend).message(reason.to_string()));
+        }
+    };
     let known = live.snapshot.target(index).zip(live.targets.get(index));
     let (target, runtime) = known.ok_or_else(nowhere)?;
-    let cluster = shared
-        .clusters
-        .of_target(&live.snapshot, target, runtime, dialled)
-        .ok_or_else(|| {
-            let subset = target.subset.as_deref().unwrap_or_default();
-            Error::new(Outcome::NoService).message(format!(
-                "no policy defines the subset `{subset}` of `{}`",
-                target.service
-            ))
-        })?;
-    Ok((cluster, target))
+    let cluster = shared.clusters.of_target(&live.snapshot, target, runtime, dialled);
+    Ok((cluster.ok_or_else(|| undefined(target))?, target, edit))
+}
+
+fn undefined(target: &Target) -> Error {
+    let subset = target.subset.as_deref().unwrap_or_default();
+    let message = format!("no policy defines the subset `{subset}` of `{}`", target.service);
+    Error::new(Outcome::NoService).message(message)
 }
 
 /// A host that no policy names: forwarded as it is, if the mesh allows that. Gateways never do.
-fn unknown_host(shared: &Shared, live: &Live, via: &Via, view: &RequestView<'_>) -> Result<Arc<ClusterRuntime>, Error> {
-    match (via, live.snapshot.mesh.outbound) {
+fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planned, Error> {
+    let shared = Arc::clone(&exchange.shared);
+    let view = &arrived.view;
+    let mut unknown = |message: String| {
+        exchange.fallback = Some(refused_series(&shared, &Destination::black_hole()));
+        Err(Error::new(Outcome::UnknownHost).message(message))
+    };
+    match (arrived.via, arrived.live.snapshot.mesh.outbound) {
         (Via::Gateway { .. }, _) => {
             let message = format!("no route of this gateway is for the host `{}`", view.host);
             Err(Error::new(Outcome::NoRoute).message(message))
         }
         (Via::Mesh, OutboundMode::AllowAny) if view.scheme == "http" => {
-            Ok(shared.clusters.passthrough(view.host, view.effective_port()))
+            let cluster = shared.clusters.passthrough(view.host, view.effective_port());
+            let retry = Arc::new(default_policy());
+            let deadline = limits(exchange.start, exchange, None, &retry, view.headers);
+            let forward = arrived.forward(cluster, retry, deadline, exchange);
+            let next = Next::Forward(forward);
+            Ok(Planned { delay: None, next })
         }
-        (Via::Mesh, OutboundMode::AllowAny) => {
-            let message = format!(
-                "no policy names `{}`, and `{}` outside of the policy is not supported",
-                view.host, view.scheme
-            );
-            Err(Error::new(Outcome::UnknownHost).message(message))
-        }
-        _ => {
-            let message = format!(
-                "no policy names `{}`, and the mesh forwards to known hosts only",
-                view.host
-            );
-            Err(Error::new(Outcome::UnknownHost).message(message))
-        }
+        (Via::Mesh, OutboundMode::AllowAny) => unknown(format!(
+            "no policy names `{}`, and `{}` outside of the policy is not supported",
+            view.host, view.scheme
+        )),
+        _ => unknown(format!(
+            "no policy names `{}`, and the mesh forwards to known hosts only",
+            view.host
+        )),
     }
 }
 
-fn limits(exchange: &Exchange, timeout: Option<Duration>, retry: &RetryPolicy, headers: &http::HeaderMap) -> Deadline {
+fn limits(
+    start: Timestamp,
+    exchange: &Exchange,
+    timeout: Option<Duration>,
+    retry: &RetryPolicy,
+    headers: &http::HeaderMap,
+) -> Deadline {
     // A timeout that cannot be read is the server's to refuse.
     let own = exchange
         .is_grpc()
         .then(|| grpc_timeout(headers).ok().flatten())
         .flatten();
-    Deadline::new(exchange.start, timeout, retry.per_try_timeout).with_caller_limit(own)
+    Deadline::new(start, timeout, retry.per_try_timeout).with_caller_limit(own)
 }
 
 /// A gRPC server stops its work when nobody waits for it any more.
@@ -239,14 +411,19 @@ fn send_deadline_on(request: &mut Request<Body>, exchange: &Exchange, deadline: 
     }
 }
 
-fn refused_series(shared: &Shared, service: &Destination) -> crate::telemetry::metrics::SeriesGroup {
+/// Where requests to a host are counted that reach no cluster.
+fn host_series(shared: &Shared, live: &Live, host: &str) -> SeriesGroup {
+    refused_series(shared, &Destination::of_host(host, &live.snapshot.workload.namespace))
+}
+
+fn refused_series(shared: &Shared, service: &Destination) -> SeriesGroup {
     shared
         .metrics
         .group(Reporter::Source, &shared.us, &Party::unknown(), service)
 }
 
 /// Waits for the first answer of DNS, within the limits of the request.
-async fn ready(plan: &Plan) -> Result<(), Error> {
+pub(super) async fn ready(plan: &Plan) -> Result<(), Error> {
     if plan.cluster.is_ready() {
         return Ok(());
     }

@@ -199,11 +199,13 @@ impl GatewayPort {
 /// Sends a request on by the gateway's routes; what fails is a response, as of a proxy.
 async fn forward(shared: Arc<Shared>, port: u16, mut request: Request<Body>) -> Response<Body> {
     let peer = request.extensions_mut().remove::<Peer>();
+    let caller = peer.as_ref().map(|peer| (peer.transport(), peer.remote_addr().ip()));
     if let Some(peer) = peer {
         say_who(request.headers_mut(), &peer);
     }
     let is_grpc = is_grpc(request.headers());
-    match exchange(shared, Via::Gateway { port }, request).await {
+    let via = Via::Gateway { port, caller };
+    match exchange(shared, via, request).await {
         Ok(response) => response,
         Err(error) if is_grpc => error.to_grpc_response(),
         Err(error) => error.to_response(),

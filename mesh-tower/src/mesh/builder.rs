@@ -224,6 +224,7 @@ impl Parts {
         self.metrics.policy().in_force(snapshot.generation, clock.wall());
         let live = clusters.apply(Arc::clone(snapshot));
         Ok(Arc::new(Shared {
+            hostname: hostname(),
             live: ArcSwap::from_pointee(live),
             generation: watch::Sender::new(snapshot.generation),
             status: Mutex::new(first.status(clock.wall())),
@@ -312,4 +313,9 @@ async fn start_admin(choice: AdminChoice, shared: &Arc<Shared>) -> Result<Option
     };
     let pages = Arc::new(Pages::new(Arc::clone(shared)));
     Admin::start(options, pages).await.map(Some).map_err(BuildError::Admin)
+}
+/// The name of the machine, as its shell and its kernel tell it; empty where neither does.
+fn hostname() -> String {
+    let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    std::env::var("HOSTNAME").or_else(|_| from_kernel()).unwrap_or_default()
 }

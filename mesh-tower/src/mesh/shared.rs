@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     /// Series of the requests that this process serves.
     pub(crate) served: PeerGroups,
     pub(crate) access_log: AccessLogger,
+    /// The name of the machine.
+    pub(crate) hostname: String,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     /// Run-time state of the services that are called; outlives reloads.

@@ -62,6 +62,17 @@ impl Head {
         }
     }
 
+    /// The same for a copy of the request, which nobody logs.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            protocol: self.protocol,
+            version: self.version,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            logged: None,
+        }
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
     }

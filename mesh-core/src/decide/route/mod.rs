@@ -21,8 +21,10 @@ pub use matcher::{MatchError, Matcher};
 pub use rules::RuleList;
 pub use split::Split;
 
+use super::shape::{Edit, Shape};
 use crate::policy::model::Origin;
 use crate::policy::model::traffic::RetryPolicy;
+use crate::random::Rng;
 use crate::request::RequestView;
 
 /// The virtual hosts of one point of view.
@@ -94,8 +96,12 @@ pub struct Route {
     pub name: Arc<str>,
     /// Where it was written.
     pub origin: Origin,
-    /// The shares of its targets, by their index in the snapshot.
-    pub targets: Split,
+    /// Where its requests go.
+    pub choices: Box<[Choice]>,
+    /// The shares of the choices, by their index.
+    pub split: Split,
+    /// What it does beside forwarding.
+    pub shape: Option<Arc<Shape>>,
     /// Limit for the whole exchange.
     pub timeout: Option<Duration>,
     /// Retries; `None` takes the class's, else the target's.
@@ -103,15 +109,65 @@ pub struct Route {
 }
 
 impl Route {
-    /// A rule without timeout and retries of its own.
+    /// A rule that sends its requests to one of `choices`, each with its weight, and does nothing else.
     #[must_use]
-    pub const fn new(name: Arc<str>, origin: Origin, targets: Split) -> Self {
+    pub fn new(name: Arc<str>, origin: Origin, choices: Vec<(Choice, u32)>) -> Self {
+        let weights: Vec<_> = choices
+            .iter()
+            .enumerate()
+            .map(|(index, (_, weight))| (index, *weight))
+            .collect();
         Self {
             name,
             origin,
-            targets,
+            split: Split::new(&weights),
+            choices: choices.into_iter().map(|(choice, _)| choice).collect(),
+            shape: None,
             timeout: None,
             retry: None,
+        }
+    }
+
+    /// Draws where a request goes; `None` where no choice has a weight.
+    pub fn draw(&self, rng: &mut (impl Rng + ?Sized)) -> Option<&Choice> {
+        self.choices.get(self.split.draw(rng)?)
+    }
+
+    /// The choices with their shares, which sum to 1.
+    pub fn shares(&self) -> impl Iterator<Item = (&Choice, f64)> {
+        let shares = self.split.shares();
+        shares.filter_map(|(index, share)| Some((self.choices.get(index)?, share)))
+    }
+}
+
+/// One of the places that a rule sends its requests to.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a reference leads to something or it does not")]
+pub enum Choice {
+    /// A target.
+    Target {
+        /// Its index in the snapshot.
+        target: usize,
+        /// What is changed on the way.
+        edit: Option<Arc<Edit>>,
+    },
+    /// Nothing that can be called, for this reason: its share is answered with 500.
+    Unresolved(Arc<str>),
+}
+
+impl Choice {
+    /// A target whose requests are not changed.
+    #[must_use]
+    pub const fn target(target: usize) -> Self {
+        Self::Target { target, edit: None }
+    }
+
+    /// The target's index in the snapshot, where there is one.
+    #[must_use]
+    pub const fn index(&self) -> Option<usize> {
+        match self {
+            Self::Target { target, .. } => Some(*target),
+            Self::Unresolved(_) => None,
         }
     }
 }

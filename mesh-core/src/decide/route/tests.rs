@@ -88,7 +88,7 @@ fn router(rules: &[RouteMatch]) -> Router {
     let mut host = VirtualHost::default();
     for (position, conditions) in rules.iter().enumerate() {
         let name: Arc<str> = position.to_string().into();
-        let route = Route::new(name, Origin::default(), Split::new(&[(position, 1)]));
+        let route = Route::new(name, Origin::default(), vec![(Choice::target(position), 1)]);
         host.rules.push([Matcher::new(conditions).unwrap()], route);
     }
     let mut hosts = HostTable::default();

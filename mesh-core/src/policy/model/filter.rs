@@ -1,5 +1,6 @@
 //! What a rule does to a request and its response, beside choosing where the request goes.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -94,6 +95,43 @@ pub enum HeaderPart {
     CallerAddress,
     /// The name of the machine (`%HOSTNAME%`).
     Hostname,
+}
+
+/// As Envoy and Istio write it; a literal percent sign is doubled.
+impl fmt::Display for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| write!(f, "{part}"))
+    }
+}
+
+impl fmt::Display for HeaderPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&text.replace('%', "%%")),
+            Self::Request(variable) => write!(f, "%REQ({variable}%"),
+            Self::Response(variable) => write!(f, "%RESP({variable}%"),
+            Self::Protocol => f.write_str("%PROTOCOL%"),
+            Self::ResponseCode => f.write_str("%RESPONSE_CODE%"),
+            Self::RouteName => f.write_str("%ROUTE_NAME%"),
+            Self::CallerAddress => f.write_str("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            Self::Hostname => f.write_str("%HOSTNAME%"),
+        }
+    }
+}
+
+/// The inside of `%REQ(…)%`, from the name on.
+impl fmt::Display for HeaderVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some(or) = &self.or {
+            write!(f, "?{or}")?;
+        }
+        f.write_str(")")?;
+        match self.limit {
+            Some(limit) => write!(f, ":{limit}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A header whose first value a [`HeaderPart`] stands for.

@@ -43,7 +43,7 @@ fn target(snapshot: &Snapshot, uri: &str) -> ResolvedTarget {
     let RouteResult::Route(selected) = snapshot.outbound.route(&canonical.view()) else {
         panic!("no route for {uri}");
     };
-    let (index, _) = selected.route.targets.shares().next().unwrap();
+    let index = selected.route.choices[0].index().unwrap();
     snapshot
         .target(index)
         .unwrap()

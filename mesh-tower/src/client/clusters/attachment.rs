@@ -209,7 +209,11 @@ fn tls_target(make: Make<'_>, label: &Label) -> Result<Option<TlsTarget>, NoPool
         EndpointTls::Plain => return Ok(None),
         EndpointTls::Mutual(ids) => ids,
         // A policy that asks for it is refused before; plain text would betray what it asks for.
-        _ => return Err(NoPool::Tls("TLS to servers outside of the mesh is not yet in force".into())),
+        _ => {
+            return Err(NoPool::Tls(
+                "TLS to servers outside of the mesh is not yet in force".into(),
+            ));
+        }
     };
     let identity = make.context.identity.as_ref().ok_or(NoPool::NoIdentity)?.current();
     let expected = expected(ids, identity.svid().id().trust_domain());

@@ -20,6 +20,13 @@ pub struct RequestSpan {
     span: Span,
 }
 
+impl RequestSpan {
+    /// A span that nobody records.
+    pub(crate) fn none() -> Self {
+        Self { span: Span::none() }
+    }
+}
+
 macro_rules! request_span {
     ($name:literal, $kind:literal, $method:expr, $path:expr, $server:expr) => {
         tracing::info_span!(

@@ -3,10 +3,15 @@
 //! The answers come from the look-ups that serve traffic; there is no second evaluator. Both forms
 //! serialize to the JSON that `mesh explain -o json` prints.
 
+mod filters;
+
+pub use crate::decide::shape::HeaderChange;
+pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
+
 use serde::Serialize;
 
 use crate::decide::authz::{Authorizer, Peer};
-use crate::decide::route::{RouteResult, Router, Selected};
+use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
 use crate::outcome::Outcome;
 use crate::policy::model::identity::MtlsMode;
@@ -41,7 +46,7 @@ impl Place {
 pub struct Outbound {
     /// `outbound`.
     pub direction: &'static str,
-    /// `routed`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
+    /// `routed`, `redirect`, `direct_response`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
     /// known hosts only), or `bad_request` (a request without an unambiguous form).
     pub outcome: &'static str,
     /// The status of the mesh's own answer; `None` where the request goes on.
@@ -58,6 +63,21 @@ pub struct Outbound {
     pub timeout_ms: Option<u64>,
     /// Retries, unless there are none.
     pub retry: Option<Retry>,
+    /// Where the caller is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// The answer that the mesh gives itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct_response: Option<DirectResponse>,
+    /// Errors that are made on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// Copies of the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
+    /// What CORS says of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -76,6 +96,18 @@ pub struct Destination {
     pub share: f64,
     /// Its endpoints; empty where a subset is not defined or selects none.
     pub endpoints: Vec<String>,
+    /// The path that it sees, where it is not the request's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The authority that it sees, where it is not the request's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Changes to the headers of the request.
+    #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    /// Changes to the headers of the response.
+    #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
 }
 
 /// How often and when a request is tried again.
@@ -131,34 +163,28 @@ fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, rou
 }
 
 fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>, gateway: Option<&str>) -> Outbound {
-    let destinations: Vec<_> = selected
-        .route
-        .targets
-        .shares()
-        .filter_map(|(target, share)| destination(snapshot, request, target, share))
+    let shares = selected.route.shares();
+    let destinations: Vec<_> = shares
+        .filter_map(|(to, share)| destination(snapshot, request, to, share))
         .collect();
-    let first = selected
-        .route
-        .targets
-        .shares()
-        .next()
-        .and_then(|(target, _)| snapshot.target(target));
-    let dialled = request.effective_port();
+    let first = selected.route.shares().find_map(|(to, _)| snapshot.target(to.index()?));
     let retry = selected
         .retry()
-        .or_else(|| first.map(|target| target.retry(target.service_port(dialled))));
-    Outbound {
-        direction: "outbound",
-        outcome: "routed",
-        status: None,
+        .or_else(|| first.map(|target| target.retry(target.service_port(request.effective_port()))));
+    let answer = Outbound {
         route: Some(selected.name().to_string()),
         origin: Place::new(selected.origin()),
-        gateway: gateway.map(str::to_owned),
-        reason: format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
         destinations,
         timeout_ms: selected.timeout().map(millis),
         retry: retry.and_then(|policy| retries(policy)),
-    }
+        ..nowhere(
+            "routed",
+            None,
+            gateway,
+            format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
+        )
+    };
+    filters::add(answer, snapshot, request, selected.route)
 }
 
 fn chosen(selected: &Selected<'_>) -> String {
@@ -170,8 +196,10 @@ fn chosen(selected: &Selected<'_>) -> String {
 
 /// Destinations that answer nothing, each with what their share of the requests gets instead.
 fn dead_ends(snapshot: &Snapshot, selected: &Selected<'_>) -> String {
-    let targets = selected.route.targets.shares();
-    let ends = targets.filter_map(|(target, _)| dead_end(snapshot.target(target)?));
+    let ends = selected.route.shares().filter_map(|(to, _)| match to {
+        Choice::Target { target, .. } => dead_end(snapshot.target(*target)?),
+        Choice::Unresolved(reason) => Some(format!("a share is answered 500: {reason}")),
+    });
     ends.map(|end| format!("; {end}")).collect()
 }
 
@@ -195,8 +223,11 @@ fn dead_end(target: &Target) -> Option<String> {
     ))
 }
 
-fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, share: f64) -> Option<Destination> {
-    let target = snapshot.target(target)?;
+fn destination(snapshot: &Snapshot, request: &RequestView<'_>, to: &Choice, share: f64) -> Option<Destination> {
+    let Choice::Target { target, edit } = to else {
+        return None;
+    };
+    let target = snapshot.target(*target)?;
     let port = target.service_port(request.effective_port());
     let resolved = target.resolve(request.effective_port());
     let endpoints = match target.endpoints {
@@ -209,6 +240,10 @@ fn destination(snapshot: &Snapshot, request: &RequestView<'_>, target: usize, sh
         port,
         share,
         endpoints,
+        path: filters::path(edit.as_deref(), request),
+        authority: filters::authority(edit.as_deref()),
+        request_headers: filters::changes(edit.as_deref().map(|edit| &edit.request)),
+        response_headers: filters::changes(edit.as_deref().map(|edit| &edit.response)),
     })
 }
 
@@ -244,6 +279,11 @@ fn nowhere(outcome: &'static str, answer: Option<Outcome>, gateway: Option<&str>
         destinations: Vec::new(),
         timeout_ms: None,
         retry: None,
+        redirect: None,
+        direct_response: None,
+        fault: None,
+        mirrors: Vec::new(),
+        cors: None,
         reason,
     }
 }
@@ -269,6 +309,10 @@ fn unknown_host(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
                 port: request.effective_port(),
                 share: 1.0,
                 endpoints: Vec::new(),
+                path: None,
+                authority: None,
+                request_headers: HeaderChanges::default(),
+                response_headers: HeaderChanges::default(),
             });
             answer
         }

@@ -1,0 +1,81 @@
+//! Copies of requests, whose answers nobody waits for.
+//!
+//! A copy is sent once, beside the request itself, with the same headers and body. Its response is read to the end and
+//! dropped. A copy counts for the cluster that it goes to (limits, outlier detection), and for nothing else: no metrics of
+//! requests, no access log, no retries. It replays the body that the request itself streams, so that a body beyond the
+//! replay limit has no copy.
+
+use std::sync::Arc;
+
+use http::Request;
+use http_body_util::BodyExt;
+use mesh_core::decide::deadline::Deadline;
+use mesh_core::decide::retry::Repeat;
+use mesh_core::decide::shape::{Shape, hits};
+use mesh_core::policy::model::Origin;
+use mesh_core::policy::model::traffic::{RetryOn, RetryPolicy};
+
+use super::attempt::Tries;
+use super::clusters::ClusterRuntime;
+use super::exchange::Exchange;
+use super::replay::ReplayBody;
+use super::stack::{Plan, ready};
+use crate::body::Body;
+use crate::mesh::{Live, Shared};
+
+/// The clusters that a request is copied to; one draw for each mirror.
+pub(super) fn draw(shape: &Shape, shared: &Shared, live: &Live, dialled: u16) -> Vec<Arc<ClusterRuntime>> {
+    let drawn = shape
+        .mirrors
+        .iter()
+        .filter(|(_, share)| hits(*share, &mut &shared.entropy));
+    let known = drawn.filter_map(|(index, _)| {
+        let (target, runtime) = live.snapshot.target(*index).zip(live.targets.get(*index))?;
+        shared.clusters.of_target(&live.snapshot, target, runtime, dialled)
+    });
+    known.collect()
+}
+
+/// Sends copies of a request; the request that comes back is to be sent itself.
+pub(super) fn send_copies(
+    request: Request<Body>,
+    clusters: Vec<Arc<ClusterRuntime>>,
+    exchange: &Exchange,
+    deadline: Deadline,
+) -> Request<Body> {
+    if clusters.is_empty() {
+        return request;
+    }
+    let (parts, body) = request.into_parts();
+    let body = ReplayBody::new(body, exchange.shared.settings.replay_limit);
+    for cluster in clusters {
+        if let Some(copy) = body.try_clone() {
+            let request = Request::from_parts(parts.clone(), Body::from(copy));
+            let plan = copy_plan(cluster, deadline);
+            tokio::spawn(send(plan, exchange.beside(), request));
+        }
+    }
+    Request::from_parts(parts, Body::from(body))
+}
+
+/// The request's own deadline, and no further try.
+fn copy_plan(cluster: Arc<ClusterRuntime>, deadline: Deadline) -> Plan {
+    Plan {
+        cluster,
+        retry: Arc::new(RetryPolicy::new(0, RetryOn::default(), Origin::default())),
+        deadline,
+        repeat: Repeat::Unsafe,
+    }
+}
+
+async fn send(plan: Plan, mut exchange: Exchange, request: Request<Body>) {
+    // The end of its response is judged as that of any other.
+    exchange.cluster = Some(Arc::clone(&plan.cluster));
+    if ready(&plan).await.is_err() {
+        return;
+    }
+    if let Ok(answer) = Tries::new(&plan, &exchange, request).run(&mut exchange).await {
+        let mut body = answer.settle_later(exchange).into_body();
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+}
