@@ -47,6 +47,9 @@ struct Inner {
     held: AtomicUsize,
     last: Mutex<(HeaderMap, Vec<u8>)>,
     paths: Mutex<BTreeMap<String, usize>>,
+    last_target: Mutex<String>,
+    /// Headers of its answers.
+    says: Mutex<HeaderMap>,
 }
 
 impl Backend {
@@ -63,6 +66,8 @@ impl Backend {
             held: AtomicUsize::new(0),
             last: Mutex::default(),
             paths: Mutex::default(),
+            last_target: Mutex::default(),
+            says: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -129,6 +134,18 @@ impl Backend {
         self.inner.gate.add_permits(requests);
     }
 
+    /// Path and query of the last request.
+    #[must_use]
+    pub fn last_target(&self) -> String {
+        self.inner.last_target.lock().unwrap().clone()
+    }
+
+    /// Answers with this header from now on.
+    pub fn say(&self, name: &'static str, value: &'static str) {
+        let value = http::HeaderValue::from_static(value);
+        self.inner.says.lock().unwrap().insert(name, value);
+    }
+
     /// Headers and body of the last request.
     #[must_use]
     pub fn last(&self) -> (HeaderMap, Vec<u8>) {
@@ -139,6 +156,8 @@ impl Backend {
 async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     inner.hits.fetch_add(1, Ordering::SeqCst);
     let path = request.uri().path().to_owned();
+    let target = request.uri().path_and_query().map(ToString::to_string);
+    *inner.last_target.lock().unwrap() = target.unwrap_or_default();
     *inner.paths.lock().unwrap().entry(path.clone()).or_default() += 1;
     let (parts, body) = request.into_parts();
     let body = body
@@ -166,6 +185,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     };
     let mut response = Response::new(Body::from(inner.name.clone()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().extend(inner.says.lock().unwrap().clone());
     response
 }
 
