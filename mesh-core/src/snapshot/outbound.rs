@@ -106,7 +106,8 @@ impl<'a> Builder<'a> {
 
     /// Wildcard tables also take hosts that no policy names; a table without a rule for us is as if absent.
     fn add_wildcards(&mut self, table: &mut HostTable<VirtualHost>) -> Result<(), CompileError> {
-        for routes in self.registry.visible_tables() {
+        let tables = self.registry.visible_tables().to_vec();
+        for routes in tables {
             let mut rules = RuleList::default();
             for pattern in routes.hosts.iter().filter(|pattern| pattern.host.starts_with('*')) {
                 self.add_rules(&mut rules, routes)?;
@@ -278,11 +279,8 @@ impl<'a> Builder<'a> {
             Some(self.registry.workload.namespace.as_str()),
             self.registry.namespace_of(full),
         ];
-        let profiles = &self.registry.policy.profiles;
         namespaces.into_iter().flatten().find_map(|namespace| {
-            let here = profiles.iter().filter(|profile| {
-                profile.meta.namespace == namespace && self.registry.full_name(&profile.host) == full
-            });
+            let here = self.registry.profiles_of(namespace, full).into_iter();
             here.min_by_key(|profile| profile.meta.precedence())
         })
     }

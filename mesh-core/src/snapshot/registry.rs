@@ -6,6 +6,7 @@ use crate::decide::route::string::host_covers;
 use crate::policy::model::route::{Binding, RouteTable, ServiceProfile};
 use crate::policy::model::service;
 use crate::policy::model::service::{EndpointSource, Location, Service, ServicePort};
+use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::model::{Export, Meta, Origin, Policy, kubernetes_parts, selects};
 use crate::workload::Workload;
 
@@ -15,6 +16,52 @@ pub(super) struct Registry<'a> {
     pub(super) policy: &'a Policy,
     pub(super) workload: &'a Workload,
     services: BTreeMap<&'a str, Entry<'a>>,
+    /// The tables that the clients of this workload's namespace see, in order of precedence.
+    tables: Vec<&'a RouteTable>,
+    /// The first table of each host that one names.
+    claims: BTreeMap<&'a str, &'a RouteTable>,
+    /// Patterns of tables, in order of precedence.
+    patterns: Vec<(&'a str, &'a RouteTable)>,
+    destinations: ByHost<'a, DestinationPolicy>,
+    profiles: ByHost<'a, ServiceProfile>,
+}
+
+/// Documents about hosts: by namespace and full name, and those about patterns by namespace.
+#[derive(Debug)]
+struct ByHost<'a, T> {
+    exact: BTreeMap<(&'a str, &'a str), Vec<&'a T>>,
+    patterns: BTreeMap<&'a str, Vec<(&'a str, &'a T)>>,
+}
+
+impl<'a, T> Default for ByHost<'a, T> {
+    fn default() -> Self {
+        let (exact, patterns) = (BTreeMap::new(), BTreeMap::new());
+        Self { exact, patterns }
+    }
+}
+
+impl<'a, T> ByHost<'a, T> {
+    fn add(&mut self, namespace: &'a str, host: &'a str, document: &'a T) {
+        if host.starts_with('*') {
+            self.patterns.entry(namespace).or_default().push((host, document));
+        } else {
+            self.exact.entry((namespace, host)).or_default().push(document);
+        }
+    }
+
+    /// The documents about a host: those that name it, else those with the longest pattern that covers it.
+    fn find(&self, namespace: &str, host: &str) -> Vec<&'a T> {
+        if let Some(exact) = self.exact.get(&(namespace, host)) {
+            return exact.clone();
+        }
+        let patterns = self.patterns.get(namespace).map_or(&[][..], Vec::as_slice);
+        let covering = patterns.iter().filter(|(pattern, _)| host_covers(pattern, host));
+        let longest = covering.clone().map(|(pattern, _)| pattern.len()).max();
+        covering
+            .filter(|(pattern, _)| Some(pattern.len()) == longest)
+            .map(|(_, document)| *document)
+            .collect()
+    }
 }
 
 /// A name that callers may use.
@@ -40,10 +87,57 @@ impl<'a> Registry<'a> {
             policy,
             workload,
             services: BTreeMap::new(),
+            tables: visible_tables(policy, &workload.namespace),
+            claims: BTreeMap::new(),
+            patterns: Vec::new(),
+            destinations: ByHost::default(),
+            profiles: ByHost::default(),
         };
         registry.add_defined();
         registry.add_referenced();
+        registry.add_tables();
+        registry.add_settings();
         registry
+    }
+
+    fn add_tables(&mut self) {
+        for table in &self.tables {
+            for host in table.hosts.iter().map(|host| host.host.as_str()) {
+                if host.starts_with('*') {
+                    self.patterns.push((host, table));
+                } else {
+                    self.claims.entry(host).or_insert(table);
+                }
+            }
+        }
+    }
+
+    /// A service is meant by any of its names.
+    fn add_settings(&mut self) {
+        let (mut destinations, mut profiles) = (ByHost::default(), ByHost::default());
+        for one in self
+            .policy
+            .destinations
+            .iter()
+            .filter(|one| self.sees(&one.meta, &one.export))
+        {
+            destinations.add(&one.meta.namespace, self.full_name(&one.host), one);
+        }
+        for one in &self.policy.profiles {
+            profiles.add(&one.meta.namespace, self.full_name(&one.host), one);
+        }
+        (self.destinations, self.profiles) = (destinations, profiles);
+    }
+
+    /// The visible destination policies of a namespace for a service, by its full name: the exact ones, else those of the
+    /// most specific pattern.
+    pub(super) fn destinations(&self, namespace: &str, host: &str) -> Vec<&'a DestinationPolicy> {
+        self.destinations.find(namespace, host)
+    }
+
+    /// The profiles of a namespace for a service, by its full name.
+    pub(super) fn profiles_of(&self, namespace: &str, host: &str) -> Vec<&'a ServiceProfile> {
+        self.profiles.find(namespace, host)
     }
 
     /// Each name belongs to the documents of one namespace: nobody adds endpoints to another's service.
@@ -72,8 +166,8 @@ impl<'a> Registry<'a> {
 
     /// A name that a rule speaks of is a service of its own, resolved by DNS.
     fn add_referenced(&mut self) {
-        let tables = self.visible_tables();
-        let routed = tables
+        let routed = self
+            .tables
             .iter()
             .flat_map(|table| table.hosts.iter().map(|host| host.host.as_str()));
         let policy = self.policy;
@@ -226,34 +320,19 @@ impl<'a> Registry<'a> {
     /// The route table that a host belongs to: of those that name it, or else its full name, the first; else the one
     /// with the most specific wildcard.
     pub(super) fn claim(&self, host: &str) -> Option<&'a RouteTable> {
-        let tables = self.visible_tables();
-        let exact = |name: &str| {
-            let names = |table: &&&RouteTable| table.hosts.iter().any(|claimed| claimed.host == name);
-            tables.iter().find(names).copied()
-        };
+        let exact = |name: &str| self.claims.get(name).copied();
         exact(host).or_else(|| exact(self.full_name(host))).or_else(|| {
-            let wildcards = tables
-                .iter()
-                .flat_map(|table| table.hosts.iter().map(move |claimed| (claimed, table)));
-            let covering = wildcards.filter(|(claimed, _)| host_covers(&claimed.host, host));
+            let covering = self.patterns.iter().filter(|(pattern, _)| host_covers(pattern, host));
             // The first table wins ties, where `max_by_key` would keep the last.
             covering
-                .first_max(|(claimed, _)| claimed.host.len())
+                .first_max(|(pattern, _)| pattern.len())
                 .map(|(_, table)| *table)
         })
     }
 
     /// The tables that the clients of this workload's namespace see, in order of precedence.
-    pub(super) fn visible_tables(&self) -> Vec<&'a RouteTable> {
-        let namespace = &self.workload.namespace;
-        let mesh = self
-            .policy
-            .routes
-            .iter()
-            .filter(|table| table.bindings.contains(&Binding::Mesh));
-        let mut tables: Vec<_> = mesh.filter(|table| table.export.includes(namespace)).collect();
-        tables.sort_by_key(|table| (distance(table, namespace), table.meta.precedence()));
-        tables
+    pub(super) fn visible_tables(&self) -> &[&'a RouteTable] {
+        &self.tables
     }
 
     /// Where a service is defined, if a file does so.
@@ -263,6 +342,16 @@ impl<'a> Registry<'a> {
             .map(|service| service.meta.origin.clone())
             .unwrap_or_default()
     }
+}
+
+fn visible_tables<'a>(policy: &'a Policy, namespace: &str) -> Vec<&'a RouteTable> {
+    let mesh = policy
+        .routes
+        .iter()
+        .filter(|table| table.bindings.contains(&Binding::Mesh));
+    let mut tables: Vec<_> = mesh.filter(|table| table.export.includes(namespace)).collect();
+    tables.sort_by_key(|table| (distance(table, namespace), table.meta.precedence()));
+    tables
 }
 
 /// Tables that a namespace keeps to itself go first, then those that others export to it by name, then public ones.

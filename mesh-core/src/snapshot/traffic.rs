@@ -2,7 +2,6 @@
 
 use crate::decide::cluster::ClusterSettings;
 use crate::decide::retry;
-use crate::decide::route::string::host_covers;
 use crate::policy::model::traffic::{ClientTls, DestinationPolicy, RetryBudget, RetryPolicy, Subset, TrafficPolicy};
 
 use super::registry::Registry;
@@ -30,23 +29,7 @@ impl<'a> Destination<'a> {
     }
 
     fn within(registry: &Registry<'a>, host: &str, namespace: &str) -> Self {
-        let local = registry
-            .policy
-            .destinations
-            .iter()
-            .filter(|policy| policy.meta.namespace == namespace);
-        let visible = local.filter(|policy| registry.sees(&policy.meta, &policy.export));
-        // An exact name is any of the service's names.
-        let covers = |pattern: &str| match pattern.starts_with('*') {
-            true => host_covers(pattern, host),
-            false => registry.full_name(pattern) == host,
-        };
-        let covering: Vec<_> = visible.filter(|policy| covers(&policy.host)).collect();
-        let best = covering.iter().map(|policy| specificity(&policy.host)).max();
-        let mut policies: Vec<_> = covering
-            .into_iter()
-            .filter(|policy| Some(specificity(&policy.host)) == best)
-            .collect();
+        let mut policies = registry.destinations(namespace, host);
         policies.sort_by_key(|policy| policy.meta.precedence());
         Self { policies }
     }
@@ -97,11 +80,6 @@ impl<'a> Destination<'a> {
             None => overlay(base, subset.traffic.clone()),
         }
     }
-}
-
-/// Exact names before patterns, longer patterns before shorter.
-fn specificity(host: &str) -> usize {
-    if host.starts_with('*') { host.len() } else { usize::MAX }
 }
 
 /// Block by block: what `over` sets replaces what `base` sets.

@@ -96,7 +96,7 @@ codes! {
     DUPLICATE_KEY = "MESH0002", Error, "duplicate key",
         "A mapping gives the same key twice, and only one of the values could be in force.";
     TOO_LARGE = "MESH0003", Error, "too large",
-        "The file exceeds 8 MiB or 250,000 values, aliases followed. Split it.";
+        "The file exceeds 8 MiB or 1,000,000 values, aliases followed. Split it.";
     TOO_DEEP = "MESH0004", Error, "nested too deep",
         "The document nests deeper than 64 levels, aliases followed.";
     NOT_UTF8 = "MESH0005", Error, "not UTF-8",

@@ -17,7 +17,7 @@ pub mod limits {
     /// Levels of nesting in a document, aliases followed.
     pub const DEPTH: usize = 64;
     /// Nodes of a file, aliases followed; what stands under an anchor counts twice.
-    pub const NODES: usize = 250_000;
+    pub const NODES: usize = 1_000_000;
 }
 
 /// Reads all documents of a file.
