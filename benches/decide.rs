@@ -1,4 +1,5 @@
-//! Instructions of a route match, a pick and an authorization at 10, 1 000 and 10 000 rules or endpoints.
+//! Instructions of a route match, a pick and an authorization at 10 to 100 000 rules or endpoints,
+//! and of compiling a policy of as many routes and rules of authorization.
 //!
 //! `cargo bench --bench decide`; needs valgrind and `cargo install gungraun-runner --version 0.20.0`.
 #![allow(
@@ -14,10 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use http::Request;
-use mesh_benches::{authorization, endpoints, routes, snapshot};
+use mesh_benches::{authorization, endpoints, policy, routes, snapshot, whole};
 use mesh_core::decide::authz::{Peer, PeerRules};
 use mesh_core::decide::cluster::{Cluster, EndpointSpec};
 use mesh_core::identity::SpiffeId;
+use mesh_core::policy::model::Policy;
 use mesh_core::random::SplitMix64;
 use mesh_core::request::{Options, PathRules, Transport, canonicalize};
 use mesh_core::snapshot::Snapshot;
@@ -35,7 +37,7 @@ fn routed(rules: usize) -> (Snapshot, Request<()>) {
 }
 
 #[library_benchmark]
-#[benches::rules(args = [10, 1_000, 10_000], setup = routed)]
+#[benches::rules(args = [10, 100, 1_000, 10_000, 100_000], setup = routed)]
 fn route((snapshot, request): (Snapshot, Request<()>)) -> (Snapshot, Request<()>) {
     let canonical = canonicalize(&request, Options::outbound()).unwrap();
     black_box(snapshot.outbound.route(&black_box(canonical.view())));
@@ -44,7 +46,7 @@ fn route((snapshot, request): (Snapshot, Request<()>)) -> (Snapshot, Request<()>
 }
 
 fn cluster(count: usize) -> Cluster<()> {
-    let snapshot = snapshot(&endpoints(count));
+    let snapshot = snapshot(&policy(&endpoints(count)));
     let target = snapshot.targets.first().unwrap().resolve(80);
     let cluster = Cluster::new(target.key, target.settings);
     let all = target.endpoints.iter().map(|endpoint| {
@@ -58,7 +60,7 @@ fn cluster(count: usize) -> Cluster<()> {
 }
 
 #[library_benchmark]
-#[benches::endpoints(args = [10, 1_000, 10_000], setup = cluster)]
+#[benches::endpoints(args = [10, 100, 1_000, 10_000, 100_000], setup = cluster)]
 fn pick(cluster: Cluster<()>) -> Cluster<()> {
     let mut rng = SplitMix64::new(7);
     let _ = black_box(cluster.pick(&[], black_box(Timestamp::from_nanos(1)), &mut rng));
@@ -74,7 +76,7 @@ fn peer(rules: usize) -> (Snapshot, PeerRules, Request<()>) {
 }
 
 #[library_benchmark]
-#[benches::rules(args = [10, 1_000, 10_000], setup = peer)]
+#[benches::rules(args = [10, 100, 1_000, 10_000, 100_000], setup = peer)]
 fn authorize((snapshot, rules, request): (Snapshot, PeerRules, Request<()>)) -> (Snapshot, PeerRules, Request<()>) {
     let canonical = canonicalize(&request, Options::inbound(Transport::Tls, PathRules::Present)).unwrap();
     let decision = rules.authorize(&black_box(canonical.view()));
@@ -83,5 +85,12 @@ fn authorize((snapshot, rules, request): (Snapshot, PeerRules, Request<()>)) -> 
     (snapshot, rules, request)
 }
 
-library_benchmark_group!(name = decisions, benchmarks = [route, pick, authorize]);
+#[library_benchmark]
+#[benches::rules(args = [10, 100, 1_000, 10_000, 100_000], setup = whole)]
+fn compile(policy: Policy) -> (Policy, Snapshot) {
+    let snapshot = snapshot(black_box(&policy));
+    (policy, snapshot)
+}
+
+library_benchmark_group!(name = decisions, benchmarks = [route, pick, authorize, compile]);
 main!(library_benchmark_groups = decisions);

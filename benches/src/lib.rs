@@ -8,30 +8,53 @@
 use std::fmt::Write as _;
 
 use mesh_core::policy::Loaded;
+use mesh_core::policy::model::Policy;
+use mesh_core::policy::model::authz::Pattern;
+use mesh_core::policy::model::route::StringMatch;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
 
-/// The snapshot of a policy for the workload `orders` in `shop`.
+/// The policy of a text.
 #[must_use]
-pub fn snapshot(policy: &str) -> Snapshot {
-    let loaded = Loaded::from_files([("policy.yaml", policy.as_bytes())]);
-    let policy = loaded.policy.as_ref().expect("a policy without errors");
+pub fn policy(text: &str) -> Policy {
+    let loaded = Loaded::from_files([("policy.yaml", text.as_bytes())]);
+    loaded.policy.expect("a policy without errors")
+}
+
+/// What a policy means for the workload `orders` in `shop`.
+#[must_use]
+pub fn snapshot(policy: &Policy) -> Snapshot {
     let workload = Workload::new("shop", "orders").label("app", "orders");
     Snapshot::compile(policy, &workload, 1).expect("a policy that compiles")
 }
 
 /// A service with `rules` routes by prefix and header; the last one takes what no other does.
 #[must_use]
-pub fn routes(rules: usize) -> String {
-    let mut text = String::from("namespace: shop\nservices:\n  orders:\n    endpoints: [10.0.0.1:80]\n    routes:\n");
+pub fn routes(rules: usize) -> Policy {
+    let text = "namespace: shop
+services:
+  orders:
+    endpoints: [10.0.0.1:80]
+    routes:
+      - { match: { path: { prefix: /api }, headers: { x-tenant: t } }, timeout: 1s }
+      - { timeout: 2s }
+";
+    let mut policy = policy(text);
+    let table = policy.routes.first_mut().expect("a table");
+    let rest = table.rules.pop().expect("a rule for the rest");
+    let first = table.rules.pop().expect("a rule with conditions");
     for number in 1..rules {
-        let _ = writeln!(
-            text,
-            "      - {{ match: {{ path: {{ prefix: /api/v{number} }}, headers: {{ x-tenant: t{number} }} }}, timeout: 1s }}"
-        );
+        let mut rule = first.clone();
+        for conditions in &mut rule.matches {
+            conditions.path = Some(StringMatch::Prefix(format!("/api/v{number}")));
+            for (_, value) in &mut conditions.headers {
+                *value = StringMatch::Exact(format!("t{number}"));
+            }
+        }
+        table.rules.push(rule);
     }
-    text.push_str("      - { timeout: 2s }\n");
-    text
+    table.rules.push(rest);
+    policy
 }
 
 /// A service with `endpoints` endpoints.
@@ -47,13 +70,34 @@ pub fn endpoints(endpoints: usize) -> String {
 
 /// `rules` rules that each let one caller do one thing.
 #[must_use]
-pub fn authorization(rules: usize) -> String {
-    let mut text = String::from("namespace: shop\nauthorization:\n  - name: api\n    service: orders\n    allow:\n");
+pub fn authorization(rules: usize) -> Policy {
+    let text = "namespace: shop
+authorization:
+  - name: api
+    service: orders
+    allow:
+      - { from: [cluster.local/ns/shop/sa/s], methods: [GET], paths: [/api] }
+";
+    let mut policy = policy(text);
+    let api = policy.authorizations.first_mut().expect("a policy");
+    let first = api.rules.pop().expect("a rule");
     for number in 0..rules {
-        let _ = writeln!(
-            text,
-            "      - {{ from: [cluster.local/ns/shop/sa/s{number}], methods: [GET], paths: [\"/api/v{number}/*\"] }}"
-        );
+        let mut rule = first.clone();
+        for source in &mut rule.from {
+            source.principals.any_of = vec![Pattern::Exact(format!("cluster.local/ns/shop/sa/s{number}"))];
+        }
+        for operation in &mut rule.to {
+            operation.paths.any_of = vec![Pattern::Prefix(format!("/api/v{number}/"))];
+        }
+        api.rules.push(rule);
     }
-    text
+    policy
+}
+
+/// Both: as many routes as rules of authorization.
+#[must_use]
+pub fn whole(rules: usize) -> Policy {
+    let mut policy = routes(rules);
+    policy.authorizations = authorization(rules).authorizations;
+    policy
 }
