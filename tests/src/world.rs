@@ -171,9 +171,14 @@ pub async fn send_body(client: &Client, request: http::request::Builder, body: B
 
 /// Sends plain text to an address, and gives what comes back; empty where the connection is closed.
 pub async fn plain_text(address: SocketAddr, path: &str) -> String {
+    plain_text_of("service", address, path).await
+}
+
+/// The same for a host of any name.
+pub async fn plain_text_of(host: &str, address: SocketAddr, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A reset is a refusal, too.

@@ -1,9 +1,15 @@
 //! Gateways that this workload serves: ports, TLS and the virtual hosts bound to them.
 
 use crate::decide::route::string::host_covers;
-use crate::decide::route::{HostTable, Router, VirtualHost};
-use crate::policy::model::gateway::{Gateway, GatewayServer, GatewayTls};
-use crate::policy::model::route::{Binding, RouteTable};
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::decide::route::{HostTable, Matcher, Route, Router, VirtualHost};
+use crate::decide::shape::Shape;
+use crate::policy::model::filter::{Answer, Redirect, RedirectPort};
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, PlainText};
+use crate::policy::model::route::{Binding, RouteMatch, RouteRule, RouteTable};
 use crate::policy::model::{Origin, selects};
 
 use super::CompileError;
@@ -79,7 +85,10 @@ impl<'a> Builder<'a> {
         let servers: Vec<_> = gateway.servers.iter().filter(|server| server.port == number).collect();
         let mut table: HostTable<VirtualHost> = HostTable::default();
         for host in self.bound_hosts(gateway, &servers) {
-            let virtual_host = self.gateway_host(gateway, &servers, &host, number)?;
+            let virtual_host = match servers.iter().find(|server| redirects(server, &host)) {
+                Some(server) => to_https(&host, server)?,
+                None => self.gateway_host(gateway, &servers, &host, number)?,
+            };
             table.insert([host.as_str()], virtual_host);
         }
         let tls = servers.iter().filter_map(|server| {
@@ -150,6 +159,35 @@ impl<'a> Builder<'a> {
         }
         Ok(built)
     }
+}
+
+/// Whether a server sends the callers of a host to `https`.
+fn redirects(server: &GatewayServer, host: &str) -> bool {
+    let covers = |own: &GatewayHost| own.host == host || host_covers(&own.host, host);
+    server.plain_text == PlainText::RedirectToHttps && server.hosts.iter().any(covers)
+}
+
+/// All requests of a host are sent to `https`, whatever its routes say.
+fn to_https(host: &str, server: &GatewayServer) -> Result<VirtualHost, CompileError> {
+    let mut redirect = Redirect::new(StatusCode::MOVED_PERMANENTLY);
+    redirect.scheme = Some("https".into());
+    redirect.port = RedirectPort::ProtocolDefault;
+    let rule = RouteRule {
+        origin: server.origin.clone(),
+        answer: Some(Answer::Redirect(redirect)),
+        ..RouteRule::default()
+    };
+    let shape = Shape::compile(&rule, &RouteMatch::default(), Box::default());
+    let mut route = Route::new("https-redirect".into(), server.origin.clone(), Vec::new());
+    route.shape = shape
+        .map_err(|error| CompileError::shape(&server.origin, error))?
+        .map(Arc::new);
+    let mut built = VirtualHost {
+        name: host.into(),
+        ..VirtualHost::default()
+    };
+    built.rules.push([Matcher::any()], route);
+    Ok(built)
 }
 
 fn binds(binding: &Binding, gateway: &Gateway) -> bool {

@@ -133,6 +133,17 @@ fn local_answer(answer: &Answer, headers: &HeaderRules, conditions: &RouteMatch)
     Ok(LocalAnswer { kind, response })
 }
 
+/// What a rule and one of its destinations rewrite together: the rule's authority counts before the destination's (Istio),
+/// the destination's path before the rule's.
+fn rewrite(rule: &RouteRule, to: &Destination) -> Rewrite {
+    let of_rule = rule.rewrite.clone().unwrap_or_default();
+    let of_destination = to.rewrite.clone().unwrap_or_default();
+    Rewrite {
+        authority: of_rule.authority.or(of_destination.authority),
+        path: of_destination.path.or(of_rule.path),
+    }
+}
+
 /// What one choice of a rule does to requests and responses.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -154,37 +165,37 @@ impl Edit {
     ///
     /// As for [`Shape::compile`].
     pub fn compile(rule: &RouteRule, to: &Destination, conditions: &RouteMatch) -> Result<Option<Self>, InvalidShape> {
-        let rewrite = to.rewrite.as_ref().or(rule.rewrite.as_ref());
+        let rewrite = rewrite(rule, to);
         let (first, last) = match rule.header_order {
             HeaderOrder::DestinationLast => return Self::joined(rule, to, rewrite, conditions),
             HeaderOrder::RuleLast => (&to.headers, &rule.headers),
         };
         let request = HeaderEdit::compile([&first.request])?.then(HeaderEdit::compile([&last.request])?);
         let response = HeaderEdit::compile([&first.response])?.then(HeaderEdit::compile([&last.response])?);
-        Self::with(rewrite, conditions, request, response)
+        Self::with(&rewrite, conditions, request, response)
     }
 
     /// Removals of both first, then what the rule sets and adds, then what the destination does.
     fn joined(
         rule: &RouteRule,
         to: &Destination,
-        rewrite: Option<&Rewrite>,
+        rewrite: Rewrite,
         conditions: &RouteMatch,
     ) -> Result<Option<Self>, InvalidShape> {
         let request = HeaderEdit::compile([&rule.headers.request, &to.headers.request])?;
         let response = HeaderEdit::compile([&rule.headers.response, &to.headers.response])?;
-        Self::with(rewrite, conditions, request, response)
+        Self::with(&rewrite, conditions, request, response)
     }
 
     fn with(
-        rewrite: Option<&Rewrite>,
+        rewrite: &Rewrite,
         conditions: &RouteMatch,
         request: HeaderEdit,
         response: HeaderEdit,
     ) -> Result<Option<Self>, InvalidShape> {
-        let path = rewrite.and_then(|rewrite| rewrite.path.as_ref());
+        let path = rewrite.path.as_ref();
         let edit = Self {
-            authority: rewrite.and_then(|rewrite| rewrite.authority.as_deref()).map(Box::from),
+            authority: rewrite.authority.as_deref().map(Box::from),
             path: path.map(|path| PathRewriter::compile(path, conditions)).transpose()?,
             request,
             response,

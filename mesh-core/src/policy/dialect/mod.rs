@@ -11,6 +11,7 @@ use super::source::Node;
 
 pub(super) mod beside;
 pub(super) mod envelope;
+mod header_text;
 pub mod istio;
 pub mod linkerd;
 mod names;

@@ -26,6 +26,8 @@ pub struct GatewayServer {
     pub hosts: Vec<GatewayHost>,
     /// TLS, where it ends here.
     pub tls: Option<GatewayTls>,
+    /// What becomes of requests in plain text.
+    pub plain_text: PlainText,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -39,9 +41,21 @@ impl GatewayServer {
             port_name,
             hosts: Vec::new(),
             tls: None,
+            plain_text: PlainText::Serve,
             origin,
         }
     }
+}
+
+/// What becomes of requests that reach a gateway in plain text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they are served or they are not")]
+pub enum PlainText {
+    /// They are served.
+    #[default]
+    Serve,
+    /// Their caller is sent to the same place by `https` (Istio's `httpsRedirect`): 301.
+    RedirectToHttps,
 }
 
 /// A host of a gateway server: `[namespace/]name`.

@@ -288,12 +288,12 @@ fn a_megabyte_of_anchors_is_refused() {
     }
     assert_eq!(
         lines(&bomb),
-        ["a.yaml:6:9: error[MESH0003]: the file has more than 250000 values, aliases followed"]
+        ["a.yaml:7:25: error[MESH0003]: the file has more than 1000000 values, aliases followed"]
     );
     let flat = "- &a x\n".repeat(150_000);
     assert_eq!(
         lines(flat),
-        ["a.yaml:125000:6: error[MESH0003]: the file has more than 250000 values, aliases followed"]
+        ["a.yaml:125000:6: error[MESH0003]: the file has more than 1000000 values, aliases followed"]
     );
 }
 
@@ -334,7 +334,7 @@ fn too_much_text_is_refused() {
     let list = "- x\n".repeat(1_000_000);
     assert_eq!(
         lines(list),
-        ["a.yaml:250000:3: error[MESH0003]: the file has more than 250000 values, aliases followed"]
+        ["a.yaml:1000000:3: error[MESH0003]: the file has more than 1000000 values, aliases followed"]
     );
 }
 

@@ -67,7 +67,7 @@ fn a_megabyte_of_anchors_is_refused_at_the_limit() {
     assert!(loaded.policy.is_none());
     assert_eq!(
         loaded.report.lines(&loaded.sources),
-        ["f:8:12: error[MESH0003]: the file has more than 250000 values, aliases followed"]
+        ["f:8:11: error[MESH0003]: the file has more than 1000000 values, aliases followed"]
     );
 }
 

@@ -7,7 +7,7 @@ use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
-use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls};
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, PlainText};
 use crate::policy::reader::{Fields, Reader, choice, spanned};
 use crate::policy::source::Node;
 
@@ -55,14 +55,12 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
     }
     // A name for people: nothing refers to it.
     fields.optional("name", Reader::string);
-    let tls = match port.as_ref().map(|port| port.encryption) {
-        Some(Encryption::Tls) => encrypted(cx, &mut fields),
-        Some(Encryption::Plain) => plain(cx, &mut fields),
-        None => {
-            fields.skip(&["tls"]);
-            None
-        }
-    };
+    let (mut tls, mut plain_text) = (None, PlainText::Serve);
+    match port.as_ref().map(|port| port.encryption) {
+        Some(Encryption::Tls) => tls = encrypted(cx, &mut fields),
+        Some(Encryption::Plain) => plain_text = plain(cx, &mut fields).unwrap_or_default(),
+        None => fields.skip(&["tls"]),
+    }
     let refused = [
         ("bind", "a gateway listens where its process does"),
         ("defaultEndpoint", "connections are not forwarded as they are"),
@@ -75,6 +73,7 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
         port_name: port.name,
         hosts,
         tls,
+        plain_text,
         origin: cx.origin(node.span),
     })
 }
@@ -165,14 +164,11 @@ fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
     }
 }
 
-/// A plain-text port may only send callers to the encrypted one, and that is not in force.
-fn plain(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<GatewayTls> {
+/// A plain-text port may only send callers to the encrypted one.
+fn plain(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<PlainText> {
     let (key, node) = fields.entry("tls")?;
     let mut tls = cx.mapping(node)?;
     let redirects = tls.optional("httpsRedirect", Reader::bool);
-    if redirects == Some(true) {
-        tls.refuse("httpsRedirect", NOT_YET, "requests are not redirected");
-    }
     let has_more = node.entries().iter().any(|(key, _)| &*key.name != "httpsRedirect");
     if has_more {
         let message = "`tls` needs a port with the protocol `HTTPS`";
@@ -180,7 +176,9 @@ fn plain(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<GatewayTls>
     }
     tls.skip(TLS_FIELDS);
     tls.finish();
-    None
+    redirects
+        .filter(|redirects| *redirects)
+        .map(|_| PlainText::RedirectToHttps)
 }
 
 /// All fields of a server's `tls`.

@@ -1,15 +1,21 @@
 //! `VirtualService`: routes by host.
 
+use super::faults::{cors, fault, mirrors};
+use super::filters::{check_authority, direct_response, headers, redirect, rewrite};
 use super::names::{dns_label, host_pattern, is_dns_label, is_dns_name, overlap};
 use super::retries::retries;
 use super::route_match::route_match;
 use super::scope::Scope;
+use super::stream_route::{Stream, stream_rule};
 use super::values::{count, duration, port_number};
-use super::{NOT_YET, refuse_all, required_spec};
+use super::{NOT_YET, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
-use crate::policy::model::route::{Binding, Destination, HostPattern, RouteRule, RouteTable};
+use crate::policy::model::filter::{Answer, HeaderOrder, PathRewrite, Redirect, Rewrite};
+use crate::policy::model::route::{
+    Binding, Delegate, Destination, HostPattern, RouteMatch, RouteRule, RouteTable, StringMatch,
+};
 use crate::policy::reader::{Fields, Reader, list_of, spanned};
 use crate::policy::source::{Node, Spanned};
 
@@ -19,41 +25,33 @@ const MESH: &str = "mesh";
 /// What a rule does with a request; one of them must be given.
 const ACTIONS: &[&str] = &["route", "redirect", "directResponse", "delegate"];
 
-const REFUSED: &[(&str, &str)] = &[
-    ("redirect", "requests are not redirected"),
-    ("directResponse", "requests are not answered by a route"),
-    ("delegate", "routes are not delegated"),
-    ("rewrite", "requests are not rewritten"),
-    ("headers", HEADERS),
-    ("fault", "faults are not injected"),
-    ("mirror", MIRROR),
-    ("mirrors", MIRROR),
-    ("mirrorPercentage", MIRROR),
-    ("mirrorPercent", MIRROR),
-    ("corsPolicy", "cross-origin requests are not answered"),
-    ("websocketUpgrade", "connections are not upgraded"),
-];
-const MIRROR: &str = "requests are not mirrored";
-const HEADERS: &str = "headers are not changed";
-
 /// Reads a `VirtualService`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let table = required_spec(cx, object).and_then(|spec| {
         let scope = Scope::new(object, &policy.mesh);
         route_table(cx, object, spec, scope)
     });
-    policy.routes.extend(table);
+    if let Some(table) = table {
+        let tables = match table.hosts.is_empty() {
+            true => &mut policy.delegates,
+            false => &mut policy.routes,
+        };
+        tables.push(table);
+    }
 }
 
 fn route_table(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'_>) -> Option<RouteTable> {
     let mut fields = cx.mapping(spec)?;
     let hosts = fields.list("hosts", spanned(host_pattern));
     let bindings = bindings(&mut fields, scope);
+    let patterns = host_patterns(cx, &hosts, scope);
     let table = RouteTable {
         meta: object.meta.clone(),
-        hosts: host_patterns(cx, &hosts, scope),
         export: scope.export_to(cx, &mut fields),
         rules: fields.list("http", |cx, node| rule(cx, node, scope)),
+        tls: fields.list("tls", |cx, node| stream_rule(cx, node, scope, Stream::Tls, &patterns)),
+        tcp: fields.list("tcp", |cx, node| stream_rule(cx, node, scope, Stream::Tcp, &patterns)),
+        hosts: patterns,
         bindings: bindings.unwrap_or_else(|| vec![Binding::Mesh]),
         ..RouteTable::default()
     };
@@ -89,17 +87,38 @@ fn check_hosts(cx: &Reader<'_>, hosts: &[Spanned<&str>], table: &RouteTable) {
     }
 }
 
-/// There must be routes, and a host that they belong to.
+/// There must be routes. Without hosts they are for those who delegate to them.
 fn check_routes(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, spec: &Node) {
     let is_given = |name| spec.get(name).is_some_and(|node| !node.items().is_empty());
     if !["http", "tls", "tcp"].into_iter().any(is_given) {
-        fields.missing(&["http"]);
+        fields.missing(&["http", "tls", "tcp"]);
     }
-    let reason = "only `http` routes are";
-    refuse_all(fields, NOT_YET, &[("tls", reason), ("tcp", reason)]);
-    if !is_given("hosts") {
-        let message = "a virtual service without `hosts` is not yet in force: routes are not delegated";
-        cx.report(Diagnostic::new(NOT_YET, fields.span(), message));
+    for name in ["tls", "tcp"] {
+        if let Some((key, _)) = fields.entry(name).filter(|_| is_given(name)) {
+            let message = format!(
+                "field {} is {}: only `http` routes are",
+                quoted(&key.name),
+                NOT_YET.title()
+            );
+            cx.report(Diagnostic::new(NOT_YET, key.span, message));
+        }
+    }
+    if is_given("hosts") {
+        return;
+    }
+    for name in ["gateways", "tls", "tcp"] {
+        if let Some((key, _)) = fields.entry(name).filter(|_| is_given(name)) {
+            let message = format!(
+                "{} cannot stand in a virtual service without `hosts`, which only takes what others delegate",
+                quoted(&key.name)
+            );
+            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
+        }
+    }
+    let rules = spec.get("http").map(Node::items).unwrap_or_default();
+    for delegate in rules.iter().filter_map(|rule| rule.get("delegate")) {
+        let message = "a delegate cannot delegate again: name the last one in the rule that begins";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, delegate.span, message));
     }
 }
 
@@ -144,26 +163,101 @@ fn binding(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
 
 fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
     let mut fields = cx.mapping(node)?;
-    let name = fields.optional("name", Reader::string).filter(|name| !name.is_empty());
-    let matches = fields.list("match", |cx, node| route_match(cx, node, scope));
-    fields.required_one_of(ACTIONS);
-    let destinations = fields.optional("route", |cx, node| destinations(cx, node, scope));
-    let timeout = fields.optional("timeout", duration);
-    let retry = fields.optional("retries", retries);
-    refuse_all(&mut fields, NOT_YET, REFUSED);
-    fields.finish();
-    Some(RouteRule {
-        name,
+    let mut found = RouteRule {
+        name: fields.optional("name", Reader::string).filter(|name| !name.is_empty()),
         origin: cx.origin(node.span),
-        matches,
-        destinations: destinations?,
-        timeout,
-        retry,
+        matches: fields.list("match", |cx, node| route_match(cx, node, scope)),
+        timeout: fields.optional("timeout", duration),
+        retry: fields.optional("retries", retries),
+        fault: fields.optional("fault", fault),
+        cors: fields.optional("corsPolicy", cors),
+        mirrors: mirrors(cx, &mut fields, scope),
+        rewrite: fields.optional("rewrite", rewrite),
         ..RouteRule::default()
+    };
+    let headers = fields.optional("headers", headers).unwrap_or_default();
+    if let Some(node) = fields.node("headers") {
+        check_authority(cx, node, found.rewrite.as_ref(), &headers);
+    }
+    set_authority(&mut found.rewrite, headers.authority);
+    found.headers = headers.rules;
+    let is_read = action(&mut fields, &mut found, scope);
+    fields.refuse(
+        "websocketUpgrade",
+        Code::DEPRECATED,
+        "connections are upgraded or not, whatever it says",
+    );
+    check_action(cx, &mut fields, &found);
+    fields.finish();
+    is_read.then_some(found)
+}
+
+/// What the rule does with its requests; whether all of it could be read.
+fn action(fields: &mut Fields<'_, '_, '_>, found: &mut RouteRule, scope: Scope<'_>) -> bool {
+    let Some((name, _)) = fields.required_one_of(ACTIONS) else {
+        return false;
+    };
+    match name {
+        "route" => {
+            found.destinations = fields
+                .optional(name, |cx, node| destinations(cx, node, scope))
+                .unwrap_or_default()
+        }
+        "redirect" => found.answer = fields.optional(name, redirect).map(Answer::Redirect),
+        "directResponse" => found.answer = fields.optional(name, direct_response).map(Answer::Direct),
+        _ => found.delegate = fields.optional(name, |cx, node| delegate(cx, node, scope)),
+    }
+    if found.destinations.len() > 1 {
+        found.header_order = HeaderOrder::RuleLast;
+    }
+    !found.destinations.is_empty() || found.answer.is_some() || found.delegate.is_some()
+}
+
+/// An answer takes the place of what else a rule could do, and a prefix can only be replaced where one matched.
+fn check_action(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, found: &RouteRule) {
+    if found.answer.is_some() {
+        for name in ["fault", "rewrite"] {
+            if let Some((key, _)) = fields.entry(name) {
+                let message = format!("{} excludes `redirect` and `directResponse`", quoted(&key.name));
+                cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
+            }
+        }
+    }
+    let Some(Answer::Redirect(Redirect {
+        path: Some(PathRewrite::Prefix(_)),
+        ..
+    })) = &found.answer
+    else {
+        return;
+    };
+    let is_prefix = |one: &RouteMatch| matches!(one.path, None | Some(StringMatch::Prefix(_)));
+    if !found.matches.iter().all(is_prefix) {
+        let message = "`prefixRewrite` needs a `uri` with `prefix` in every match";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, fields.span(), message));
+    }
+}
+
+/// Reads `delegate`.
+fn delegate(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Delegate> {
+    let mut fields = cx.mapping(node)?;
+    let name = fields.required("name", Reader::name);
+    let namespace = fields.optional("namespace", dns_label);
+    fields.finish();
+    Some(Delegate {
+        namespace: namespace.unwrap_or_else(|| scope.namespace.into()),
+        name: name?,
+        origin: cx.origin(node.span),
     })
 }
 
-fn destinations(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Destination>> {
+/// A header `host` is a rewrite of the authority.
+fn set_authority(rewrite: &mut Option<Rewrite>, authority: Option<String>) {
+    if authority.is_some() {
+        rewrite.get_or_insert_default().authority = authority;
+    }
+}
+
+pub(super) fn destinations(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Destination>> {
     let items = list_of(|cx, node| weighted(cx, node, scope))(cx, node)?;
     if node.items().is_empty() {
         return cx.invalid(node, "expected at least one destination, found an empty list");
@@ -203,15 +297,17 @@ fn weighted(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Weighted> 
     let mut fields = cx.mapping(node)?;
     let destination = fields.required("destination", |cx, node| destination(cx, node, scope));
     let weight = fields.optional("weight", count);
-    refuse_all(&mut fields, NOT_YET, &[("headers", HEADERS)]);
+    let headers = fields.optional("headers", headers).unwrap_or_default();
     fields.finish();
     let mut destination = destination?;
+    destination.headers = headers.rules;
+    set_authority(&mut destination.rewrite, headers.authority);
     destination.weight = weight.unwrap_or(0);
     destination.origin = cx.origin(node.span);
     Some((weight, destination))
 }
 
-fn destination(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Destination> {
+pub(super) fn destination(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Destination> {
     let mut fields = cx.mapping(node)?;
     let host = fields.required("host", destination_host);
     let subset = fields.optional("subset", dns_label);

@@ -9,6 +9,7 @@ use crate::policy::source::{Document, Sources, parse};
 mod authorization_policy;
 mod destination_rule;
 mod files;
+mod filters;
 mod gateway;
 mod kinds;
 mod mesh_config;

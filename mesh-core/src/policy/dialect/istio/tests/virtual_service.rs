@@ -264,7 +264,7 @@ fn hosts_are_checked() {
         (
             "gateways: [g]",
             &[
-                "2:1: warning[MESH0401]: a virtual service without `hosts` is not yet in force: routes are not delegated",
+                "3:1: error[MESH0301]: `gateways` cannot stand in a virtual service without `hosts`, which only takes what others delegate",
             ],
         ),
         (
@@ -415,52 +415,6 @@ fn retries_are_checked() {
     for (retries, expected) in cases {
         assert_rules(&[(&format!("{DESTINATION}, retries: {{ {retries} }}"), expected)]);
     }
-}
-
-#[test]
-fn what_is_not_in_force_is_refused() {
-    let refused = [
-        ("rewrite", "requests are not rewritten"),
-        ("headers", "headers are not changed"),
-        ("fault", "faults are not injected"),
-        ("mirror", "requests are not mirrored"),
-        ("mirrors", "requests are not mirrored"),
-        ("mirrorPercentage", "requests are not mirrored"),
-        ("mirror_percent", "requests are not mirrored"),
-        ("corsPolicy", "cross-origin requests are not answered"),
-    ];
-    for (field, reason) in refused {
-        let line = format!("4:40: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
-        assert_rules(&[(&format!("{DESTINATION}, {field}: {{}}"), &[&line])]);
-    }
-    for (field, reason) in [
-        ("redirect", "requests are not redirected"),
-        ("directResponse", "requests are not answered by a route"),
-        ("delegate", "routes are not delegated"),
-    ] {
-        let line = format!("4:1: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
-        assert_rules(&[(&format!("{field}: {{}}"), &[&line])]);
-    }
-    assert_rules(&[
-        (
-            "route: [{ destination: { host: a }, headers: {} }]",
-            &["4:37: warning[MESH0401]: field `headers` is not yet in force: headers are not changed"],
-        ),
-        (
-            "route: [{ destination: { host: a } }], redirect: {}",
-            &[
-                "4:40: error[MESH0105]: fields `route` and `redirect` exclude each other",
-                "4:40: warning[MESH0401]: field `redirect` is not yet in force: requests are not redirected",
-            ],
-        ),
-    ]);
-    assert_lines(
-        KIND,
-        &[(
-            "hosts: [a], tcp: [{}]",
-            &["3:13: warning[MESH0401]: field `tcp` is not yet in force: only `http` routes are"],
-        )],
-    );
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! Faults, mirrors and CORS of a route.
+
+use http::{HeaderName, Method};
+
+use super::filters::status;
+use super::scope::Scope;
+use super::string_match::of_text;
+use super::values::duration;
+use super::virtual_service::destination;
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::filter::{
+    Abort, Cors, Credentials, Fault, Fraction, Mirror, OriginMatch, UnmatchedPreflight,
+};
+use crate::policy::model::route::StringMatch;
+use crate::policy::reader::{Fields, Reader, choice, list_of, within};
+use crate::policy::source::Node;
+
+/// Reads `fault`.
+pub(super) fn fault(cx: &Reader<'_>, node: &Node) -> Option<Fault> {
+    let mut fields = cx.mapping(node)?;
+    if fields.node("delay").is_none() && fields.node("abort").is_none() {
+        fields.missing(&["delay", "abort"]);
+    }
+    let delay = fields.optional("delay", delay);
+    let abort = fields.optional("abort", abort);
+    fields.finish();
+    Some(Fault {
+        delay,
+        abort: abort.flatten(),
+    })
+}
+
+fn delay(cx: &Reader<'_>, node: &Node) -> Option<(std::time::Duration, Fraction)> {
+    let mut fields = cx.mapping(node)?;
+    let share = share(cx, &mut fields, node);
+    fields.refuse(
+        "exponentialDelay",
+        Code::NOT_IN_PROCESS,
+        "no version of Istio has put it in force",
+    );
+    let pause = fields.required("fixedDelay", duration);
+    fields.finish();
+    Some((pause?, share))
+}
+
+/// gRPC statuses by name.
+const GRPC: &[(&str, u8)] = &[
+    ("OK", 0),
+    ("CANCELLED", 1),
+    ("UNKNOWN", 2),
+    ("INVALID_ARGUMENT", 3),
+    ("DEADLINE_EXCEEDED", 4),
+    ("NOT_FOUND", 5),
+    ("ALREADY_EXISTS", 6),
+    ("PERMISSION_DENIED", 7),
+    ("RESOURCE_EXHAUSTED", 8),
+    ("FAILED_PRECONDITION", 9),
+    ("ABORTED", 10),
+    ("OUT_OF_RANGE", 11),
+    ("UNIMPLEMENTED", 12),
+    ("INTERNAL", 13),
+    ("UNAVAILABLE", 14),
+    ("DATA_LOSS", 15),
+    ("UNAUTHENTICATED", 16),
+];
+
+/// `None` in it for an abort without an error, which never happens.
+fn abort(cx: &Reader<'_>, node: &Node) -> Option<Option<(Abort, Fraction)>> {
+    let mut fields = cx.mapping(node)?;
+    let share = share(cx, &mut fields, node);
+    fields.refuse(
+        "http2Error",
+        Code::NOT_IN_PROCESS,
+        "no version of Istio has put it in force",
+    );
+    let given = fields.one_of(&["httpStatus", "grpcStatus"]);
+    fields.finish();
+    let answer = match given {
+        None => {
+            let message = "`abort` has no effect: it names no error";
+            let help = "give `httpStatus` or `grpcStatus`";
+            cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
+            return Some(None);
+        }
+        Some(("httpStatus", node)) => Abort::Http(status(cx, node)?),
+        Some((_, node)) => Abort::Grpc(choice(GRPC)(cx, node)?),
+    };
+    Some(Some((answer, share)))
+}
+
+/// A share of the requests: none where it is left out, as in Istio.
+fn share(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, node: &Node) -> Fraction {
+    let exact = fields.optional("percentage", percentage);
+    let whole = fields.optional("percent", within::<u8>(0..=100));
+    if let Some((key, _)) = fields.entry("percent") {
+        let message = "field `percent` is deprecated";
+        cx.report(Diagnostic::new(Code::DEPRECATED, key.span, message).with_help("write `percentage: { value: … }`"));
+    }
+    if fields.node("percentage").is_none() && fields.node("percent").is_none() {
+        let message = "the fault has no effect: without `percentage` it is for no request";
+        let help = "write `percentage: { value: 100 }` for every request";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
+    }
+    exact
+        .or_else(|| whole.map(|whole| Fraction::from_percent(whole.into())))
+        .unwrap_or_default()
+}
+
+/// Reads `{ value: 12.5 }`.
+fn percentage(cx: &Reader<'_>, node: &Node) -> Option<Fraction> {
+    let mut fields = cx.mapping(node)?;
+    let value = fields.optional("value", |cx, node| {
+        let value = cx.f64(node)?;
+        if value == 0.0 || (0.0001..=100.0).contains(&value) {
+            return Some(value);
+        }
+        cx.invalid(node, format!("expected 0, or 0.0001 to 100, found `{value}`"))
+    });
+    fields.finish();
+    Some(Fraction::from_percent(value.unwrap_or_default()))
+}
+
+/// Reads `mirror`, `mirrors` and the shares of the former.
+pub(super) fn mirrors(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Vec<Mirror> {
+    let given = fields.one_of(&["mirror", "mirrors"]);
+    let exact = fields.optional("mirrorPercentage", percentage);
+    let whole = fields.optional("mirrorPercent", within::<u8>(0..=100));
+    if let Some((key, _)) = fields.entry("mirrorPercent") {
+        let message = format!("field {} is deprecated", quoted(&key.name));
+        cx.report(
+            Diagnostic::new(Code::DEPRECATED, key.span, message).with_help("write `mirrorPercentage: { value: … }`"),
+        );
+    }
+    match given {
+        Some(("mirror", node)) => {
+            let share = exact.or_else(|| whole.map(|whole| Fraction::from_percent(whole.into())));
+            one_mirror(cx, node, scope, share).into_iter().collect()
+        }
+        Some((_, node)) => list_of(|cx, node| listed_mirror(cx, node, scope))(cx, node).unwrap_or_default(),
+        None => Vec::new(),
+    }
+}
+
+fn one_mirror(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, share: Option<Fraction>) -> Option<Mirror> {
+    let mut mirror = Mirror::new(destination(cx, node, scope)?, cx.origin(node.span));
+    mirror.fraction = share.unwrap_or(Fraction::ALL);
+    Some(mirror)
+}
+
+fn listed_mirror(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Mirror> {
+    let mut fields = cx.mapping(node)?;
+    let to = fields.required("destination", |cx, node| destination(cx, node, scope));
+    let share = fields.optional("percentage", percentage);
+    fields.finish();
+    let mut mirror = Mirror::new(to?, cx.origin(node.span));
+    mirror.fraction = share.unwrap_or(Fraction::ALL);
+    Some(mirror)
+}
+
+/// Reads `corsPolicy`.
+pub(super) fn cors(cx: &Reader<'_>, node: &Node) -> Option<Cors> {
+    const UNMATCHED: &[(&str, UnmatchedPreflight)] = &[
+        ("UNSPECIFIED", UnmatchedPreflight::Forward),
+        ("FORWARD", UnmatchedPreflight::Forward),
+        ("IGNORE", UnmatchedPreflight::Answer),
+    ];
+    let mut fields = cx.mapping(node)?;
+    let mut origins = fields.list("allowOrigins", |cx, node| of_text(cx, node).map(OriginMatch::Text));
+    let exact = fields.list("allowOrigin", Reader::name);
+    origins.extend(exact.into_iter().map(|origin| match origin.as_str() {
+        "*" => OriginMatch::Text(StringMatch::Regex(".*".into())),
+        _ => OriginMatch::Text(StringMatch::Exact(origin)),
+    }));
+    if let Some((key, _)) = fields.entry("allowOrigin") {
+        let message = "field `allowOrigin` is deprecated";
+        cx.report(
+            Diagnostic::new(Code::DEPRECATED, key.span, message).with_help("write `allowOrigins: [{ exact: … }]`"),
+        );
+    }
+    let found = Cors {
+        allow_origins: origins,
+        allow_methods: fields.list("allowMethods", method),
+        allow_headers: fields.list("allowHeaders", header),
+        expose_headers: fields.list("exposeHeaders", header),
+        max_age: fields.optional("maxAge", whole_seconds),
+        credentials: match fields.optional("allowCredentials", Reader::bool) {
+            Some(true) => Credentials::Allow,
+            _ => Credentials::Omit,
+        },
+        unmatched: fields
+            .optional("unmatchedPreflights", choice(UNMATCHED))
+            .unwrap_or_default(),
+    };
+    fields.finish();
+    Some(found)
+}
+
+fn method(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    if text == "*" || known.iter().any(|method| method.as_str() == text) {
+        return Some(text.into());
+    }
+    cx.invalid(
+        node,
+        format!("expected a method such as `GET`, or `*`, found {}", quoted(text)),
+    )
+}
+
+fn header(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    if text == "*" || HeaderName::from_bytes(text.as_bytes()).is_ok() {
+        return Some(text.into());
+    }
+    cx.invalid(
+        node,
+        format!("expected the name of a header, or `*`, found {}", quoted(text)),
+    )
+}
+
+fn whole_seconds(cx: &Reader<'_>, node: &Node) -> Option<std::time::Duration> {
+    let age = duration(cx, node)?;
+    if age.subsec_nanos() == 0 {
+        return Some(age);
+    }
+    cx.invalid(
+        node,
+        format!(
+            "expected whole seconds, found {}",
+            quoted(node.as_text().unwrap_or_default())
+        ),
+    )
+}
