@@ -19,4 +19,5 @@ pub mod random;
 pub mod request;
 pub mod snapshot;
 pub mod time;
+pub mod trial;
 pub mod workload;
