@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::check;
 use super::diagnostic::{Code, Diagnostic, Place, Report, listed, nearest, quoted};
 use super::dialect::envelope::{self, Naming};
+use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
 use super::dialect::native;
 use super::dialect::{self, Dialect, Object, beside};
@@ -132,6 +133,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
     delegate::resolve(&mut policy, report);
+    gateway_api::resolve(&mut policy, report);
     ledger.resolve(report);
     check::check_known(&policy, &ledger.known(is_complete), report);
     (!report.has_errors()).then_some(policy)

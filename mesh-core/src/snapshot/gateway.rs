@@ -8,13 +8,14 @@ use http::StatusCode;
 use crate::decide::route::{HostTable, Matcher, Route, Router, VirtualHost};
 use crate::decide::shape::Shape;
 use crate::policy::model::filter::{Answer, Redirect, RedirectPort};
-use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, PlainText};
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
 use crate::policy::model::route::{Binding, RouteMatch, RouteRule, RouteTable};
 use crate::policy::model::{Origin, selects};
 
 use super::CompileError;
 use super::outbound::{Builder, Reach, View};
 use super::registry::distance;
+use super::specific;
 
 /// A gateway that this workload serves.
 #[derive(Debug)]
@@ -56,10 +57,12 @@ impl<'a> Builder<'a> {
     pub(super) fn gateways(&mut self) -> Result<Vec<GatewayConfig>, CompileError> {
         let policy = self.registry.policy;
         let labels = &self.registry.workload.labels;
+        let namespace = &self.registry.workload.namespace;
         let mut ours: Vec<_> = policy
             .gateways
             .iter()
             .filter(|gateway| selects(&gateway.selector, labels))
+            .filter(|gateway| gateway.listeners == Listeners::Merged || gateway.meta.namespace == *namespace)
             .collect();
         ours.sort_by_key(|gateway| gateway.meta.precedence());
         ours.into_iter().map(|gateway| self.gateway(gateway)).collect()
@@ -91,6 +94,19 @@ impl<'a> Builder<'a> {
             };
             table.insert([host.as_str()], virtual_host);
         }
+        if gateway.listeners == Listeners::Isolated {
+            // A listener without a route for a request answers 404: no other one takes it.
+            for host in servers.iter().flat_map(|server| &server.hosts) {
+                let name = host.host.as_str();
+                table.insert(
+                    [name],
+                    VirtualHost {
+                        name: name.into(),
+                        ..VirtualHost::default()
+                    },
+                );
+            }
+        }
         let tls = servers.iter().filter_map(|server| {
             let hosts = server.hosts.iter().map(|host| host.host.clone()).collect();
             server.tls.clone().map(|tls| GatewayVirtualTls { hosts, tls })
@@ -117,11 +133,7 @@ impl<'a> Builder<'a> {
     fn bound_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
         for table in self.bound_tables(gateway) {
-            for host in table
-                .hosts
-                .iter()
-                .flat_map(|host| intersections(servers, table, &host.host))
-            {
+            for host in served(gateway, servers, table) {
                 if !hosts.contains(&host) {
                     hosts.push(host);
                 }
@@ -138,18 +150,13 @@ impl<'a> Builder<'a> {
         host: &str,
         port: u16,
     ) -> Result<VirtualHost, CompileError> {
-        let serves = |table: &&RouteTable| {
-            let mut names = table
-                .hosts
-                .iter()
-                .flat_map(|own| intersections(servers, table, &own.host));
-            names.any(|name| name == host)
-        };
+        let serves = |table: &&RouteTable| served(gateway, servers, table).iter().any(|name| name == host);
         let mut rules = Vec::new();
         for table in self.bound_tables(gateway).into_iter().filter(serves) {
             rules.extend(self.compiled(table, View::Gateway(gateway, port))?);
         }
-        rules.sort_by_key(|rule| rule.reach == Reach::All);
+        rules.sort_by_key(|rule| rule.rank.is_none() && rule.reach == Reach::All);
+        specific::sort(&mut rules);
         let mut built = VirtualHost {
             name: host.into(),
             ..VirtualHost::default()
@@ -159,6 +166,37 @@ impl<'a> Builder<'a> {
         }
         Ok(built)
     }
+}
+
+/// The names that a table serves at these servers of a gateway.
+fn served(gateway: &Gateway, servers: &[&GatewayServer], table: &RouteTable) -> Vec<String> {
+    let bound = servers.iter().filter(|server| {
+        table
+            .bindings
+            .iter()
+            .any(|binding| binds_server(binding, gateway, server))
+    });
+    let names = bound.flat_map(|server| {
+        let names = table
+            .hosts
+            .iter()
+            .flat_map(|host| intersections(server, table, &host.host));
+        names.filter(|name| gateway.listeners == Listeners::Merged || is_nearest(server, servers, name))
+    });
+    names.collect()
+}
+
+/// Whether no other server of the port has a more specific host for a name.
+fn is_nearest(server: &GatewayServer, servers: &[&GatewayServer], name: &str) -> bool {
+    let specificity = |server: &GatewayServer| {
+        let hosts = server.hosts.iter().map(|host| host.host.trim_end_matches('.'));
+        let covering = hosts.filter(|host| *host == name || host_covers(host, name));
+        covering
+            .map(|host| if host.starts_with('*') { host.len() } else { usize::MAX })
+            .max()
+    };
+    let own = specificity(server);
+    servers.iter().all(|other| specificity(other) <= own)
 }
 
 /// Whether a server sends the callers of a host to `https`.
@@ -194,13 +232,20 @@ fn binds(binding: &Binding, gateway: &Gateway) -> bool {
     matches!(binding, Binding::Gateway { namespace, name, .. } if *namespace == gateway.meta.namespace && *name == gateway.meta.name)
 }
 
+/// Whether a binding is to this server of the gateway.
+fn binds_server(binding: &Binding, gateway: &Gateway, server: &GatewayServer) -> bool {
+    let Binding::Gateway { section, port, .. } = binding else {
+        return false;
+    };
+    binds(binding, gateway)
+        && section.as_ref().is_none_or(|section| *section == server.port_name)
+        && port.is_none_or(|port| port == server.port)
+}
+
 /// The narrower name of each pair in which one covers the other.
-fn intersections(servers: &[&GatewayServer], table: &RouteTable, host: &str) -> Vec<String> {
+fn intersections(server: &GatewayServer, table: &RouteTable, host: &str) -> Vec<String> {
     let visible = |namespace: &Option<String>| namespace.as_ref().is_none_or(|name| *name == table.meta.namespace);
-    let hosts = servers
-        .iter()
-        .flat_map(|server| &server.hosts)
-        .filter(|own| visible(&own.namespace));
+    let hosts = server.hosts.iter().filter(|own| visible(&own.namespace));
     hosts
         .filter_map(|own| narrower(own.host.trim_end_matches('.'), host))
         .collect()

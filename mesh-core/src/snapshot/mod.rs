@@ -10,6 +10,7 @@ mod gateway;
 mod inbound;
 mod outbound;
 mod registry;
+mod specific;
 mod target;
 #[cfg(test)]
 mod tests;

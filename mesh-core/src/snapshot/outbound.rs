@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::CompileError;
 use super::registry::{Known, Registry};
+use super::specific::{self, Rank};
 use super::target::Target;
 use crate::decide::route::{Choice, HostTable, Matcher, Route, RouteClass, RuleList, VirtualHost};
 use crate::decide::shape::{Edit, InvalidShape, Shape};
@@ -67,6 +68,8 @@ pub(super) struct Compiled {
     pub(super) matcher: Matcher,
     pub(super) route: Route,
     pub(super) reach: Reach,
+    /// Its place among the rules of other tables, where it competes with them.
+    pub(super) rank: Option<Rank>,
 }
 
 impl<'a> Builder<'a> {
@@ -131,8 +134,10 @@ impl<'a> Builder<'a> {
             name: host.into(),
             ..VirtualHost::default()
         };
-        if let Some(table) = self.registry.claim(host) {
-            self.add_rules(&mut built.rules, table)?;
+        match self.registry.claim(host) {
+            Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,
+            Some(table) => self.add_rules(&mut built.rules, table)?,
+            None => {}
         }
         if built.rules.is_empty() {
             built.rules.push([Matcher::any()], self.default_route(host));
@@ -146,6 +151,23 @@ impl<'a> Builder<'a> {
     fn default_route(&mut self, host: &str) -> Route {
         let target = self.target(host, None, None);
         Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)])
+    }
+
+    /// Appends the rules of all tables that compete for a host; ports that none of them is for keep the default.
+    fn add_competing(&mut self, rules: &mut RuleList<Route>, host: &str) -> Result<(), CompileError> {
+        let tables = self.registry.competing(host);
+        let mut compiled = Vec::new();
+        for table in &tables {
+            compiled.extend(self.compiled(table, View::Mesh)?);
+        }
+        specific::sort(&mut compiled);
+        for rule in compiled {
+            rules.push([rule.matcher], rule.route);
+        }
+        if let Some(ports) = specific::ports(&tables) {
+            rules.push([Matcher::other_ports(&ports)], self.default_route(host));
+        }
+        Ok(())
     }
 
     /// Appends the rules of a table that apply to the clients of the mesh.
@@ -170,14 +192,16 @@ impl<'a> Builder<'a> {
             } else {
                 &rule.matches
             };
-            for conditions in matches {
+            for (index, conditions) in matches.iter().enumerate() {
                 if !self.applies(conditions, view) {
                     continue;
                 }
-                let one = self.compile(rule, &name, conditions, view)?;
+                let mut one = self.compile(rule, &name, conditions, view)?;
                 let reach = one.reach;
+                let competes = specific::competes(table);
+                one.rank = competes.then(|| Rank::new(&table.meta, conditions, (position, index)));
                 compiled.push(one);
-                if reach == Reach::All {
+                if reach == Reach::All && !competes {
                     return Ok(compiled);
                 }
             }
@@ -207,6 +231,7 @@ impl<'a> Builder<'a> {
             matcher,
             route: route.map_err(|error| CompileError::shape(&rule.origin, error))?,
             reach: reach(&conditions),
+            rank: None,
         })
     }
 

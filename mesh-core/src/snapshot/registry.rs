@@ -10,6 +10,8 @@ use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::model::{Export, Meta, Origin, Policy, kubernetes_parts, selects};
 use crate::workload::Workload;
 
+use super::specific::competes;
+
 /// The known services, and how names relate to namespaces.
 #[derive(Debug)]
 pub(super) struct Registry<'a> {
@@ -330,6 +332,21 @@ impl<'a> Registry<'a> {
         })
     }
 
+    /// The tables that compete for a host: those that are as near to the caller's namespace as the first of them. Routes
+    /// of the caller's own namespace take the place of the others.
+    pub(super) fn competing(&self, host: &str) -> Vec<&'a RouteTable> {
+        let name = if self.claims.contains_key(host) {
+            host
+        } else {
+            self.full_name(host)
+        };
+        let named = |table: &&&RouteTable| competes(table) && table.hosts.iter().any(|claimed| claimed.host == name);
+        let own = &self.workload.namespace;
+        let mut tables = self.tables.iter().filter(named).copied().peekable();
+        let nearest = tables.peek().map(|table| distance(table, own));
+        tables.filter(|table| Some(distance(table, own)) == nearest).collect()
+    }
+
     /// The tables that the clients of this workload's namespace see, in order of precedence.
     pub(super) fn visible_tables(&self) -> &[&'a RouteTable] {
         &self.tables
@@ -350,7 +367,7 @@ fn visible_tables<'a>(policy: &'a Policy, namespace: &str) -> Vec<&'a RouteTable
         .iter()
         .filter(|table| table.bindings.contains(&Binding::Mesh));
     let mut tables: Vec<_> = mesh.filter(|table| table.export.includes(namespace)).collect();
-    tables.sort_by_key(|table| (distance(table, namespace), table.meta.precedence()));
+    tables.sort_by_key(|table| (distance(table, namespace), !competes(table), table.meta.precedence()));
     tables
 }
 

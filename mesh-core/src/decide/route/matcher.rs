@@ -15,6 +15,7 @@ pub struct Matcher {
     scheme: Option<TextMatcher>,
     authority: Option<TextMatcher>,
     port: Option<u16>,
+    not_ports: Box<[u16]>,
     headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
 }
@@ -34,6 +35,15 @@ impl Matcher {
         Self::default()
     }
 
+    /// Matches the requests to every port but these.
+    #[must_use]
+    pub fn other_ports(ports: &[u16]) -> Self {
+        Self {
+            not_ports: ports.into(),
+            ..Self::default()
+        }
+    }
+
     /// Compiles the conditions; those on the caller (labels, namespace, gateways) are the compiler's business.
     ///
     /// # Errors
@@ -51,6 +61,7 @@ impl Matcher {
             scheme: text(&conditions.scheme)?,
             authority: text(&conditions.authority)?,
             port: conditions.port,
+            not_ports: Box::default(),
             headers: headers(conditions)?,
             query: query(conditions)?,
         })
@@ -71,6 +82,7 @@ impl Matcher {
             && holds(&self.scheme, request.scheme)
             && holds(&self.authority, request.authority)
             && self.port.is_none_or(|port| port == request.effective_port())
+            && (self.not_ports.is_empty() || !self.not_ports.contains(&request.effective_port()))
             && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
             && self.query.iter().all(|matcher| matcher.is_match(request.query))
     }

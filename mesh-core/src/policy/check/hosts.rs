@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
-use crate::policy::model::route::{Binding, HostPattern, RouteTable};
+use crate::policy::model::route::{Binding, HostPattern, RouteTable, RuleOrder};
 use crate::policy::model::{Export, Policy};
 
 /// Warns of hosts that clients of the mesh find in two tables: only one of these is used.
@@ -15,17 +15,25 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
         .iter()
         .filter(|table| table.bindings.contains(&Binding::Mesh))
         .collect();
-    tables.sort_by_key(|table| table.meta.precedence());
+    tables.sort_by_key(|table| (table.order != RuleOrder::Specific, table.meta.precedence()));
     let mut claims: BTreeMap<&str, Vec<(&RouteTable, &HostPattern)>> = BTreeMap::new();
     for table in tables {
         for host in &table.hosts {
             let earlier = claims.entry(host.host.as_str()).or_default();
-            if let Some((winner, first)) = earlier.iter().find(|(winner, _)| share(&winner.export, &table.export)) {
+            let losing = earlier
+                .iter()
+                .find(|(winner, _)| share(&winner.export, &table.export) && !compete(winner, table));
+            if let Some((winner, first)) = losing {
                 report.push(shared(host, first, winner));
             }
             earlier.push((table, host));
         }
     }
+}
+
+/// Whether the rules of both are one list.
+fn compete(left: &RouteTable, right: &RouteTable) -> bool {
+    left.order == RuleOrder::Specific && right.order == RuleOrder::Specific
 }
 
 /// Whether some namespace sees both.

@@ -2,12 +2,14 @@
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
 use crate::policy::model::Policy;
-use crate::policy::model::route::{RouteMatch, RouteRule, RouteTable, StringMatch};
+use crate::policy::model::route::{RouteMatch, RouteRule, RouteTable, RuleOrder, StringMatch};
 use crate::time::format_duration;
 
 pub(super) fn check(policy: &Policy, report: &mut Report) {
     for table in &policy.routes {
-        check_reach(table, report);
+        if table.order == RuleOrder::Written {
+            check_reach(table, report);
+        }
         for rule in &table.rules {
             check_weights(rule, report);
             check_retries(rule, report);

@@ -40,7 +40,7 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 const ALL: &[&str] = &[];
 const ENDPOINTS: &str =
     "endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS";
-const GATEWAY_API: &str = "Gateway API is not read, write the route as a `VirtualService` or in the native dialect";
+const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
 const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
 const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
 
@@ -108,6 +108,14 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("security.istio.io/v1", "PeerAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("install.istio.io/v1alpha1", "IstioOperator"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+    ("gateway.networking.k8s.io/v1", "TLSRoute"),
+    ("gateway.networking.k8s.io/v1alpha2", "TCPRoute"),
+    ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "GatewayClass"),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
 ];

@@ -11,6 +11,7 @@ use super::source::Node;
 
 pub(super) mod beside;
 pub(super) mod envelope;
+pub mod gateway_api;
 mod header_text;
 pub mod istio;
 pub mod linkerd;
@@ -54,7 +55,7 @@ pub struct Dialect {
 }
 
 /// All dialects of objects with an envelope.
-pub const DIALECTS: &[Dialect] = &[istio::DIALECT, linkerd::DIALECT, smi::DIALECT];
+pub const DIALECTS: &[Dialect] = &[istio::DIALECT, gateway_api::DIALECT, linkerd::DIALECT, smi::DIALECT];
 
 /// The dialect that knows such objects.
 pub(super) fn find(api_version: &str, kind: &str) -> Option<&'static Dialect> {

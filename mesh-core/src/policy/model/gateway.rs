@@ -12,6 +12,20 @@ pub struct Gateway {
     pub selector: Labels,
     /// Its ports.
     pub servers: Vec<GatewayServer>,
+    /// How servers of one port share it.
+    pub listeners: Listeners,
+}
+
+/// How the servers of one port share it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they are kept apart or they are not")]
+pub enum Listeners {
+    /// Their routes are one list (Istio).
+    #[default]
+    Merged,
+    /// A request belongs to the server with the most specific host alone (Gateway API). Processes of the gateway's own
+    /// namespace serve it.
+    Isolated,
 }
 
 /// One port of a gateway.

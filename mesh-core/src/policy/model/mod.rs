@@ -33,6 +33,8 @@ pub struct Policy {
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.
     pub delegates: Vec<route::RouteTable>,
+    /// Whose routes may refer to whose services; only until all documents are read.
+    pub reference_grants: Vec<route::ReferenceGrant>,
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).

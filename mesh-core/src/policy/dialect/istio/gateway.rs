@@ -40,6 +40,7 @@ fn gateway(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'_>) 
         meta: object.meta.clone(),
         selector,
         servers: servers.into_iter().map(|server| server.value).collect(),
+        ..Gateway::default()
     })
 }
 

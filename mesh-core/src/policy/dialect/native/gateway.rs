@@ -36,6 +36,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         meta,
         selector,
         servers: servers.into_iter().map(|server| server.value).collect(),
+        ..Gateway::default()
     });
 }
 

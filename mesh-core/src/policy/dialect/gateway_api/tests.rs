@@ -1,0 +1,1 @@
+//! Documents in, model or diagnostics out.

@@ -1,0 +1,281 @@
+//! The documents of the projects themselves, read in place: every valid one loads, every invalid one is refused.
+//!
+//! `MESH_CORPORA` names their directory (default `../shared/corpora`); without it there is nothing to read, and the test
+//! says so. `cargo test -p mesh-tests --test corpora -- --nocapture` prints how many documents of each set are read as
+//! their project means them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a test fails by panicking, and tells its figures"
+)]
+
+use std::path::{Path, PathBuf};
+
+use mesh_core::policy::Loaded;
+
+/// What a project says of a document.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meant {
+    Valid,
+    Invalid,
+}
+
+/// A set of documents of one project.
+struct Set {
+    name: &'static str,
+    /// Directories below that of all sets.
+    folders: &'static [&'static str],
+    /// What is meant by a file of this path, with its text; `None` is no part of the set.
+    meant: fn(&str, &str) -> Option<Meant>,
+    /// Makes a whole document of what a page of documentation leaves out.
+    complete: fn(&str, &str) -> String,
+}
+
+/// Documents that are read otherwise on purpose: how their path ends, and the reason. docs/dialects.md tells users.
+const DIFFERENCES: &[(&str, &str)] = &[];
+
+fn as_is(_: &str, text: &str) -> String {
+    text.to_owned()
+}
+
+fn valid(path: &str, _: &str) -> Option<Meant> {
+    let is_result = path.ends_with(".golden") || path.contains("-out") || !path.ends_with(".yaml");
+    (!is_result).then_some(Meant::Valid)
+}
+
+const SETS: &[Set] = &[
+    Set {
+        name: "istio-validation-crds",
+        folders: &["istio/pkg/config/validation/testdata/crds"],
+        meant: |path, text| {
+            let is_valid = path.contains("-valid") || !text.contains("_err:");
+            Some(if is_valid { Meant::Valid } else { Meant::Invalid })
+        },
+        complete: |_, text| {
+            text.lines()
+                .filter(|line| !line.starts_with("_err:"))
+                .map(|line| format!("{line}\n"))
+                .collect()
+        },
+    },
+    Set {
+        name: "istio-validation-dataset",
+        folders: &["istio/pkg/test/datasets/validation/dataset"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "istio-authz-golden",
+        folders: &["istio/pilot/pkg/security/authz/builder/testdata"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "istio-gatewayapi-golden",
+        folders: &["istio/pilot/pkg/config/kube/gateway/testdata"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "istio-samples",
+        folders: &["istio/samples"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "istio-tests",
+        folders: &["istio/tests"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "istio-api-doc-examples",
+        folders: &["istio-api"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "gwapi-examples",
+        folders: &["gateway-api/examples"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "gwapi-invalid",
+        folders: &["gateway-api/hack"],
+        meant: |_, _| Some(Meant::Invalid),
+        complete: as_is,
+    },
+    Set {
+        name: "gwapi-conformance",
+        folders: &["gateway-api/conformance"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "linkerd-tests",
+        folders: &["linkerd2/test", "linkerd2/grafana"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "linkerd-doc-examples",
+        folders: &["linkerd-website"],
+        meant: valid,
+        complete: as_is,
+    },
+    Set {
+        name: "linkerd-serviceprofile-cases",
+        folders: &["linkerd2/pkg"],
+        meant: |_, text| {
+            let is_valid = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .ends_with("upstream: valid");
+            Some(if is_valid { Meant::Valid } else { Meant::Invalid })
+        },
+        complete: as_is,
+    },
+    Set {
+        name: "smi-doc-examples",
+        folders: &["smi-spec"],
+        meant: valid,
+        complete: with_api_version,
+    },
+    Set {
+        name: "cilium-l7-examples",
+        folders: &["cilium"],
+        meant: |path, _| {
+            Some(if path.ends_with("l7/http/http.yaml") {
+                Meant::Invalid
+            } else {
+                Meant::Valid
+            })
+        },
+        complete: as_is,
+    },
+];
+
+/// SMI's pages leave the version out: it is that of the page.
+fn with_api_version(path: &str, text: &str) -> String {
+    if text.lines().any(|line| line.starts_with("apiVersion:")) || !text.lines().any(|line| line.starts_with("kind:")) {
+        return text.to_owned();
+    }
+    let group = match text.lines().find_map(|line| line.strip_prefix("kind:")).map(str::trim) {
+        Some("TrafficSplit") => "split",
+        Some("TrafficTarget") => "access",
+        _ => "specs",
+    };
+    let version = ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"]
+        .into_iter()
+        .find(|version| path.contains(version));
+    format!(
+        "apiVersion: {group}.smi-spec.io/{}\n{text}",
+        version.unwrap_or("v1alpha4")
+    )
+}
+
+fn corpora() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora");
+    let directory = std::env::var_os("MESH_CORPORA").map_or(beside, PathBuf::from);
+    let is_there = directory.is_dir();
+    if !is_there {
+        println!("skipped: there are no corpora at {}", directory.display());
+    }
+    is_there.then_some(directory)
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// The documents of a file: what stands between lines of `---`.
+fn documents(text: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for line in text.lines() {
+        match line.trim_end() == "---" {
+            true => documents.push(String::new()),
+            false => documents.last_mut().unwrap().push_str(&format!("{line}\n")),
+        }
+    }
+    let has_text = |document: &String| {
+        document
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.starts_with('#'))
+    };
+    documents.into_iter().filter(has_text).collect()
+}
+
+/// What is wrong with a document, or with what is read of it.
+fn judged(set: &Set, path: &str, text: &str) -> Option<(bool, String)> {
+    let meant = (set.meant)(path, text)?;
+    let whole = (set.complete)(path, text);
+    let loaded = Loaded::from_files([(path, whole.as_bytes())]);
+    let errors = loaded
+        .report
+        .lines(&loaded.sources)
+        .into_iter()
+        .filter(|line| line.contains(": error["));
+    let told: Vec<String> = errors.collect();
+    let is_good = told.is_empty() == (meant == Meant::Valid);
+    Some((
+        is_good,
+        told.first()
+            .cloned()
+            .unwrap_or_else(|| format!("{path}: loads, and is not valid:\n{text}")),
+    ))
+}
+
+/// A whole file, or each of its documents where they are judged one by one.
+fn pieces(set: &Set, path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    match set.name {
+        "istio-validation-crds" => documents(&text),
+        _ => vec![text],
+    }
+}
+
+#[test]
+fn what_projects_call_valid_loads_and_what_they_refuse_is_refused() {
+    let Some(directory) = corpora() else { return };
+    let (mut problems, mut good_of_all, mut all) = (String::new(), 0, 0);
+    for set in SETS {
+        let mut paths = Vec::new();
+        set.folders
+            .iter()
+            .for_each(|folder| files(&directory.join(folder), &mut paths));
+        let (mut good, mut of_set) = (0, 0);
+        for path in &paths {
+            let name = path.strip_prefix(&directory).unwrap().to_string_lossy().into_owned();
+            for text in pieces(set, path) {
+                let Some((is_good, told)) = judged(set, &name, &text) else {
+                    continue;
+                };
+                of_set += 1;
+                good += usize::from(is_good);
+                if !is_good && !DIFFERENCES.iter().any(|(end, _)| name.ends_with(end)) {
+                    problems.push_str(&format!("{}: {told}\n", set.name));
+                }
+            }
+        }
+        println!("{}: {good} of {of_set}", set.name);
+        good_of_all += good;
+        all += of_set;
+    }
+    println!("all: {good_of_all} of {all}");
+    assert!(problems.is_empty(), "{problems}");
+}
