@@ -178,7 +178,7 @@ fn changes(cx: &Reader<'_>, node: &Node, mut authority: Option<&mut Option<Strin
             .optional("set", |cx, node| texts(cx, node, authority.as_deref_mut()))
             .unwrap_or_default(),
         add: fields
-            .optional("add", |cx, node| texts(cx, node, authority.as_deref_mut()))
+            .optional("add", |cx, node| texts(cx, node, authority))
             .unwrap_or_default(),
         ..HeaderChanges::default()
     };

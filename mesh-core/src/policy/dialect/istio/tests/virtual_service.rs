@@ -361,7 +361,13 @@ fn rules_are_checked() {
             &["4:49: error[MESH0104]: `timeout`: expected whole milliseconds, found `500us`"],
         ),
     ]);
-    assert_lines(KIND, &[("hosts: [a]", &["2:1: error[MESH0103]: missing field `http`"])]);
+    assert_lines(
+        KIND,
+        &[(
+            "hosts: [a]",
+            &["2:1: error[MESH0103]: missing field `http`, `tls` or `tcp`"],
+        )],
+    );
 }
 
 #[test]
