@@ -17,12 +17,16 @@ use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
 mod authorization_rule;
+mod client_tls;
 mod connection_pool;
+mod consistent_hash;
 pub(in crate::policy) mod delegate;
 mod destination_rule;
 mod faults;
 mod filters;
 mod gateway;
+mod load_balancer;
+mod locality;
 mod mesh_config;
 mod outlier_detection;
 mod peer_authentication;
