@@ -30,14 +30,18 @@ mod locality;
 mod mesh_config;
 mod outlier_detection;
 mod peer_authentication;
+mod resolution;
 mod retries;
 mod route_match;
 mod scope;
 mod service_entry;
+mod service_port;
+mod sidecar;
 mod stream_route;
 mod string_match;
 mod traffic_policy;
 mod virtual_service;
+mod without_effect;
 mod workload_entry;
 
 /// The dialect.
@@ -98,15 +102,12 @@ const KINDS: &[Kind] = &[
     read(NETWORKING, "ServiceEntry", service_entry::lower),
     read(NETWORKING, "WorkloadEntry", workload_entry::lower),
     read(NETWORKING, "Gateway", gateway::lower),
+    read(NETWORKING, "Sidecar", sidecar::lower),
+    read(NETWORKING, "WorkloadGroup", without_effect::workload_group),
+    read(NETWORKING, "ProxyConfig", without_effect::proxy_config),
     read(SECURITY, "PeerAuthentication", peer_authentication::lower),
     read(SECURITY, "AuthorizationPolicy", authorization_policy::lower),
     read(INSTALL, SETTINGS, mesh_config::lower),
-    refuse(
-        NETWORKING,
-        "Sidecar",
-        NOT_YET,
-        "every service of the mesh can be called",
-    ),
     refuse(
         SECURITY,
         "RequestAuthentication",
@@ -120,13 +121,6 @@ const KINDS: &[Kind] = &[
         "metrics, traces and access logs are the same for all workloads",
     ),
     refuse(NETWORKING, "EnvoyFilter", NOT_HERE, "there is no Envoy to patch"),
-    refuse(NETWORKING, "ProxyConfig", NOT_HERE, "there is no proxy to configure"),
-    refuse(
-        NETWORKING,
-        "WorkloadGroup",
-        NOT_HERE,
-        "no control plane registers workloads, name each in a `WorkloadEntry`",
-    ),
     refuse(
         EXTENSIONS,
         "WasmPlugin",
