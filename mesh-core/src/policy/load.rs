@@ -132,10 +132,11 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
-    delegate::resolve(&mut policy, report);
     gateway_api::resolve(&mut policy, report);
     ledger.resolve(report);
-    check::check_known(&policy, &ledger.known(is_complete), report);
+    let known = ledger.known(is_complete);
+    delegate::resolve(&mut policy, known.documents(), report);
+    check::check_known(&policy, &known, report);
     (!report.has_errors()).then_some(policy)
 }
 
