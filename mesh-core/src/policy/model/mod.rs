@@ -8,8 +8,10 @@ pub mod authz;
 pub mod filter;
 pub mod gateway;
 pub mod identity;
+pub mod jwt;
 pub mod route;
 pub mod service;
+pub mod telemetry;
 pub mod traffic;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,10 @@ pub struct Policy {
     pub gateways: Vec<gateway::Gateway>,
     /// Which connections a server takes (`PeerAuthentication`, native `mtls`).
     pub peer_authentications: Vec<identity::PeerAuthentication>,
+    /// Which tokens requests may carry (`RequestAuthentication`).
+    pub request_authentications: Vec<jwt::RequestAuthentication>,
+    /// What is measured, logged and traced (`Telemetry`).
+    pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
 }
@@ -76,6 +82,8 @@ impl Meta {
 pub struct MeshSettings {
     /// The trust domain of this mesh's identities. Default `cluster.local`.
     pub trust_domain: String,
+    /// Other names of it: an id of one of them in a rule stands for the same id in all of them.
+    pub trust_domain_aliases: Vec<String>,
     /// The namespace whose policies hold for the whole mesh. Default `istio-system`.
     pub root_namespace: String,
     /// The domain that completes short service names. Default `cluster.local`.
@@ -90,6 +98,7 @@ impl Default for MeshSettings {
     fn default() -> Self {
         Self {
             trust_domain: "cluster.local".into(),
+            trust_domain_aliases: Vec::new(),
             root_namespace: "istio-system".into(),
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
