@@ -254,10 +254,6 @@ fn operations_are_checked() {
             &["4:9: error[MESH0104]: `paths`: expected `{*}`, `{**}` or plain text as a segment, found `{buzz}`"],
         ),
         (
-            "hosts: ['a.com:*', b.com]",
-            &["4:9: warning[MESH0401]: host `a.com:*` is not yet in force: hosts are compared without their port"],
-        ),
-        (
             "paths: , methods: [GET]",
             &["4:1: error[MESH0104]: `paths` has no value, so that it would match everything"],
         ),
