@@ -7,7 +7,7 @@ use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::policy::model::{Labels, Policy};
 use mesh_core::workload::Workload;
 
-use super::port;
+use super::{filters, port};
 use crate::args::ExplainArguments;
 use crate::policy::PolicyText;
 use crate::terminal::{Style, styled};
@@ -27,7 +27,10 @@ pub(super) fn outbound(answer: &Outbound, arguments: &ExplainArguments, paint: P
     if !answer.destinations.is_empty() {
         facts.add("to", destinations(answer));
     }
-    if answer.route.is_some() {
+    for (label, lines) in filters::facts(answer) {
+        facts.add(label, lines);
+    }
+    if answer.route.is_some() && !answer.destinations.is_empty() {
         facts.add("timeout", [answer.timeout_ms.map_or_else(|| "none".into(), duration)]);
         facts.add(
             "retries",
@@ -110,9 +113,10 @@ fn workload(arguments: &ExplainArguments) -> String {
 }
 
 fn outcome(answer: &Outbound, paint: Paint) -> String {
+    let is_own = matches!(answer.outcome, "redirect" | "direct_response");
     let style = match answer.status {
-        None => Style::Good,
-        Some(_) => Style::Bad,
+        Some(_) if !is_own => Style::Bad,
+        _ => Style::Good,
     };
     let word = styled(paint, style, answer.outcome);
     answer
@@ -188,9 +192,13 @@ fn caller(policy: Option<&Policy>, arguments: &ExplainArguments) -> Vec<String> 
 fn destinations(answer: &Outbound) -> Vec<String> {
     let names: Vec<String> = answer.destinations.iter().map(name).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let lines = names.iter().zip(&answer.destinations).map(|(name, destination)| {
+    let lines = names.iter().zip(&answer.destinations).flat_map(|(name, destination)| {
         let endpoints = endpoints(answer, destination);
-        format!("{:>6}  {name:width$}  {endpoints}", percent(destination.share))
+        let line = format!("{:>6}  {name:width$}  {endpoints}", percent(destination.share));
+        let seen = filters::seen_by(destination)
+            .into_iter()
+            .map(|seen| format!("      {seen}"));
+        std::iter::once(line).chain(seen).collect::<Vec<_>>()
     });
     lines.collect()
 }
@@ -231,7 +239,7 @@ fn retries(retry: &Retry) -> String {
     format!("{tries}{} on {}", limit.unwrap_or_default(), retry.on.join(", "))
 }
 
-fn duration(milliseconds: u64) -> String {
+pub(super) fn duration(milliseconds: u64) -> String {
     match (milliseconds / 1000, milliseconds % 1000) {
         (seconds, 0) => format!("{seconds}s"),
         (0, rest) => format!("{rest}ms"),

@@ -1,5 +1,6 @@
 //! `mesh explain`: what becomes of one request, and why.
 
+mod filters;
 mod human;
 
 use http::header::HOST;

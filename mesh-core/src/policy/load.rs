@@ -124,7 +124,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     }
     let is_complete = !report.has_errors();
     if items.is_empty() && is_complete {
-        report.push(nothing(files));
+        report.push(nothing(files, documents.len()));
     }
     for item in &items {
         read_settings(sources, report, item, &mut policy, &mut ledger);
@@ -132,20 +132,25 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
-    delegate::resolve(&mut policy, report);
     gateway_api::resolve(&mut policy, report);
     ledger.resolve(report);
-    check::check_known(&policy, &ledger.known(is_complete), report);
+    let known = ledger.known(is_complete);
+    delegate::resolve(&mut policy, known.documents(), report);
+    check::check_known(&policy, &known, report);
     (!report.has_errors()).then_some(policy)
 }
 
 /// Files without a policy are never meant as a policy of nothing, which would allow everything.
-fn nothing(files: &[FileId]) -> Diagnostic {
-    let message = match files {
-        [] => "no policy found: there is no file to read",
-        _ => "no policy found: no document configures a mesh",
+fn nothing(files: &[FileId], documents: usize) -> Diagnostic {
+    let (code, message) = match (files, documents) {
+        ([], _) => (Code::NO_DOCUMENT, "no policy found: there is no file to read"),
+        (_, 0) => (Code::NO_DOCUMENT, "no policy found: no document configures a mesh"),
+        _ => (
+            Code::NOTHING_CONFIGURED,
+            "no policy found: no document configures a mesh",
+        ),
     };
-    Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, message)
+    Diagnostic::new(code, Place::Nowhere, message)
 }
 
 /// Finds out what a document is.

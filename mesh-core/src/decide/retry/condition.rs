@@ -31,6 +31,10 @@ enum Rule {
     Failure(fn(&Attempt) -> bool),
     /// A gRPC status in the response headers.
     Grpc(u8),
+    /// The response says that the server refused it for its rate.
+    RateLimited,
+    /// Nothing that can happen here.
+    Never,
 }
 
 impl ConditionRow {
@@ -45,6 +49,8 @@ impl ConditionRow {
                 .is_some_and(|status| codes.iter().any(|code| *code == status)),
             Rule::Failure(matches) => matches(attempt),
             Rule::Grpc(status) => attempt.grpc_status() == Some(status),
+            Rule::RateLimited => attempt.is_rate_limited(),
+            Rule::Never => false,
         }
     }
 
@@ -52,6 +58,12 @@ impl ConditionRow {
     #[must_use]
     pub const fn is_grpc(&self) -> bool {
         matches!(self.rule, Rule::Grpc(_))
+    }
+
+    /// Whether it can hold at all: some of Envoy's conditions are about what does not exist here.
+    #[must_use]
+    pub const fn can_hold(&self) -> bool {
+        !matches!(self.rule, Rule::Never)
     }
 }
 
@@ -64,7 +76,7 @@ const fn row(name: &'static str, condition: RetryCondition, rule: Rule, doc: &'s
     }
 }
 
-/// Every condition that is in force, with Envoy's names and meaning (`retry_state_impl.cc`).
+/// Every condition, with Envoy's names and meaning (`retry_state_impl.cc`).
 ///
 /// "No answer" is a failed connection, a disconnect, a reset, a refused stream or a per-try timeout. It is not the limit
 /// of the whole request, nor anything that the mesh itself refused.
@@ -116,6 +128,24 @@ pub const CONDITIONS: &[ConditionRow] = &[
         RetryCondition::RetriableStatusCodes,
         Rule::Codes,
         "a response of the server with one of the codes in the list",
+    ),
+    row(
+        "retriable-headers",
+        RetryCondition::RetriableHeaders,
+        Rule::Never,
+        "headers of the response that a policy would name: none can, so that it never holds",
+    ),
+    row(
+        "envoy-ratelimited",
+        RetryCondition::EnvoyRatelimited,
+        Rule::RateLimited,
+        "a response with `x-envoy-ratelimited`, which no other condition tries again",
+    ),
+    row(
+        "http3-post-connect-failure",
+        RetryCondition::Http3PostConnectFailure,
+        Rule::Never,
+        "an HTTP/3 connection that failed after it was made: HTTP/3 is not spoken, so that it never holds",
     ),
     row(
         "cancelled",

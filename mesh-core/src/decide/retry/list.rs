@@ -10,9 +10,6 @@ use super::{CONDITIONS, default_conditions};
 use crate::policy::diagnostic::nearest;
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 
-/// Conditions of Envoy that are not in force here.
-const NOT_IN_FORCE: &[&str] = &["retriable-headers", "envoy-ratelimited", "http3-post-connect-failure"];
-
 /// Why a text is no list of retry conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,9 +23,6 @@ pub enum RetryOnError {
     /// A number that is no status code.
     #[error("`{0}` is not an HTTP status code")]
     Status(String),
-    /// A condition that Envoy has, and that is not in force here.
-    #[error("retry condition `{0}` is not supported")]
-    NotInForce(String),
     /// No condition at all.
     #[error("unknown retry condition `{0}`")]
     Unknown(String),
@@ -42,7 +36,6 @@ impl RetryOnError {
             Self::Empty => None,
             Self::Blank(token) => Some(format!("write `{}`", token.trim())),
             Self::Status(_) => Some("status codes are numbers such as 503".into()),
-            Self::NotInForce(_) => Some(known_names()),
             Self::Unknown(token) => Some(
                 nearest(token, CONDITIONS.iter().map(|row| row.name))
                     .map_or_else(known_names, |name| format!("did you mean `{name}`?")),
@@ -113,11 +106,7 @@ fn status_code(token: &str) -> Result<StatusCode, RetryOnError> {
             .filter(|code| code.canonical_reason().is_some())
             .ok_or_else(|| RetryOnError::Status(token.into()));
     }
-    Err(if NOT_IN_FORCE.contains(&token) {
-        RetryOnError::NotInForce(token.into())
-    } else {
-        RetryOnError::Unknown(token.into())
-    })
+    Err(RetryOnError::Unknown(token.into()))
 }
 
 /// Writes the list as it is read.

@@ -83,15 +83,16 @@ pub enum Stop {
 /// Whether the result of a try calls for another one. Pure, no allocation, O(conditions).
 #[must_use]
 pub fn decide(on: &RetryOn, attempt: &Attempt, repeat: Repeat) -> Decision {
-    if attempt.is_rate_limited() {
-        return Decision::Stop(Stop::RateLimited);
-    }
-    let mut stop = Stop::NoCondition;
-    for row in on
-        .conditions
-        .iter()
-        .filter_map(|condition| condition::row_of(*condition))
-    {
+    // A server that is asked too often is asked again only where the policy says just that, as in Envoy.
+    let is_limited = attempt.is_rate_limited();
+    let mut stop = if is_limited {
+        Stop::RateLimited
+    } else {
+        Stop::NoCondition
+    };
+    let is_asked = |condition: &&RetryCondition| !is_limited || **condition == RetryCondition::EnvoyRatelimited;
+    let conditions = on.conditions.iter().filter(is_asked);
+    for row in conditions.filter_map(|condition| condition::row_of(*condition)) {
         if !row.holds(attempt, &on.codes) {
             continue;
         }

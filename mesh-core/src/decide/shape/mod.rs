@@ -167,7 +167,7 @@ impl Edit {
     pub fn compile(rule: &RouteRule, to: &Destination, conditions: &RouteMatch) -> Result<Option<Self>, InvalidShape> {
         let rewrite = rewrite(rule, to);
         let (first, last) = match rule.header_order {
-            HeaderOrder::DestinationLast => return Self::joined(rule, to, rewrite, conditions),
+            HeaderOrder::DestinationLast => return Self::joined(rule, to, &rewrite, conditions),
             HeaderOrder::RuleLast => (&to.headers, &rule.headers),
         };
         let request = HeaderEdit::compile([&first.request])?.then(HeaderEdit::compile([&last.request])?);
@@ -179,12 +179,12 @@ impl Edit {
     fn joined(
         rule: &RouteRule,
         to: &Destination,
-        rewrite: Rewrite,
+        rewrite: &Rewrite,
         conditions: &RouteMatch,
     ) -> Result<Option<Self>, InvalidShape> {
         let request = HeaderEdit::compile([&rule.headers.request, &to.headers.request])?;
         let response = HeaderEdit::compile([&rule.headers.response, &to.headers.response])?;
-        Self::with(&rewrite, conditions, request, response)
+        Self::with(rewrite, conditions, request, response)
     }
 
     fn with(

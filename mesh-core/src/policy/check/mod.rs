@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::diagnostic::Report;
+use super::dialect::istio::delegate::Documents;
 use super::model::{Origin, Policy};
 
 mod hosts;
@@ -35,6 +36,14 @@ impl Known {
     /// Whether an item was read without errors.
     fn is_whole(&self, origin: &Origin) -> bool {
         !self.broken.contains(origin)
+    }
+
+    /// Which documents are known.
+    pub(super) fn documents(&self) -> Documents {
+        match self.is_everything() {
+            true => Documents::All,
+            false => Documents::Some,
+        }
     }
 
     /// Whether all items of all documents were read without errors.

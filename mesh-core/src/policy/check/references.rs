@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Known;
-use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
-use crate::policy::model::route::{Binding, Destination};
+use crate::policy::diagnostic::{Code, Diagnostic, Report, Severity, listed, nearest, quoted};
+use crate::policy::model::route::{Binding, Destination, RuleOrder};
 use crate::policy::model::{Origin, OutboundMode, Policy};
 
 /// Names that a message lists.
@@ -129,7 +129,16 @@ fn check_gateways(policy: &Policy, known: &Known, report: &mut Report) {
             if defined.contains(&full) || !known.is_everything() || !told.insert(origin) {
                 continue;
             }
-            report.push(unknown_gateway(&full, origin, &defined));
+            let unknown = unknown_gateway(&full, origin, &defined);
+            report.push(match table.order {
+                // A route of Gateway API may have parents that nobody serves, and the others still do.
+                RuleOrder::Specific => Diagnostic {
+                    code: Code::UNRESOLVED_REFERENCE,
+                    severity: Severity::Warning,
+                    ..unknown
+                },
+                _ => unknown,
+            });
         }
     }
 }

@@ -135,6 +135,8 @@ codes! {
         "The field is understood, but this version does not put it in force. It is checked here; a service that is given it does not start.";
     NOT_IN_PROCESS = "MESH0402", Error, "not supported in a process",
         "The field configures something that a mesh inside of the process does not have, such as a proxy or a node.";
+    NOTHING_CONFIGURED = "MESH0403", Warning, "nothing configured",
+        "The documents are well formed, and none of them configures a mesh. A service that is given nothing else does not start: an empty policy is never meant as a policy of nothing.";
 
     ACCEPTED_NOT_IN_FORCE = "MESH0501", Warning, "not yet in force",
         "The field is understood, but this version does not put it in force. The policy loads without it.";

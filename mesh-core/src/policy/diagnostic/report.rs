@@ -16,7 +16,7 @@ pub struct Report {
     kept: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
-    /// Warnings of [`Code::NOT_YET_IN_FORCE`] that were only counted.
+    /// Warnings that keep a service from starting, and were only counted.
     deferred: usize,
 }
 
@@ -80,7 +80,7 @@ impl Report {
         self.errors > 0
     }
 
-    /// Whether something is not yet in force: the policy can be checked, and no service starts with it.
+    /// Whether something is not yet in force, or nothing is: the policy can be checked, and no service starts with it.
     #[must_use]
     pub fn has_deferred(&self) -> bool {
         self.deferred > 0 || self.kept.iter().any(is_deferred)
@@ -167,7 +167,8 @@ impl Report {
 }
 
 fn is_deferred(diagnostic: &Diagnostic) -> bool {
-    diagnostic.code == Code::NOT_YET_IN_FORCE && diagnostic.severity == Severity::Warning
+    let is_one = [Code::NOT_YET_IN_FORCE, Code::NOTHING_CONFIGURED].contains(&diagnostic.code);
+    is_one && diagnostic.severity == Severity::Warning
 }
 
 /// Where a diagnostic stands in the report: by file, then by position.

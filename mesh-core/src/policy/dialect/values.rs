@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decide::retry::RetryOnError;
+use crate::decide::retry::{CONDITIONS, ConditionRow};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::policy::reader::{Fields, Reader, within};
@@ -48,22 +48,21 @@ pub(super) fn retry_condition(cx: &Reader<'_>, on: &mut RetryOn, (field, token):
     let Err(error) = on.add(token) else {
         return;
     };
-    let (code, what) = match &error {
-        RetryOnError::NotInForce(token) => {
-            let code = Code::NOT_YET_IN_FORCE;
-            (code, format!("retry condition {} is {}", quoted(token), code.title()))
-        }
-        _ => (Code::INVALID_VALUE, error.to_string()),
-    };
-    let diagnostic = Diagnostic::new(code, span, format!("{}: {what}", quoted(field)));
+    let message = format!("{}: {error}", quoted(field));
+    let diagnostic = Diagnostic::new(Code::INVALID_VALUE, span, message);
     cx.report(match error.help() {
         Some(help) => diagnostic.with_help(help),
         None => diagnostic,
     });
 }
 
-/// Warns of a list of retries that looks at status codes and names none.
+/// Warns of conditions that never hold, and of a list of retries that looks at status codes and names none.
 pub(super) fn check_codes(cx: &Reader<'_>, on: &RetryOn, field: &str, span: SourceSpan) {
+    let is_listed = |row: &&ConditionRow| !row.can_hold() && on.conditions.contains(&row.condition);
+    for row in CONDITIONS.iter().filter(is_listed) {
+        let message = format!("{}: {} never holds", quoted(field), quoted(row.name));
+        cx.report(Diagnostic::new(Code::NO_EFFECT, span, message).with_help(row.doc));
+    }
     if on.codes.is_empty() && on.conditions.contains(&RetryCondition::RetriableStatusCodes) {
         let message = format!(
             "{}: `retriable-status-codes` has no effect without a code",

@@ -105,6 +105,24 @@ pub enum Binding {
     },
 }
 
+impl Binding {
+    /// Whether both name the same place, wherever they were written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |binding: &Self| match binding {
+            Self::Mesh => None,
+            Self::Gateway {
+                namespace,
+                name,
+                section,
+                port,
+                ..
+            } => Some((namespace.clone(), name.clone(), section.clone(), *port)),
+        };
+        place(self) == place(other)
+    }
+}
+
 /// One rule: what it matches and what then happens.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -133,6 +151,8 @@ pub struct RouteRule {
     pub cors: Option<Cors>,
     /// Another table that the rule hands its requests to; only until all documents are read.
     pub delegate: Option<Delegate>,
+    /// Where the rule of another table was written that hands its requests to this one.
+    pub delegated: Option<Origin>,
     /// Limit for the whole exchange, retries included; `None` is no limit.
     pub timeout: Option<Duration>,
     /// `None` takes the default of the service or the mesh.

@@ -102,9 +102,9 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
     ),
     (
-        "gateway.networking.k8s.io/v1",
-        "HTTPRoute",
-        "warning[MESH0401]: kind `HTTPRoute` is not yet in force: Gateway API is not read, write the route as a `VirtualService` or in the native dialect",
+        "gateway.networking.x-k8s.io/v1alpha1",
+        "XBackendTrafficPolicy",
+        "warning[MESH0401]: kind `XBackendTrafficPolicy` is not yet in force: of Gateway API's objects routes, gateways, grants and TLS policies are read",
     ),
     (
         "policy.linkerd.io/v1beta3",

@@ -38,7 +38,7 @@ fn a_list_with_something_else_in_it_is_told() {
         (
             "apiVersion: v1\nkind: List\nitems: []\n",
             &[
-                "error[MESH0006]: no policy found: no document configures a mesh",
+                "warning[MESH0403]: no policy found: no document configures a mesh",
                 "3:8: warning[MESH0505]: the list has no items: it changes nothing",
             ],
         ),
@@ -157,7 +157,7 @@ fn nothing_is_no_policy() {
         (
             "apiVersion: v1\nkind: Namespace\n",
             &[
-                "error[MESH0006]: no policy found: no document configures a mesh",
+                "warning[MESH0403]: no policy found: no document configures a mesh",
                 "2:7: warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
             ],
         ),

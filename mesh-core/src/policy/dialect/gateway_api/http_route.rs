@@ -168,11 +168,12 @@ fn timeouts(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, rule: &mut RouteRu
         let mut limits = cx.mapping(node)?;
         request = limits.optional("request", duration);
         backend = limits.optional("backendRequest", duration);
-        if let (Some(request), Some(backend), Some((key, _))) = (request, backend, limits.entry("backendRequest")) {
-            if !request.is_zero() && backend > request {
-                let message = "`backendRequest` is longer than `request`, which holds for all tries together";
-                cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
-            }
+        if let (Some(request), Some(backend), Some((key, _))) = (request, backend, limits.entry("backendRequest"))
+            && !request.is_zero()
+            && backend > request
+        {
+            let message = "`backendRequest` is longer than `request`, which holds for all tries together";
+            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
         }
         limits.finish();
         Some(())

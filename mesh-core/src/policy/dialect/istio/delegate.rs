@@ -1,210 +1,279 @@
-//! Delegation: a rule of one `VirtualService` hands its requests to another, which has no hosts.
+//! Rules that virtual services take from others: `delegate`.
 //!
-//! Each rule of the delegate is merged with the rule that hands over, by Istio's rules (`mergeHTTPRoutes`): conditions of
-//! both must hold, and what they say must not contradict; of everything else the delegate's value counts, or else the
-//! root's. It is done once all documents are read, so that the model has no delegates.
+//! Once all documents are read, each rule that delegates is replaced by the rules of its delegate, one by one merged
+//! with it, as Istio does: the conditions of both must hold, and what the delegate's rule does not say is taken from
+//! the rule that delegates. A delegate's rule whose conditions contradict those is left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use http::HeaderName;
-
-use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, Report, nearest, quoted};
 use crate::policy::model::Policy;
-use crate::policy::model::route::{Delegate, RouteMatch, RouteRule, RouteTable, StringMatch};
+use crate::policy::model::route::{Binding, Delegate, RouteMatch, RouteRule, RouteTable, StringMatch};
 
-/// Replaces every rule that delegates by the merged rules of its delegate.
-pub(in crate::policy) fn resolve(policy: &mut Policy, report: &mut Report) {
+/// Whether all documents were read without errors: only then a missing delegate is surely missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum Documents {
+    All,
+    Some,
+}
+
+/// Replaces every rule that delegates, and forgets the delegates. A table that has no rules left is one no more.
+pub(in crate::policy) fn resolve(policy: &mut Policy, documents: Documents, report: &mut Report) {
     let delegates = std::mem::take(&mut policy.delegates);
-    let mut used = BTreeSet::new();
+    let mut pass = Pass {
+        delegates: delegates
+            .iter()
+            .map(|table| ((table.meta.namespace.as_str(), table.meta.name.as_str()), table))
+            .collect(),
+        used: BTreeSet::new(),
+        documents,
+        report,
+    };
     for table in &mut policy.routes {
-        let namespace = table.meta.namespace.clone();
         let rules = std::mem::take(&mut table.rules);
         for rule in rules {
-            let Some(to) = rule.delegate.clone() else {
-                table.rules.push(rule);
-                continue;
-            };
-            match find(&delegates, &to, &namespace) {
-                Some((index, delegate)) => {
-                    used.insert(index);
-                    table
-                        .rules
-                        .extend(delegate.rules.iter().filter_map(|leaf| merged(&rule, leaf, report)));
-                }
-                None => report.push(missing(&to)),
+            match rule.delegate.clone() {
+                None => table.rules.push(rule),
+                Some(delegate) => table
+                    .rules
+                    .extend(pass.replace(&table.meta.namespace, &rule, &delegate)),
             }
         }
     }
-    let unused = delegates.iter().enumerate().filter(|(index, _)| !used.contains(index));
-    unused.for_each(|(_, delegate)| report.push(unneeded(delegate)));
+    pass.report_unused();
+    policy
+        .routes
+        .retain(|table| !(table.rules.is_empty() && table.tls.is_empty() && table.tcp.is_empty()));
 }
 
-fn find<'d>(delegates: &'d [RouteTable], to: &Delegate, namespace: &str) -> Option<(usize, &'d RouteTable)> {
-    let is_meant = |table: &RouteTable| {
-        table.meta.name == to.name && table.meta.namespace == to.namespace && table.export.includes(namespace)
-    };
-    delegates.iter().enumerate().find(|(_, table)| is_meant(table))
+type Name<'d> = (&'d str, &'d str);
+
+struct Pass<'d, 'r> {
+    delegates: BTreeMap<Name<'d>, &'d RouteTable>,
+    used: BTreeSet<Name<'d>>,
+    documents: Documents,
+    report: &'r mut Report,
 }
 
-fn missing(to: &Delegate) -> Diagnostic {
-    let name = quoted(&format!("{}/{}", to.namespace, to.name));
-    let message = format!("delegate {name} is not there: the rule takes no request");
-    let help = "a delegate is a virtual service without `hosts` that is exported to this namespace";
-    Diagnostic::new(Code::UNRESOLVED_REFERENCE, &to.origin, message).with_help(help)
+impl<'d> Pass<'d, '_> {
+    /// The rules that stand in the place of one that delegates.
+    fn replace(&mut self, namespace: &str, root: &RouteRule, delegate: &Delegate) -> Vec<RouteRule> {
+        let Some(table) = self.find(namespace, delegate) else {
+            return Vec::new();
+        };
+        let mut rules = Vec::new();
+        for leaf in &table.rules {
+            match merge(root, leaf, delegate) {
+                Some(rule) => rules.push(rule),
+                None => self.report.push(contradiction(leaf, root)),
+            }
+        }
+        rules
+    }
+
+    /// The table that a rule names, where there is one that its namespace sees.
+    fn find(&mut self, namespace: &str, delegate: &Delegate) -> Option<&'d RouteTable> {
+        let found = self
+            .delegates
+            .iter()
+            .find(|((namespace, name), _)| *namespace == delegate.namespace && *name == delegate.name);
+        let Some((name, table)) = found.map(|(name, table)| (*name, *table)) else {
+            self.report_unknown(delegate);
+            return None;
+        };
+        self.used.insert(name);
+        if table.meta.namespace == namespace || table.export.includes(namespace) {
+            return Some(table);
+        }
+        let message = format!(
+            "{} is not exported to namespace {}: the rule takes no request",
+            full_name(delegate),
+            quoted(namespace)
+        );
+        let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &delegate.origin, message);
+        self.report
+            .push(diagnostic.with_label(&table.meta.origin, "its `exportTo` leaves the namespace out"));
+        None
+    }
+
+    fn report_unknown(&mut self, delegate: &Delegate) {
+        if self.documents == Documents::Some {
+            return;
+        }
+        let name = full_name(delegate);
+        let message = format!("no file defines {name}, a virtual service without `hosts`: the rule takes no request");
+        let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &delegate.origin, message);
+        let names: Vec<String> = self
+            .delegates
+            .keys()
+            .map(|(namespace, name)| format!("{namespace}/{name}"))
+            .collect();
+        let wanted = format!("{}/{}", delegate.namespace, delegate.name);
+        let near = nearest(&wanted, names.iter().map(String::as_str));
+        self.report.push(match near {
+            Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+    }
+
+    fn report_unused(&mut self) {
+        if self.documents == Documents::Some {
+            return;
+        }
+        for (name, table) in &self.delegates {
+            if !self.used.contains(name) {
+                let message = format!(
+                    "virtual service {} has no effect: it has no `hosts`, and no rule delegates to it",
+                    quoted(&table.meta.name)
+                );
+                self.report
+                    .push(Diagnostic::new(Code::NO_EFFECT, &table.meta.origin, message));
+            }
+        }
+    }
 }
 
-fn unneeded(delegate: &RouteTable) -> Diagnostic {
-    let message = format!(
-        "virtual service {} has no hosts, and no rule delegates to it",
-        quoted(&delegate.meta.name)
-    );
-    Diagnostic::new(Code::NO_EFFECT, &delegate.meta.origin, message)
+fn full_name(delegate: &Delegate) -> String {
+    quoted(&format!("{}/{}", delegate.namespace, delegate.name))
 }
 
-/// The rule of a delegate within the rule that hands over; `None` where no request could match both.
-fn merged(root: &RouteRule, leaf: &RouteRule, report: &mut Report) -> Option<RouteRule> {
-    let Some(matches) = merged_matches(&root.matches, &leaf.matches) else {
-        let message = "the conditions contradict those of the rule that delegates: the rule takes no request";
-        report
-            .push(Diagnostic::new(Code::UNREACHABLE_RULE, &leaf.origin, message).with_label(&root.origin, "delegates"));
-        return None;
-    };
-    let own = leaf.clone();
-    Some(RouteRule {
-        name: merged_name(root.name.as_deref(), leaf.name.as_deref()),
-        matches,
+fn contradiction(leaf: &RouteRule, root: &RouteRule) -> Diagnostic {
+    let message = "no request can meet the conditions of this rule and of the one that delegates to it";
+    Diagnostic::new(Code::NO_EFFECT, &leaf.origin, message).with_label(&root.origin, "it delegates here")
+}
+
+/// The rule of a delegate under the conditions of the rule that delegates; `None` where they contradict each other.
+fn merge(root: &RouteRule, leaf: &RouteRule, delegate: &Delegate) -> Option<RouteRule> {
+    let mut rule = RouteRule {
         delegate: None,
-        timeout: own.timeout.or(root.timeout),
-        retry: own.retry.or_else(|| root.retry.clone()),
-        rewrite: own.rewrite.or_else(|| root.rewrite.clone()),
-        fault: own.fault.or_else(|| root.fault.clone()),
-        cors: own.cors.or_else(|| root.cors.clone()),
-        mirrors: if own.mirrors.is_empty() {
-            root.mirrors.clone()
-        } else {
-            own.mirrors
-        },
-        headers: if own.headers.is_empty() {
-            root.headers.clone()
-        } else {
-            own.headers
-        },
-        ..own
-    })
+        name: joined(root.name.as_deref(), leaf.name.as_deref()),
+        matches: merge_all(&root.matches, &leaf.matches)?,
+        rewrite: leaf.rewrite.clone().or_else(|| root.rewrite.clone()),
+        timeout: leaf.timeout.or(root.timeout),
+        retry: leaf.retry.clone().or_else(|| root.retry.clone()),
+        fault: leaf.fault.clone().or_else(|| root.fault.clone()),
+        cors: leaf.cors.clone().or_else(|| root.cors.clone()),
+        delegated: Some(delegate.origin.clone()),
+        ..leaf.clone()
+    };
+    if rule.mirrors.is_empty() {
+        rule.mirrors.clone_from(&root.mirrors);
+    }
+    if rule.headers.is_empty() {
+        rule.headers.clone_from(&root.headers);
+    }
+    Some(rule)
 }
 
-fn merged_name(root: Option<&str>, leaf: Option<&str>) -> Option<String> {
+fn joined(root: Option<&str>, leaf: Option<&str>) -> Option<String> {
     match (root, leaf) {
         (Some(root), Some(leaf)) => Some(format!("{root}-{leaf}")),
-        (name, None) | (None, name) => name.map(str::to_owned),
+        (one, other) => one.or(other).map(Into::into),
     }
 }
 
-fn merged_matches(root: &[RouteMatch], leaf: &[RouteMatch]) -> Option<Vec<RouteMatch>> {
+/// Every match of the delegate under every match of the root that it does not contradict; `None` where one contradicts
+/// all of them.
+fn merge_all(root: &[RouteMatch], leaf: &[RouteMatch]) -> Option<Vec<RouteMatch>> {
     if root.is_empty() || leaf.is_empty() {
-        return Some([root, leaf].concat());
+        return Some(root.iter().chain(leaf).cloned().collect());
     }
-    let mut matches = Vec::new();
+    let mut merged = Vec::new();
     for leaf in leaf {
-        let before = matches.len();
-        let fitting = root.iter().filter(|root| !contradict(root, leaf));
-        matches.extend(fitting.map(|root| merged_match(root, leaf)));
-        if matches.len() == before {
+        let before = merged.len();
+        let compatible = root.iter().filter(|root| is_compatible(root, leaf));
+        merged.extend(compatible.map(|root| merge_match(root, leaf)));
+        if merged.len() == before {
             return None;
         }
     }
-    Some(matches)
+    Some(merged)
 }
 
-fn merged_match(root: &RouteMatch, leaf: &RouteMatch) -> RouteMatch {
-    let own = leaf.clone();
+fn merge_match(root: &RouteMatch, leaf: &RouteMatch) -> RouteMatch {
+    let or = |leaf: &Option<StringMatch>, root: &Option<StringMatch>| leaf.clone().or_else(|| root.clone());
+    let mut source_labels = root.source_labels.clone();
+    source_labels.extend(leaf.source_labels.clone());
     RouteMatch {
-        name: merged_name(root.name.as_deref(), leaf.name.as_deref()),
-        path: own.path.or_else(|| root.path.clone()),
-        path_case: if leaf.path.is_some() {
-            leaf.path_case
-        } else {
-            root.path_case
+        name: joined(root.name.as_deref(), leaf.name.as_deref()),
+        origin: leaf.origin.clone(),
+        path: or(&leaf.path, &root.path),
+        path_case: leaf.path_case,
+        method: or(&leaf.method, &root.method),
+        scheme: or(&leaf.scheme, &root.scheme),
+        authority: or(&leaf.authority, &root.authority),
+        headers: united(&root.headers, &leaf.headers),
+        without_headers: united(&root.without_headers, &leaf.without_headers),
+        claims: united(&root.claims, &leaf.claims),
+        without_claims: united(&root.without_claims, &leaf.without_claims),
+        query: united(&root.query, &leaf.query),
+        port: leaf.port.or(root.port),
+        source_labels,
+        source_namespace: leaf.source_namespace.clone().or_else(|| root.source_namespace.clone()),
+        bindings: match leaf.bindings.is_empty() {
+            true => root.bindings.clone(),
+            false => leaf.bindings.clone(),
         },
-        method: own.method.or_else(|| root.method.clone()),
-        scheme: own.scheme.or_else(|| root.scheme.clone()),
-        authority: own.authority.or_else(|| root.authority.clone()),
-        headers: united(&root.headers, own.headers),
-        without_headers: united(&root.without_headers, own.without_headers),
-        claims: united(&root.claims, own.claims),
-        without_claims: united(&root.without_claims, own.without_claims),
-        query: united(&root.query, own.query),
-        port: own.port.or(root.port),
-        source_labels: root
-            .source_labels
-            .clone()
-            .into_iter()
-            .chain(own.source_labels)
-            .collect(),
-        source_namespace: own.source_namespace.or_else(|| root.source_namespace.clone()),
-        bindings: if own.bindings.is_empty() {
-            root.bindings.clone()
-        } else {
-            own.bindings
-        },
-        origin: own.origin,
     }
 }
 
-fn united<K: PartialEq + Clone>(root: &[(K, StringMatch)], mut leaf: Vec<(K, StringMatch)>) -> Vec<(K, StringMatch)> {
-    let only_root = root
-        .iter()
-        .filter(|(key, _)| leaf.iter().all(|(other, _)| other != key))
-        .cloned();
-    let only_root: Vec<_> = only_root.collect();
-    leaf.extend(only_root);
-    leaf
+type Condition<K> = (K, StringMatch);
+
+/// The conditions of both; where both have one for a key, the delegate's, which is the narrower one.
+fn united<K: Clone + PartialEq>(root: &[Condition<K>], leaf: &[Condition<K>]) -> Vec<Condition<K>> {
+    let is_other = |(key, _): &&Condition<K>| leaf.iter().all(|(other, _)| other != key);
+    leaf.iter().chain(root.iter().filter(is_other)).cloned().collect()
 }
 
-/// Whether no request, or not every request of `leaf`, can be one of `root`.
-fn contradict(root: &RouteMatch, leaf: &RouteMatch) -> bool {
-    let texts = [
+/// Whether a match of a delegate can stand under one of the rule that delegates.
+fn is_compatible(root: &RouteMatch, leaf: &RouteMatch) -> bool {
+    let parts = [
         (&root.path, &leaf.path),
         (&root.scheme, &leaf.scheme),
         (&root.method, &leaf.method),
         (&root.authority, &leaf.authority),
     ];
-    let differ_in_case = root.path.is_some() && leaf.path.is_some() && root.path_case != leaf.path_case;
-    let ports = root.port.is_some() && leaf.port.is_some() && root.port != leaf.port;
-    let namespaces = root.source_namespace.is_some() && root.source_namespace != leaf.source_namespace;
-    let labels = leaf.source_labels.iter().any(|(key, value)| {
-        let of_root = root.source_labels.get(key);
-        of_root.is_some_and(|other| other != value)
-    });
-    let bindings = !root.bindings.is_empty() && leaf.bindings.iter().any(|one| !root.bindings.contains(one));
-    differ_in_case
-        || ports
-        || namespaces
-        || labels
-        || bindings
-        || texts
-            .iter()
-            .any(|(root, leaf)| text_contradicts(root.as_ref(), leaf.as_ref()))
-        || fields_contradict(&root.headers, &leaf.headers)
-        || fields_contradict::<HeaderName>(&root.without_headers, &leaf.without_headers)
-        || fields_contradict(&root.query, &leaf.query)
+    let namespace = root.source_namespace.as_ref();
+    let labels = root.source_labels.iter();
+    parts
+        .into_iter()
+        .all(|(root, leaf)| narrows(root.as_ref(), leaf.as_ref()))
+        && all_narrow(&root.headers, &leaf.headers)
+        && all_narrow(&root.without_headers, &leaf.without_headers)
+        && all_narrow(&root.claims, &leaf.claims)
+        && all_narrow(&root.without_claims, &leaf.without_claims)
+        && all_narrow(&root.query, &leaf.query)
+        && root.path_case == leaf.path_case
+        && root.port.is_none_or(|port| leaf.port.is_none_or(|other| other == port))
+        && (namespace.is_none() || namespace == leaf.source_namespace.as_ref())
+        && labels
+            .into_iter()
+            .all(|(key, value)| leaf.source_labels.get(key).is_none_or(|other| other == value))
+        && takes_gateways(root, leaf)
 }
 
-fn fields_contradict<K: PartialEq>(root: &[(K, StringMatch)], leaf: &[(K, StringMatch)]) -> bool {
-    leaf.iter().any(|(key, value)| {
-        let of_root = root.iter().find(|(other, _)| other == key);
-        text_contradicts(of_root.map(|(_, value)| value), Some(value))
+fn takes_gateways(root: &RouteMatch, leaf: &RouteMatch) -> bool {
+    let is_place = |one: &Binding| root.bindings.iter().any(|other| one.is_same(other));
+    root.bindings.is_empty() || leaf.bindings.iter().all(is_place)
+}
+
+fn all_narrow<K: PartialEq>(root: &[Condition<K>], leaf: &[Condition<K>]) -> bool {
+    leaf.iter().all(|(key, one)| {
+        let same = root.iter().find(|(other, _)| other == key);
+        narrows(same.map(|(_, other)| other), Some(one))
     })
 }
 
-fn text_contradicts(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> bool {
+/// Whether what `leaf` takes is surely part of what `root` takes.
+fn narrows(root: Option<&StringMatch>, leaf: Option<&StringMatch>) -> bool {
     let (Some(root), Some(leaf)) = (root, leaf) else {
-        return false;
+        return true;
     };
     match (root, leaf) {
-        (StringMatch::Present, _) => false,
-        (StringMatch::Exact(root), StringMatch::Exact(leaf)) => root != leaf,
-        (StringMatch::Prefix(root), StringMatch::Prefix(leaf) | StringMatch::Exact(leaf)) => !leaf.starts_with(root),
-        _ => true,
+        (StringMatch::Present, _) => true,
+        (StringMatch::Exact(root), StringMatch::Exact(leaf)) => root == leaf,
+        (StringMatch::Prefix(root), StringMatch::Exact(leaf) | StringMatch::Prefix(leaf)) => leaf.starts_with(root),
+        // Two regexes cannot be compared.
+        _ => false,
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderName, Method};
 
 use super::filters::status;
 use super::scope::Scope;
-use super::string_match::of_text;
+use super::string_match::of_origin;
 use super::values::duration;
 use super::virtual_service::destination;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -90,7 +90,7 @@ fn abort(cx: &Reader<'_>, node: &Node) -> Option<Option<(Abort, Fraction)>> {
 
 /// A share of the requests: none where it is left out, as in Istio.
 fn share(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, node: &Node) -> Fraction {
-    let exact = fields.optional("percentage", percentage);
+    let exact = fields.optional("percentage", |cx, node| percentage(cx, node, SMALLEST));
     let whole = fields.optional("percent", within::<u8>(0..=100));
     if let Some((key, _)) = fields.entry("percent") {
         let message = "field `percent` is deprecated";
@@ -106,15 +106,22 @@ fn share(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, node: &Node) -> Fract
         .unwrap_or_default()
 }
 
-/// Reads `{ value: 12.5 }`.
-fn percentage(cx: &Reader<'_>, node: &Node) -> Option<Fraction> {
+/// The smallest share of a fault that is not 0, in percent.
+const SMALLEST: f64 = 0.0001;
+
+/// Reads `{ value: 12.5 }`: 0, or at least `least`.
+fn percentage(cx: &Reader<'_>, node: &Node, least: f64) -> Option<Fraction> {
     let mut fields = cx.mapping(node)?;
     let value = fields.optional("value", |cx, node| {
         let value = cx.f64(node)?;
-        if value == 0.0 || (0.0001..=100.0).contains(&value) {
+        if value == 0.0 || (least..=100.0).contains(&value) {
             return Some(value);
         }
-        cx.invalid(node, format!("expected 0, or 0.0001 to 100, found `{value}`"))
+        let expected = match least > 0.0 {
+            true => format!("0, or {least} to 100"),
+            false => "0 to 100".into(),
+        };
+        cx.invalid(node, format!("expected {expected}, found `{value}`"))
     });
     fields.finish();
     Some(Fraction::from_percent(value.unwrap_or_default()))
@@ -123,13 +130,21 @@ fn percentage(cx: &Reader<'_>, node: &Node) -> Option<Fraction> {
 /// Reads `mirror`, `mirrors` and the shares of the former.
 pub(super) fn mirrors(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Vec<Mirror> {
     let given = fields.one_of(&["mirror", "mirrors"]);
-    let exact = fields.optional("mirrorPercentage", percentage);
+    let exact = fields.optional("mirrorPercentage", |cx, node| percentage(cx, node, 0.0));
     let whole = fields.optional("mirrorPercent", within::<u8>(0..=100));
     if let Some((key, _)) = fields.entry("mirrorPercent") {
         let message = format!("field {} is deprecated", quoted(&key.name));
         cx.report(
             Diagnostic::new(Code::DEPRECATED, key.span, message).with_help("write `mirrorPercentage: { value: … }`"),
         );
+    }
+    if !matches!(given, Some(("mirror", _))) {
+        for name in ["mirrorPercentage", "mirrorPercent"] {
+            if let Some((key, _)) = fields.entry(name) {
+                let message = format!("{} has no effect without `mirror`", quoted(&key.name));
+                cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message));
+            }
+        }
     }
     match given {
         Some(("mirror", node)) => {
@@ -150,7 +165,7 @@ fn one_mirror(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, share: Option<Frac
 fn listed_mirror(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Mirror> {
     let mut fields = cx.mapping(node)?;
     let to = fields.required("destination", |cx, node| destination(cx, node, scope));
-    let share = fields.optional("percentage", percentage);
+    let share = fields.optional("percentage", |cx, node| percentage(cx, node, 0.0));
     fields.finish();
     let mut mirror = Mirror::new(to?, cx.origin(node.span));
     mirror.fraction = share.unwrap_or(Fraction::ALL);
@@ -165,17 +180,19 @@ pub(super) fn cors(cx: &Reader<'_>, node: &Node) -> Option<Cors> {
         ("IGNORE", UnmatchedPreflight::Answer),
     ];
     let mut fields = cx.mapping(node)?;
-    let mut origins = fields.list("allowOrigins", |cx, node| of_text(cx, node).map(OriginMatch::Text));
+    let given = fields.one_of(&["allowOrigins", "allowOrigin"]).is_some();
+    let mut origins = fields.list("allowOrigins", |cx, node| of_origin(cx, node).map(origin));
     let exact = fields.list("allowOrigin", Reader::name);
-    origins.extend(exact.into_iter().map(|origin| match origin.as_str() {
-        "*" => OriginMatch::Text(StringMatch::Regex(".*".into())),
-        _ => OriginMatch::Text(StringMatch::Exact(origin)),
-    }));
+    origins.extend(exact.into_iter().map(StringMatch::Exact).map(origin));
     if let Some((key, _)) = fields.entry("allowOrigin") {
         let message = "field `allowOrigin` is deprecated";
         cx.report(
             Diagnostic::new(Code::DEPRECATED, key.span, message).with_help("write `allowOrigins: [{ exact: … }]`"),
         );
+    }
+    if !given {
+        let message = "`corsPolicy` has no effect without `allowOrigins`";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message));
     }
     let found = Cors {
         allow_origins: origins,
@@ -193,6 +210,14 @@ pub(super) fn cors(cx: &Reader<'_>, node: &Node) -> Option<Cors> {
     };
     fields.finish();
     Some(found)
+}
+
+/// Envoy takes `*` for any origin, and still repeats the one that asks.
+fn origin(origin: StringMatch) -> OriginMatch {
+    match origin {
+        StringMatch::Exact(text) if text == "*" => OriginMatch::Text(StringMatch::Regex(".*".into())),
+        origin => OriginMatch::Text(origin),
+    }
 }
 
 fn method(cx: &Reader<'_>, node: &Node) -> Option<String> {

@@ -1,7 +1,8 @@
 //! What a route does to requests and responses: redirects, answers, rewrites, header changes.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::StatusCode;
 
 use super::names::is_dns_name;
@@ -12,10 +13,16 @@ use crate::policy::model::filter::{
     DirectResponse, HeaderChanges, HeaderRules, HeaderText, PathRewrite, Redirect, RedirectPort, Rewrite,
 };
 use crate::policy::reader::{Fields, Reader, choice, list_of, within};
-use crate::policy::source::{Node, Value};
+use crate::policy::source::{Key, Node, Value};
 
 /// The largest body of a direct response.
 const BODY_BYTES: usize = 1 << 20;
+
+/// Base64 as protobuf's JSON form takes it: padded or not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What a redirect may change; it must change something.
 const REDIRECTED: &[&str] = &["uri", "prefixRewrite", "authority", "port", "derivePort", "scheme"];
@@ -109,7 +116,7 @@ fn body(cx: &Reader<'_>, node: &Node) -> Option<Vec<u8>> {
     fields.finish();
     let body = match given? {
         ("string", node) => cx.any_text(node)?.into_bytes(),
-        (_, node) => match STANDARD.decode(cx.text(node)?) {
+        (_, node) => match BASE64.decode(cx.text(node)?.replace('-', "+").replace('_', "/")) {
             Ok(bytes) => bytes,
             Err(error) => return cx.invalid(node, format!("expected base64: {error}")),
         },
@@ -143,9 +150,32 @@ fn regex_rewrite(cx: &Reader<'_>, node: &Node) -> Option<PathRewrite> {
     let mut fields = cx.mapping(node)?;
     let pattern = fields.required("match", regex);
     let substitution = fields.required("rewrite", Reader::name);
+    let written = fields.node("rewrite");
     fields.finish();
     let (pattern, substitution) = (pattern?, substitution?);
+    if let Some(written) = written {
+        check_groups(cx, written, &pattern, &substitution);
+    }
     Some(PathRewrite::Regex { pattern, substitution })
+}
+
+/// A backslash stands before the number of a group that the regex has, or before another backslash.
+fn check_groups(cx: &Reader<'_>, node: &Node, pattern: &str, substitution: &str) {
+    let groups = regex::Regex::new(pattern).map_or(0, |regex| regex.captures_len() - 1);
+    let mut letters = substitution.chars();
+    while letters.by_ref().any(|letter| letter == '\\') {
+        let problem = match letters.next() {
+            Some('\\') => continue,
+            Some(digit) if digit.to_digit(10).is_some_and(|group| group as usize <= groups) => continue,
+            Some(digit) if digit.is_ascii_digit() => {
+                format!("the last group of the regex is {groups}, found `\\{digit}`")
+            }
+            _ => "expected the number of a group behind `\\`, such as `\\1`".into(),
+        };
+        let message = format!("`rewrite`: {problem}");
+        cx.report(Diagnostic::new(Code::INVALID_VALUE, node.span, message));
+        return;
+    }
 }
 
 /// Header changes as written, with the authority that they set: Istio takes `host` and `:authority` for a rewrite.
@@ -178,7 +208,7 @@ fn changes(cx: &Reader<'_>, node: &Node, mut authority: Option<&mut Option<Strin
             .optional("set", |cx, node| texts(cx, node, authority.as_deref_mut()))
             .unwrap_or_default(),
         add: fields
-            .optional("add", |cx, node| texts(cx, node, authority.as_deref_mut()))
+            .optional("add", |cx, node| texts(cx, node, authority))
             .unwrap_or_default(),
         ..HeaderChanges::default()
     };
@@ -219,6 +249,7 @@ fn texts(
         if is_routing(&key.name) {
             host(cx, key, value, authority.as_deref_mut());
         } else if let (Some(name), Some(text)) = (header_key(cx, key), header_text(cx, value)) {
+            warn_of_empty(cx, key, &text);
             texts.push((name, text));
         }
     }
@@ -226,8 +257,15 @@ fn texts(
     Some(texts)
 }
 
+fn warn_of_empty(cx: &Reader<'_>, key: &Key, text: &HeaderText) {
+    if text.parts.is_empty() {
+        let message = format!("header {} has an empty value: it is not changed", quoted(&key.name));
+        cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message).with_help("`remove` takes a header away"));
+    }
+}
+
 /// `host` and `:authority` of a request are a rewrite; other names with a colon, and those of responses, are none.
-fn host(cx: &Reader<'_>, key: &crate::policy::source::Key, value: &Node, authority: Option<&mut Option<String>>) {
+fn host(cx: &Reader<'_>, key: &Key, value: &Node, authority: Option<&mut Option<String>>) {
     let is_host = key.name.eq_ignore_ascii_case("host") || *key.name == *":authority";
     let Some(slot) = authority.filter(|_| is_host) else {
         cx.invalid_key(key, "expected the name of a header that may be changed");

@@ -1,10 +1,10 @@
 //! `HTTPRetry`: when and how often a request is tried again.
 
 use super::NOT_YET;
-use super::values::{check_codes, count, duration, refuse_on, retry_condition};
+use super::values::{check_codes, count, duration, retry_condition};
 use crate::decide::retry::default_conditions;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::model::traffic::{Backoff, RetryOn, RetryPolicy};
+use crate::policy::model::traffic::{Backoff, PreviousHosts, RemoteLocalities, RetryOn, RetryPolicy};
 use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::Node;
 
@@ -18,14 +18,13 @@ pub(super) fn retries(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
     policy.backoff = fields
         .optional("backoff", duration)
         .map_or(Backoff::DEFAULT, Backoff::from_base);
-    refuse_on(
-        &mut fields,
-        "retryRemoteLocalities",
-        "endpoints are tried whatever their locality",
-    );
+    if fields.optional("retryRemoteLocalities", Reader::bool) == Some(true) {
+        policy.remote_localities = RemoteLocalities::Leave;
+        let reason = "endpoints are tried whatever their locality";
+        fields.refuse("retryRemoteLocalities", NOT_YET, reason);
+    }
     if fields.optional("retryIgnorePreviousHosts", Reader::bool) == Some(false) {
-        let reason = "a further try takes another endpoint where there is one";
-        fields.refuse("retryIgnorePreviousHosts", NOT_YET, reason);
+        policy.previous_hosts = PreviousHosts::Allow;
     }
     if attempts == 0 {
         refuse_without_attempts(cx, &mut fields);
@@ -36,11 +35,17 @@ pub(super) fn retries(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
 
 /// Without attempts there is no retry, so that nothing else could be in force.
 fn refuse_without_attempts(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
-    for name in ["perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff"] {
+    const REFUSED: &[&str] = &["perTryTimeout", "retryOn", "retryRemoteLocalities"];
+    for name in REFUSED.iter().chain(&["backoff"]) {
         if let Some((key, _)) = fields.entry(name) {
             let message = format!("{} has no effect without `attempts`", quoted(&key.name));
             let help = "give `attempts`: how often a request is tried again";
-            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
+            let code = match REFUSED.contains(name) {
+                true => Code::INVALID_POLICY,
+                // Upstream lets this one pass.
+                false => Code::NO_EFFECT,
+            };
+            cx.report(Diagnostic::new(code, key.span, message).with_help(help));
         }
     }
 }

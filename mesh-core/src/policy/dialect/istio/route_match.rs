@@ -1,14 +1,14 @@
 //! `HTTPMatchRequest`: which requests a rule takes.
 
+use super::NOT_YET;
 use super::names::{dns_label, labels};
 use super::scope::Scope;
-use super::string_match::{of_headers, of_path, of_query, of_text};
+use super::string_match::{is_claim, of_headers, of_path, of_query, of_text};
 use super::virtual_service::bindings;
-use super::{NOT_YET, refuse_all};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
 use crate::policy::reader::{Fields, Reader};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, SourceSpan};
 
 /// Reads one match; all of its conditions must hold.
 pub(super) fn route_match(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteMatch> {
@@ -20,21 +20,94 @@ pub(super) fn route_match(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Opt
         method: fields.optional("method", of_text),
         scheme: fields.optional("scheme", of_text),
         authority: fields.optional("authority", of_text),
-        headers: fields.optional("headers", of_headers).unwrap_or_default(),
-        without_headers: fields.optional("withoutHeaders", of_headers).unwrap_or_default(),
         query: fields.optional("queryParams", of_query).unwrap_or_default(),
         port: fields.optional("port", Reader::port),
         ..RouteMatch::default()
     };
     found.path_case = path_case(cx, &mut fields, found.path.as_ref());
+    read_headers(cx, &mut fields, &mut found);
     read_sources(cx, &mut fields, &mut found, scope);
-    refuse_all(
-        &mut fields,
-        NOT_YET,
-        &[("statPrefix", "statistics are not named by routes")],
-    );
+    if fields.optional("statPrefix", Reader::string).is_some() {
+        warn(
+            cx,
+            &mut fields,
+            "statPrefix",
+            "metrics are named by services and routes",
+        );
+    }
     fields.finish();
     Some(found)
+}
+
+/// Says of a field that is given that it changes nothing.
+fn warn(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, name: &'static str, reason: &str) {
+    if let Some((key, _)) = fields.entry(name) {
+        let message = format!("{} has no effect: {reason}", quoted(&key.name));
+        cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message));
+    }
+}
+
+fn read_headers(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, found: &mut RouteMatch) {
+    let with = fields.optional("headers", of_headers).unwrap_or_default();
+    let without = fields.optional("withoutHeaders", of_headers).unwrap_or_default();
+    // Every request has these parts: that they are there is no condition.
+    let compared = with
+        .parts
+        .into_iter()
+        .filter(|(_, comparison)| comparison.value != StringMatch::Present);
+    for (part, comparison) in compared {
+        let place = match part {
+            "authority" => &mut found.authority,
+            "method" => &mut found.method,
+            "scheme" => &mut found.scheme,
+            _ => {
+                defer_part(
+                    cx,
+                    part,
+                    comparison.span,
+                    "a path is compared without its query, by `uri`",
+                );
+                continue;
+            }
+        };
+        match place {
+            None => *place = Some(comparison.value),
+            Some(_) => defer_part(cx, part, comparison.span, "the field of the match compares it already"),
+        }
+    }
+    for (part, comparison) in without.parts {
+        defer_part(
+            cx,
+            part,
+            comparison.span,
+            "parts of the request are compared, not excluded",
+        );
+    }
+    for claims in [&with.claims, &without.claims] {
+        if !claims.is_empty() {
+            defer_claims(cx, fields);
+        }
+    }
+    (found.headers, found.claims) = (with.headers, with.claims);
+    (found.without_headers, found.without_claims) = (without.headers, without.claims);
+}
+
+fn defer_part(cx: &Reader<'_>, part: &str, span: SourceSpan, reason: &str) {
+    let title = NOT_YET.title();
+    let message = format!("a condition on `:{part}` is {title}: {reason}");
+    cx.report(Diagnostic::new(NOT_YET, span, message));
+}
+
+/// Claims are compared once tokens are checked.
+fn defer_claims(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
+    for name in ["headers", "withoutHeaders"] {
+        let entries = fields.node(name).map(Node::entries).unwrap_or_default();
+        for (key, _) in entries.iter().filter(|(key, _)| is_claim(&key.name)) {
+            let (name, title) = (quoted(&key.name), NOT_YET.title());
+            let message = format!("header {name} is {title}: tokens of requests are not checked");
+            cx.report(Diagnostic::new(NOT_YET, key.span, message));
+        }
+    }
 }
 
 /// Case is folded for exact paths and prefixes, never for a regex.

@@ -1,5 +1,9 @@
 //! From where a document speaks: its namespace completes short names and `.`.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::names::{is_dns_label, labels, refuse_duplicates};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
@@ -60,6 +64,23 @@ impl<'p> Scope<'p> {
                 cx.invalid(node, format!("expected `.`, `*`, `~` or a namespace, found {found}"))
             }
         }
+    }
+}
+
+/// Reads a range of addresses; one address is the range of itself.
+pub(super) fn subnet(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
+    let text = cx.text(node)?;
+    let range = text.parse::<IpNet>().ok();
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    match range.or_else(address) {
+        Some(range) => Some(range),
+        None => cx.invalid(
+            node,
+            format!(
+                "expected an address or a range such as `10.0.0.0/8`, found {}",
+                quoted(text)
+            ),
+        ),
     }
 }
 

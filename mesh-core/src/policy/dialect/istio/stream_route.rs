@@ -1,15 +1,13 @@
 //! `tls` and `tcp` routes: connections that are passed on as they are.
 
-use ipnet::IpNet;
-
 use super::names::{dns_label, labels, overlap};
-use super::scope::Scope;
-use super::virtual_service::{bindings, destinations};
+use super::scope::{Scope, subnet};
+use super::virtual_service::{Traffic, bindings, destinations};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::names::is_host_pattern;
 use crate::policy::model::route::{HostPattern, StreamMatch, StreamRule};
 use crate::policy::reader::{Reader, list_of};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, Value};
 
 /// What kind of connections a rule is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +30,8 @@ pub(super) fn stream_rule(
         Stream::Tls => fields.required("match", &mut read),
         Stream::Tcp => fields.optional("match", &mut read),
     };
-    let to = fields.required("route", |cx, node| destinations(cx, node, scope));
+    refuse_empty(cx, fields.node("match").filter(|_| kind == Stream::Tls), "match");
+    let to = fields.required("route", |cx, node| destinations(cx, node, scope, Traffic::Connections));
     fields.finish();
     Some(StreamRule {
         origin: cx.origin(node.span),
@@ -55,18 +54,15 @@ fn stream_match(
             .unwrap_or_default(),
         Stream::Tcp => Vec::new(),
     };
-    if let Some(node) = fields
-        .node("sniHosts")
-        .filter(|node| kind == Stream::Tls && node.items().is_empty())
-    {
-        cx.invalid::<()>(node, "expected at least one name, found an empty list");
-    }
-    if kind == Stream::Tcp {
-        fields.refuse(
-            "sourceSubnet",
-            Code::NO_EFFECT,
-            "no version of Istio has put it in force",
-        );
+    match kind {
+        Stream::Tls => refuse_empty(cx, fields.node("sniHosts"), "name"),
+        Stream::Tcp => {
+            fields.optional("sourceSubnet", subnet);
+            if let Some((key, _)) = fields.entry("sourceSubnet") {
+                let message = format!("{} has no effect, in Istio and here", quoted(&key.name));
+                cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message));
+            }
+        }
     }
     let found = StreamMatch {
         origin: cx.origin(node.span),
@@ -79,6 +75,12 @@ fn stream_match(
     };
     fields.finish();
     Some(found)
+}
+
+fn refuse_empty(cx: &Reader<'_>, list: Option<&Node>, what: &str) {
+    if let Some(node) = list.filter(|node| matches!(&node.value, Value::Sequence(items) if items.is_empty())) {
+        cx.invalid::<()>(node, format!("expected at least one {what}, found an empty list"));
+    }
 }
 
 fn sni_host(cx: &Reader<'_>, node: &Node, hosts: &[HostPattern]) -> Option<String> {
@@ -105,21 +107,5 @@ fn covers(wide: &str, narrow: &str) -> bool {
     match wide.strip_prefix('*') {
         Some(suffix) => narrow.ends_with(suffix),
         None => !narrow.starts_with('*') && overlap(wide, &narrow),
-    }
-}
-
-/// Reads an address or a CIDR range.
-fn subnet(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
-    let text = cx.text(node)?;
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    match text.parse::<IpNet>().or_else(|_| address()) {
-        Ok(subnet) => Some(subnet),
-        Err(_) => cx.invalid(
-            node,
-            format!(
-                "expected an address or a range such as `10.0.0.0/8`, found {}",
-                quoted(text)
-            ),
-        ),
     }
 }

@@ -2,12 +2,11 @@
 
 use http::HeaderName;
 
-use super::NOT_YET;
 use super::pattern::regex;
-use crate::policy::diagnostic::{Diagnostic, quoted};
+use crate::policy::diagnostic::listed;
 use crate::policy::model::route::StringMatch;
 use crate::policy::reader::Reader;
-use crate::policy::source::{Key, Node, Value};
+use crate::policy::source::{Key, Node, Spanned, Value};
 
 const FORMS: &[&str] = &["exact", "prefix", "regex"];
 
@@ -24,6 +23,16 @@ pub(super) fn of_path(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
 pub(super) fn of_text(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
     match of_path(cx, node)? {
         StringMatch::Prefix(prefix) if prefix.is_empty() => empty_prefix(cx, node),
+        comparison => Some(comparison),
+    }
+}
+
+/// Reads a comparison of an origin: no form of it may be empty.
+pub(super) fn of_origin(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
+    match of_path(cx, node)? {
+        StringMatch::Exact(text) | StringMatch::Prefix(text) if text.is_empty() => {
+            cx.invalid(node, "expected an origin, found empty text")
+        }
         comparison => Some(comparison),
     }
 }
@@ -58,40 +67,95 @@ fn comparison(cx: &Reader<'_>, form: &str, value: &Node) -> Option<StringMatch> 
     }
 }
 
-/// Reads conditions on headers.
-pub(super) fn of_headers(cx: &Reader<'_>, node: &Node) -> Option<Vec<(HeaderName, StringMatch)>> {
+/// Conditions on what stands in the place of headers.
+#[derive(Default)]
+pub(super) struct HeaderConditions {
+    pub(super) headers: Vec<(HeaderName, StringMatch)>,
+    pub(super) claims: Vec<(Vec<String>, StringMatch)>,
+    /// Parts of the request in the form of headers, such as `:method`.
+    pub(super) parts: Vec<(&'static str, Spanned<StringMatch>)>,
+}
+
+/// Reads conditions on headers, on claims of a token, and on parts of the request in the form of headers.
+pub(super) fn of_headers(cx: &Reader<'_>, node: &Node) -> Option<HeaderConditions> {
     let Value::Mapping(entries) = &node.value else {
         return cx.wrong_type(node, "a mapping");
     };
-    let conditions = entries.iter().filter_map(|(key, value)| {
-        let comparison = of_optional(cx, value);
-        Some((header_name(cx, key)?, comparison?))
-    });
-    Some(conditions.collect())
+    let mut conditions = HeaderConditions::default();
+    for (key, value) in entries {
+        let Some((name, comparison)) = header(cx, key).zip(of_optional(cx, value)) else {
+            continue;
+        };
+        match name {
+            Named::Header(name) => conditions.headers.push((name, comparison)),
+            Named::Claim(claim) => conditions.claims.push((claim, comparison)),
+            Named::Part(part) => {
+                let value = Spanned {
+                    value: comparison,
+                    span: key.span,
+                };
+                conditions.parts.push((part, value));
+            }
+        }
+    }
+    Some(conditions)
 }
 
-fn header_name(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
-    let name = key.name.to_ascii_lowercase();
-    if name.starts_with("@request.auth.claims") {
-        let message = format!(
-            "header {} is {}: tokens of requests are not checked",
-            quoted(&key.name),
-            NOT_YET.title()
-        );
-        cx.report(Diagnostic::new(NOT_YET, key.span, message));
-        return None;
+/// What the key of a condition names.
+enum Named {
+    Header(HeaderName),
+    Claim(Vec<String>),
+    Part(&'static str),
+}
+
+/// Parts of a request that HTTP/2 writes as headers.
+const PARTS: &[&str] = &["authority", "method", "scheme", "path"];
+
+fn header(cx: &Reader<'_>, key: &Key) -> Option<Named> {
+    if let Some(claim) = claim(&key.name) {
+        return Some(Named::Claim(claim));
     }
-    if let Some(field @ ("authority" | "method" | "scheme")) = name.strip_prefix(':') {
-        cx.invalid_key(key, format!("write the condition as the field `{field}` of the match"));
-        return None;
+    if let Some(name) = key.name.strip_prefix(':') {
+        let part = PARTS.iter().find(|part| **part == name);
+        if part.is_none() {
+            cx.invalid_key(
+                key,
+                format!("expected the name of a header, or one of {}", listed(PSEUDO)),
+            );
+        }
+        return part.map(|part| Named::Part(part));
     }
-    match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) => Some(name),
+    match HeaderName::from_bytes(key.name.as_bytes()) {
+        Ok(name) => Some(Named::Header(name)),
         Err(_) => {
             cx.invalid_key(key, "expected the name of a header");
             None
         }
     }
+}
+
+const PSEUDO: &[&str] = &[":authority", ":method", ":scheme", ":path"];
+
+/// What stands before the names of a claim.
+const CLAIMS: &str = "@request.auth.claims";
+
+/// Whether a key names a claim.
+pub(super) fn is_claim(key: &str) -> bool {
+    claim(key).is_some()
+}
+
+/// The path of a claim, as `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`.
+fn claim(key: &str) -> Option<Vec<String>> {
+    let (start, names) = key.split_at_checked(CLAIMS.len())?;
+    if !start.eq_ignore_ascii_case(CLAIMS) {
+        return None;
+    }
+    let path: Vec<String> = match (names.strip_prefix('.'), names.strip_prefix('[')) {
+        (Some(names), _) => names.split('.').map(Into::into).collect(),
+        (None, Some(names)) => names.strip_suffix(']')?.split("][").map(Into::into).collect(),
+        (None, None) => return None,
+    };
+    (!path.iter().any(String::is_empty)).then_some(path)
 }
 
 /// Reads conditions on query parameters.

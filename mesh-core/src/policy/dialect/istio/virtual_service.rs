@@ -1,12 +1,13 @@
 //! `VirtualService`: routes by host.
 
 use super::faults::{cors, fault, mirrors};
-use super::filters::{check_authority, direct_response, headers, redirect, rewrite};
+use super::filters::{Headers, check_authority, direct_response, headers, redirect, rewrite};
 use super::names::{dns_label, host_pattern, is_dns_label, is_dns_name, overlap};
 use super::retries::retries;
 use super::route_match::route_match;
 use super::scope::Scope;
 use super::stream_route::{Stream, stream_rule};
+use super::string_match::is_claim;
 use super::values::{count, duration, port_number};
 use super::{NOT_YET, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -57,6 +58,7 @@ fn route_table(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'
     };
     check_hosts(cx, &hosts, &table);
     check_routes(cx, &mut fields, spec);
+    check_claims(cx, spec, &table);
     fields.finish();
     Some(table)
 }
@@ -119,6 +121,29 @@ fn check_routes(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, spec: &Node) {
     for delegate in rules.iter().filter_map(|rule| rule.get("delegate")) {
         let message = "a delegate cannot delegate again: name the last one in the rule that begins";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, delegate.span, message));
+    }
+}
+
+/// Tokens are checked where a gateway takes requests.
+fn check_claims(cx: &Reader<'_>, spec: &Node, table: &RouteTable) {
+    if table.bindings.iter().any(|binding| *binding != Binding::Mesh) {
+        return;
+    }
+    let rules = spec.get("http").map(Node::items).unwrap_or_default();
+    let matches = rules.iter().filter_map(|rule| rule.get("match")).flat_map(Node::items);
+    let conditions = matches.flat_map(|one| {
+        let names = ["headers", "withoutHeaders", "without_headers"];
+        names
+            .into_iter()
+            .filter_map(|name| one.get(name))
+            .flat_map(Node::entries)
+    });
+    for (key, _) in conditions.filter(|(key, _)| is_claim(&key.name)) {
+        let message = format!(
+            "{} needs a gateway in `gateways`: tokens are checked there",
+            quoted(&key.name)
+        );
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
     }
 }
 
@@ -200,7 +225,7 @@ fn action(fields: &mut Fields<'_, '_, '_>, found: &mut RouteRule, scope: Scope<'
     match name {
         "route" => {
             found.destinations = fields
-                .optional(name, |cx, node| destinations(cx, node, scope))
+                .optional(name, |cx, node| destinations(cx, node, scope, Traffic::Requests))
                 .unwrap_or_default()
         }
         "redirect" => found.answer = fields.optional(name, redirect).map(Answer::Redirect),
@@ -220,6 +245,12 @@ fn check_action(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, found: &RouteR
             if let Some((key, _)) = fields.entry(name) {
                 let message = format!("{} excludes `redirect` and `directResponse`", quoted(&key.name));
                 cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
+            }
+        }
+        for name in ["timeout", "retries", "mirror", "mirrors"] {
+            if let Some((key, _)) = fields.entry(name) {
+                let message = format!("{} has no effect: the rule forwards no request", quoted(&key.name));
+                cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message));
             }
         }
     }
@@ -257,8 +288,21 @@ fn set_authority(rewrite: &mut Option<Rewrite>, authority: Option<String>) {
     }
 }
 
-pub(super) fn destinations(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Destination>> {
-    let items = list_of(|cx, node| weighted(cx, node, scope))(cx, node)?;
+/// What goes to a destination: only requests have headers that change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traffic {
+    Requests,
+    Connections,
+}
+
+/// Reads the destinations of a rule, of which there must be one.
+pub(super) fn destinations(
+    cx: &Reader<'_>,
+    node: &Node,
+    scope: Scope<'_>,
+    traffic: Traffic,
+) -> Option<Vec<Destination>> {
+    let items = list_of(|cx, node| weighted(cx, node, scope, traffic))(cx, node)?;
     if node.items().is_empty() {
         return cx.invalid(node, "expected at least one destination, found an empty list");
     }
@@ -293,11 +337,14 @@ fn check_weights(cx: &Reader<'_>, node: &Node, items: &[Weighted]) {
     }
 }
 
-fn weighted(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Weighted> {
+fn weighted(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, traffic: Traffic) -> Option<Weighted> {
     let mut fields = cx.mapping(node)?;
     let destination = fields.required("destination", |cx, node| destination(cx, node, scope));
     let weight = fields.optional("weight", count);
-    let headers = fields.optional("headers", headers).unwrap_or_default();
+    let headers = match traffic {
+        Traffic::Requests => fields.optional("headers", headers).unwrap_or_default(),
+        Traffic::Connections => Headers::default(),
+    };
     fields.finish();
     let mut destination = destination?;
     destination.headers = headers.rules;
@@ -331,7 +378,7 @@ fn destination_host<'n>(cx: &Reader<'_>, node: &'n Node) -> Option<&'n str> {
                 NOT_YET.title()
             );
             cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            None
+            Some(host)
         }
         host => Some(host),
     }

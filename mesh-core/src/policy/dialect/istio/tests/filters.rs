@@ -85,6 +85,17 @@ fn redirects_are_checked() {
             &["4:24: error[MESH0105]: `fault` excludes `redirect` and `directResponse`"],
         ),
         (
+            "redirect: { uri: /a }, timeout: 1s, mirror: { host: b }",
+            &[
+                "4:24: warning[MESH0505]: `timeout` has no effect: the rule forwards no request",
+                "4:37: warning[MESH0505]: `mirror` has no effect: the rule forwards no request",
+            ],
+        ),
+        (
+            "redirect: { uri: /a, port: 80, derivePort: FROM_REQUEST_PORT }",
+            &["4:32: error[MESH0105]: fields `port` and `derivePort` exclude each other"],
+        ),
+        (
             "route: [{ destination: { host: a } }], redirect: { uri: /a }",
             &["4:40: error[MESH0105]: fields `route` and `redirect` exclude each other"],
         ),
@@ -104,6 +115,10 @@ fn a_direct_response_is_read_and_checked() {
     assert_eq!(
         body("directResponse: { status: 200, body: { bytes: AP8= } }"),
         (200, Some(vec![0, 255]))
+    );
+    assert_eq!(
+        body("directResponse: { status: 200, body: { bytes: '_-8' } }"),
+        (200, Some(vec![255, 239]))
     );
     assert_eq!(body("directResponse: { status: 600 }"), (600, None));
     assert_rules(&[
@@ -149,6 +164,14 @@ fn a_rewrite_is_read_and_checked() {
             &["4:77: error[MESH0104]: `match`: expected a regex, found empty text"],
         ),
         (
+            &format!("{ROUTE}, rewrite: {{ uriRegexRewrite: {{ match: '(a)' , rewrite: '\\2' }} }}"),
+            &["4:94: error[MESH0104]: `rewrite`: the last group of the regex is 1, found `\\2`"],
+        ),
+        (
+            &format!("{ROUTE}, rewrite: {{ uriRegexRewrite: {{ match: a , rewrite: '\\a' }} }}"),
+            &["4:88: error[MESH0104]: `rewrite`: expected the number of a group behind `\\`, such as `\\1`"],
+        ),
+        (
             &format!("{ROUTE}, rewrite: {{ authority: a }}, headers: {{ request: {{ set: {{ host: b }} }} }}"),
             &["4:76: error[MESH0105]: the authority is set in two places: `rewrite` and `headers`"],
         ),
@@ -192,6 +215,14 @@ fn header_changes_are_checked() {
             &[
                 "4:72: warning[MESH0401]: variable `%UPSTREAM_HOST%` is not yet in force: values take parts of requests and responses",
             ],
+        ),
+        (
+            &request("add: { x: '' }"),
+            &["4:69: warning[MESH0505]: header `x` has an empty value: it is not changed"],
+        ),
+        (
+            &request("set: { host: a, ':authority': b }"),
+            &["4:78: error[MESH0105]: key `:authority`: the authority is set in two places"],
         ),
         (
             &request("set: { ':path': a }"),
@@ -274,11 +305,29 @@ fn mirrors_are_read_and_checked() {
             &format!("{ROUTE}, mirror: {{ host: b }}, mirrorPercent: 5"),
             &["4:61: warning[MESH0503]: field `mirrorPercent` is deprecated"],
         ),
+        (
+            &format!("{ROUTE}, mirrorPercentage: {{ value: 5 }}"),
+            &["4:40: warning[MESH0505]: `mirrorPercentage` has no effect without `mirror`"],
+        ),
+        (
+            &format!("{ROUTE}, mirror: {{ host: b }}, mirrorPercentage: {{ value: 101 }}"),
+            &["4:88: error[MESH0104]: `value`: expected 0 to 100, found `101`"],
+        ),
     ]);
 }
 
 #[test]
 fn cors_is_read_and_checked() {
+    let any = rule(&format!(
+        "{ROUTE}, corsPolicy: {{ allowOrigins: [{{ exact: '*' }}, {{ prefix: 'https://' }}] }}"
+    ));
+    assert_eq!(
+        any.cors.unwrap().allow_origins,
+        [
+            OriginMatch::Text(StringMatch::Regex(".*".into())),
+            OriginMatch::Text(StringMatch::Prefix("https://".into()))
+        ]
+    );
     let found = rule(&format!(
         "{ROUTE}, corsPolicy: {{ allowOrigins: [{{ exact: 'https://a' }}], allowMethods: [GET], allowHeaders: ['*'], exposeHeaders: [x-a], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE }}"
     ));
@@ -299,16 +348,38 @@ fn cors_is_read_and_checked() {
     let cors = |what: &str| format!("{ROUTE}, corsPolicy: {{ {what} }}");
     assert_rules(&[
         (
-            &cors("maxAge: 1500ms"),
+            &cors("maxAge: 1500ms, allowOrigins: [{ exact: 'https://a' }]"),
             &["4:62: error[MESH0104]: `maxAge`: expected whole seconds, found `1500ms`"],
         ),
         (
-            &cors("allowMethods: [get]"),
+            &cors("allowMethods: [get], allowOrigins: [{ exact: 'https://a' }]"),
             &["4:69: error[MESH0104]: `allowMethods`: expected a method such as `GET`, or `*`, found `get`"],
         ),
         (
             &cors("allowOrigin: ['*']"),
             &["4:54: warning[MESH0503]: field `allowOrigin` is deprecated"],
+        ),
+        (
+            &cors(""),
+            &["4:52: warning[MESH0505]: `corsPolicy` has no effect without `allowOrigins`"],
+        ),
+        (
+            &cors("allowOrigins: [{ exact: '' }, { prefix: '' }]"),
+            &[
+                "4:69: error[MESH0104]: `allowOrigins`: expected an origin, found empty text",
+                "4:84: error[MESH0104]: `allowOrigins`: expected an origin, found empty text",
+            ],
+        ),
+        (
+            &cors("allowOrigins: [{ exact: 'https://a' }], allowHeaders: ['a b']"),
+            &["4:109: error[MESH0104]: `allowHeaders`: expected the name of a header, or `*`, found `a b`"],
+        ),
+        (
+            &cors("allowOrigin: [a], allowOrigins: []"),
+            &[
+                "4:54: warning[MESH0503]: field `allowOrigin` is deprecated",
+                "4:72: error[MESH0105]: fields `allowOrigin` and `allowOrigins` exclude each other",
+            ],
         ),
     ]);
 }
@@ -337,6 +408,22 @@ fn streams_are_read_and_not_yet_in_force() {
                 &[
                     "3:15: warning[MESH0401]: field `tls` is not yet in force: only `http` routes are",
                     "3:44: error[MESH0301]: `sniHosts`: `c.d` is covered by none of the `hosts`",
+                ],
+            ),
+            (
+                "hosts: [a.b], tls: [{ match: [], route: [{ destination: { host: a }, headers: {} }] }]",
+                &[
+                    "3:15: warning[MESH0401]: field `tls` is not yet in force: only `http` routes are",
+                    "3:30: error[MESH0104]: `tls`: expected at least one match, found an empty list",
+                    "3:70: error[MESH0101]: unknown field `headers`",
+                ],
+            ),
+            (
+                "hosts: [a], tcp: [{ match: [{ sourceSubnet: x }], route: [{ destination: { host: a } }] }]",
+                &[
+                    "3:13: warning[MESH0401]: field `tcp` is not yet in force: only `http` routes are",
+                    "3:31: warning[MESH0505]: `sourceSubnet` has no effect, in Istio and here",
+                    "3:45: error[MESH0104]: `sourceSubnet`: expected an address or a range such as `10.0.0.0/8`, found `x`",
                 ],
             ),
             (

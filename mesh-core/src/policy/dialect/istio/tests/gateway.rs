@@ -87,7 +87,7 @@ fn tls_is_checked() {
     let sources = "`credentialName`, `credentialNames`, `tlsCertificates` or `serverCertificate`";
     let options = "versions and cipher suites are those of the TLS library";
     assert_server(HTTPS, &["3:11: error[MESH0103]: missing field `tls`"]);
-    let cases: [(&str, &str, &[&str]); 7] = [
+    let cases: [(&str, &str, &[&str]); 6] = [
         (
             HTTPS,
             "mode: SIMPLE",
@@ -119,11 +119,6 @@ fn tls_is_checked() {
                 &format!("4:108: warning[MESH0401]: field `minProtocolVersion` is not yet in force: {options}"),
                 "4:137: error[MESH0301]: `httpsRedirect` needs a port with the protocol `HTTP`",
             ],
-        ),
-        (
-            HTTP,
-            "httpsRedirect: true",
-            &["4:72: warning[MESH0401]: field `httpsRedirect` is not yet in force: requests are not redirected"],
         ),
         (
             HTTP,

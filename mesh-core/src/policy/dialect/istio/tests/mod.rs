@@ -7,10 +7,12 @@ use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::{Document, Sources, parse};
 
 mod authorization_policy;
+mod delegates;
 mod destination_rule;
 mod files;
 mod filters;
 mod gateway;
+mod header_conditions;
 mod kinds;
 mod mesh_config;
 mod names;

@@ -206,9 +206,9 @@ const WRONG_SETTINGS: &[(&str, &[&str])] = &[
     (
         "retry: { attempts: 1, on: [5x, 999, retriable-headers], backoff: { base: 2s, max: 1s } }",
         &[
+            "44: warning[MESH0505]: `on`: `retriable-headers` never holds",
             "45: error[MESH0104]: `on`: unknown retry condition `5x`",
             "49: error[MESH0104]: `on`: `999` is not an HTTP status code",
-            "54: warning[MESH0401]: `on`: retry condition `retriable-headers` is not yet in force",
             "100: error[MESH0104]: `backoff`: expected at least `base`",
         ],
     ),
