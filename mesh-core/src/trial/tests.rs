@@ -330,8 +330,6 @@ fn wrong_files_are_told_by_place() {
         (
             "policy: ../policy\ntests:\n  - { nam: a, outbund: { url: http://a }, expect: {} }\n",
             vec![
-                "3:5: missing field `name`",
-                "3:5: missing field `outbound`, `inbound` or `load`",
                 "3:7: unknown field `nam` (did you mean `name`?)",
                 "3:15: unknown field `outbund` (did you mean `outbound`?)",
                 "3:51: `expect`: expected at least one field",
@@ -352,7 +350,7 @@ fn wrong_files_are_told_by_place() {
             "policy: ../policy\ntests:\n  - { name: a, outbound: { url: http://a }, upstream: [{ reset: true, status: 200 }, { reset: false }, { after: 1 }, { refused: true, grpc_status: 1 }], expect: { a: 1 } }\n",
             vec![
                 "3:71: fields `reset` and `status` exclude each other",
-                "3:95: `reset`: expected `true`, or the field left out",
+                "3:95: `upstream`: expected `true`, or the field left out",
             ],
         ),
     ] {
