@@ -4,6 +4,7 @@
 //! applied where the absence of a field has no meaning of its own, and every item carries its
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
+pub mod attachment;
 pub mod authz;
 pub mod filter;
 pub mod gateway;
@@ -35,8 +36,6 @@ pub struct Policy {
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.
     pub delegates: Vec<route::RouteTable>,
-    /// Whose routes may refer to whose services; only until all documents are read.
-    pub reference_grants: Vec<route::ReferenceGrant>,
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
@@ -45,6 +44,8 @@ pub struct Policy {
     pub destinations: Vec<traffic::DestinationPolicy>,
     /// Front doors (`Gateway`).
     pub gateways: Vec<gateway::Gateway>,
+    /// What documents say of each other; only until all documents are read.
+    pub attachments: attachment::Attachments,
     /// Which connections a server takes (`PeerAuthentication`, native `mtls`).
     pub peer_authentications: Vec<identity::PeerAuthentication>,
     /// Which tokens requests may carry (`RequestAuthentication`).
