@@ -97,3 +97,13 @@ pub async fn text(response: http::Response<Body>) -> anyhow::Result<String> {
         .to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_tower::testing::{PolicyTestFailure, policy_tests};
+
+    #[test]
+    fn policies_do_what_their_tests_say() -> Result<(), PolicyTestFailure> {
+        policy_tests("policy-tests").into_result()
+    }
+}

@@ -18,7 +18,8 @@ use mesh_core::workload::Workload;
 Examples:
   mesh check policy/
   mesh explain --policy policy/ http://orders/api/orders
-  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/"
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/
+  mesh test policy-tests/"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Tell what becomes of one request, and which rule says so
     Explain(Box<ExplainArguments>),
+    /// Try whether policies do what files of tests say
+    Test(TestArguments),
 }
 
 /// When to print colours.
@@ -123,6 +126,40 @@ pub(crate) struct ExplainArguments {
     /// The request's URL; `http://` may be left out
     #[arg(value_parser = url)]
     pub(crate) url: Uri,
+}
+
+/// How to print the results of tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    #[default]
+    Human,
+    Json,
+    Junit,
+}
+
+/// Arguments of `mesh test`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A file of tests names a policy and says what it must do to requests; docs/testing.md describes it. Nothing is sent, and
+time is virtual. Of a directory, files *.yaml, *.yml and *.json are tried. Without any, the files *.test.yaml below this
+directory are.
+
+Exit codes: 0 all tests pass, 1 a test fails or its policy does not load, 2 a file of tests is wrong, or nothing to try.
+
+Examples:
+  mesh test
+  mesh test policy-tests/ --filter canary
+  mesh test -o junit policy-tests/ > results.xml")]
+pub(crate) struct TestArguments {
+    /// Files of tests and directories; `-` is the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Try only tests with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// How to print the results
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: TestFormat,
 }
 
 /// Reads `namespace=NS,sa=SA,app=APP,…`.

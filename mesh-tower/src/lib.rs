@@ -23,6 +23,7 @@
 //! | [`discovery`] | endpoints by DNS |
 //! | [`telemetry`], [`admin`] | metrics, access log, traces; pages that show them |
 //! | [`reload`] | watching policy files |
+//! | [`testing`] | policy tests in `cargo test` |
 //! | [`workload`] | who this process is |
 //!
 //! # Features
@@ -41,6 +42,7 @@ pub mod reload;
 pub mod server;
 pub mod stream;
 pub mod telemetry;
+pub mod testing;
 pub mod workload;
 
 pub use body::Body;

@@ -14,4 +14,6 @@ mod outbound;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
+mod test;
+#[cfg(test)]
 mod usage;

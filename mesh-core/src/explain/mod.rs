@@ -18,7 +18,7 @@ use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 use crate::policy::model::{Origin, OutboundMode};
 use crate::request::{BadRequest, RequestView};
-use crate::snapshot::{Snapshot, Target, TargetEndpoints};
+use crate::snapshot::{GatewayConfig, Snapshot, Target, TargetEndpoints};
 
 /// A place in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,8 +46,8 @@ impl Place {
 pub struct Outbound {
     /// `outbound`.
     pub direction: &'static str,
-    /// `routed`, `redirect`, `direct_response`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
-    /// known hosts only), or `bad_request` (a request without an unambiguous form).
+    /// `routed`, `redirect`, `direct_response`, `no_route`, `unresolved` (the route names nothing that can be called), `passthrough`
+    /// (a host that no policy names), `refused` (the same where the mesh forwards to known hosts only), or `bad_request` (a request without an unambiguous form).
     pub outcome: &'static str,
     /// The status of the mesh's own answer; `None` where the request goes on.
     pub status: Option<u16>,
@@ -128,7 +128,9 @@ pub fn outbound(snapshot: &Snapshot, request: &RequestView<'_>) -> Outbound {
     match snapshot.outbound.route(request) {
         RouteResult::Route(selected) => routed(snapshot, request, selected, None),
         RouteResult::NoRoute(host) => no_route(&host.name, request, None),
-        RouteResult::UnknownHost => at_gateways(snapshot, request).unwrap_or_else(|| unknown_host(snapshot, request)),
+        RouteResult::UnknownHost => {
+            at_gateways(snapshot, request, None).unwrap_or_else(|| unknown_host(snapshot, request))
+        }
     }
 }
 
@@ -141,17 +143,58 @@ pub fn outbound_refused(reason: BadRequest) -> Outbound {
     }
 }
 
+/// Explains a request that the gateway of this name takes, whether or not the mesh's clients know its host.
+#[must_use]
+pub fn outbound_at(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str) -> Outbound {
+    if !snapshot.gateways.iter().any(|known| known.name == gateway) {
+        let reason = format!("this workload serves no gateway `{gateway}`");
+        return nowhere("refused", Some(Outcome::UnknownHost), None, reason);
+    }
+    at_gateways(snapshot, request, Some(gateway)).unwrap_or_else(|| {
+        let reason = format!("no route of this gateway is for the host `{}`", request.host);
+        nowhere("no_route", Some(Outcome::NoRoute), Some(gateway), reason)
+    })
+}
+
+fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>, gateway: Option<&str>) -> Option<Outbound> {
+    gateway_routers(snapshot, request, gateway)
+        .into_iter()
+        .find_map(|(name, router)| at_gateway(snapshot, request, name, router))
+}
+
 /// The gateways' servers of the port that the request names, or all where there is none.
-fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>) -> Option<Outbound> {
-    let ports = snapshot
-        .gateways
-        .iter()
-        .flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, port)));
+fn gateway_routers<'s>(
+    snapshot: &'s Snapshot,
+    request: &RequestView<'_>,
+    gateway: Option<&str>,
+) -> Vec<(&'s str, &'s Router)> {
+    let named = |known: &&GatewayConfig| gateway.is_none_or(|name| known.name == name);
+    let gateways = snapshot.gateways.iter().filter(named);
+    let ports = gateways.flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, port)));
     let dialled = request.effective_port();
     let is_named = ports.clone().any(|(_, port)| port.number == dialled);
     ports
         .filter(|(_, port)| !is_named || port.number == dialled)
-        .find_map(|(gateway, port)| at_gateway(snapshot, request, &gateway.name, &port.router))
+        .map(|(gateway, port)| (gateway.name.as_str(), &port.router))
+        .collect()
+}
+
+/// The rule behind [`outbound()`] or [`outbound_at`].
+pub(crate) fn selected<'s>(
+    snapshot: &'s Snapshot,
+    request: &RequestView<'_>,
+    gateway: Option<&str>,
+) -> RouteResult<'s> {
+    let known = |result: &RouteResult<'_>| !matches!(result, RouteResult::UnknownHost);
+    let of_mesh = gateway
+        .is_none()
+        .then(|| snapshot.outbound.route(request))
+        .filter(known);
+    of_mesh.unwrap_or_else(|| {
+        let routers = gateway_routers(snapshot, request, gateway).into_iter();
+        let mut results = routers.map(|(_, router)| router.route(request));
+        results.find(known).unwrap_or(RouteResult::UnknownHost)
+    })
 }
 
 fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, router: &Router) -> Option<Outbound> {
@@ -184,7 +227,20 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
             format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
         )
     };
-    filters::add(answer, snapshot, request, selected.route)
+    filters::add(unresolved(answer, &selected), snapshot, request, selected.route)
+}
+
+/// Where nothing that the route names can be called, the mesh answers itself.
+fn unresolved(answer: Outbound, selected: &Selected<'_>) -> Outbound {
+    let mut shares = selected.route.shares().peekable();
+    if shares.peek().is_none() || shares.any(|(to, _)| matches!(to, Choice::Target { .. })) {
+        return answer;
+    }
+    Outbound {
+        outcome: "unresolved",
+        status: Some(Outcome::UnresolvedBackend.response_code()),
+        ..answer
+    }
 }
 
 fn chosen(selected: &Selected<'_>) -> String {

@@ -15,6 +15,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod visibility;
 
 use std::sync::Arc;
 

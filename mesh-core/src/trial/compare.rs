@@ -4,7 +4,11 @@ use serde_json::Value as Json;
 
 use super::Difference;
 use super::read::{Expectation, Expected};
+use crate::policy::diagnostic::nearest;
 use crate::time::parse_duration;
+
+/// The field with the policies that could have allowed a request that is denied as none did.
+pub(super) const UNMATCHED: &str = "unmatched";
 
 /// The differences between what is expected and what is there. What nobody expects is not looked at.
 pub(super) fn differences(expected: &Expectation, found: &Json) -> Vec<Difference> {
@@ -31,8 +35,6 @@ fn compare(field: String, expected: &Expectation, found: Option<&Json>, out: &mu
             }
         }
         (Expected::Value(value), Some(there)) if is_same(value, there) => {}
-        // What is left out of an answer is null in it.
-        (Expected::Value(Json::Null), None) => {}
         _ => out.push(difference(field, expected, found)),
     }
 }
@@ -42,31 +44,73 @@ fn named(path: String, name: &str, expected: &Expectation, found: Option<&Json>,
     let there = found.and_then(|found| found.get(name));
     match name {
         "destinations" if matches!(expected.value, Expected::Fields(_)) => shares(&path, expected, there, out),
+        "policy" if is_unmatched(expected, found) => {}
         "within" => within(path, expected, found, out),
         "contains" => contains(path, expected, found, out),
         "path" | "authority" | "request_headers" | "response_headers" if there.is_none() => {
             let first = found.and_then(|found| found.get("destinations")?.get(0)?.get(name));
-            compare(path, expected, first, out);
+            absent(path, name, expected, (first, None), out);
         }
-        _ => compare(path, expected, there, out),
+        _ => absent(path, name, expected, (there, found), out),
     }
 }
 
-/// `destinations: { v2: 1.0 }`: shares by subset, full name of the service, or its first label.
+/// What does not apply is left out of an answer, and then is as good as null; unless the name is only misspelt.
+fn absent(
+    path: String,
+    name: &str,
+    expected: &Expectation,
+    (there, among): (Option<&Json>, Option<&Json>),
+    out: &mut Vec<Difference>,
+) {
+    if there.is_some() {
+        return compare(path, expected, there, out);
+    }
+    let known = among
+        .and_then(Json::as_object)
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    let near = nearest(name, known.map(String::as_str));
+    if near.is_none() && matches!(expected.value, Expected::Value(Json::Null)) {
+        return;
+    }
+    let mut difference = difference(path, expected, None);
+    difference.help = near.map(|near| format!("did you mean `{near}`?"));
+    out.push(difference);
+}
+
+/// `destinations: { v2: 1.0 }`: shares by subset, full name of the service, or its first label. `{}` is none at all.
 fn shares(path: &str, expected: &Expectation, found: Option<&Json>, out: &mut Vec<Difference>) {
     let Expected::Fields(fields) = &expected.value else {
         return;
     };
     let none = Vec::new();
     let there = found.and_then(Json::as_array).unwrap_or(&none);
-    for (name, share) in fields {
-        let of_name = there.iter().filter(|one| is_called(one, name));
-        let sum = of_name
-            .filter_map(|one| one.get("share")?.as_f64())
-            .fold(0.0, |sum, share| sum + share);
-        let path = format!("{path}.{name}");
-        compare(path, share, Some(&Json::from(sum)), out);
+    if fields.is_empty() && !there.is_empty() {
+        out.push(difference(path.to_owned(), expected, Some(&by_name(there))));
     }
+    for (name, share) in fields {
+        let of_name: Vec<_> = there.iter().filter(|one| is_called(one, name)).collect();
+        let sum: f64 = of_name.iter().filter_map(|one| one.get("share")?.as_f64()).sum();
+        // Sums of fractions are not exact; what nobody can see is not told either.
+        let sum = Json::from((sum * 1e9).round() / 1e9);
+        let path = format!("{path}.{name}");
+        if of_name.is_empty() && !matches!(&share.value, Expected::Value(value) if is_same(value, &sum)) {
+            out.push(difference(path, share, Some(&by_name(there))));
+        } else {
+            compare(path, share, Some(&sum), out);
+        }
+    }
+}
+
+/// All shares, for who has looked for another one.
+fn by_name(destinations: &[Json]) -> Json {
+    let named = destinations.iter().map(|one| {
+        let name = ["subset", "service"].iter().find_map(|field| one.get(field)?.as_str());
+        let share = one.get("share").cloned().unwrap_or_default();
+        (name.unwrap_or_default().to_owned(), share)
+    });
+    Json::Object(named.collect())
 }
 
 fn is_called(destination: &Json, name: &str) -> bool {
@@ -85,20 +129,42 @@ fn within(path: String, expected: &Expectation, found: Option<&Json>, out: &mut 
     let is_met = limit
         .zip(elapsed.and_then(Json::as_u64))
         .is_some_and(|(limit, elapsed)| u128::from(elapsed) <= limit.as_millis());
-    if !is_met {
-        out.push(difference(path, expected, elapsed));
+    if is_met {
+        return;
+    }
+    let took = elapsed.map(|elapsed| Json::String(format!("{elapsed}ms")));
+    let mut difference = difference(path, expected, took.as_ref());
+    difference.help = match (limit, elapsed) {
+        (None, _) => Some("expected a duration such as `200ms`".into()),
+        (_, None) => Some("only a test with `upstream` takes time".into()),
+        _ => None,
+    };
+    out.push(difference);
+}
+
+/// A denial that no rule decides belongs to every policy that could have allowed the request.
+fn is_unmatched(expected: &Expectation, found: Option<&Json>) -> bool {
+    let unmatched = found.and_then(|found| found.get(UNMATCHED)?.as_array());
+    match (&expected.value, unmatched) {
+        (Expected::Value(name), Some(unmatched)) => unmatched.contains(name),
+        _ => false,
     }
 }
 
-/// `contains: text`: some message says so.
+/// `contains: text`: some message, or the reason, says so.
 fn contains(path: String, expected: &Expectation, found: Option<&Json>, out: &mut Vec<Difference>) {
-    let messages = found.and_then(|found| found.get("message"));
-    let is_said = match (&expected.value, messages) {
-        (Expected::Value(Json::String(text)), Some(Json::String(message))) => message.contains(text.as_str()),
+    let there = found.and_then(|found| found.get("messages").or_else(|| found.get("reason")));
+    let says = |message: &Json| match (&expected.value, message) {
+        (Expected::Value(Json::String(text)), Json::String(message)) => message.contains(text.as_str()),
         _ => false,
     };
+    let is_said = match there {
+        Some(Json::Array(messages)) => messages.iter().any(says),
+        Some(message) => says(message),
+        None => false,
+    };
     if !is_said {
-        out.push(difference(path, expected, messages));
+        out.push(difference(path, expected, there));
     }
 }
 
@@ -116,6 +182,7 @@ fn difference(field: String, expected: &Expectation, found: Option<&Json>) -> Di
         expected: text(expected),
         found: found.map_or_else(|| "nothing".into(), Json::to_string),
         line: expected.line,
+        help: None,
     }
 }
 

@@ -23,132 +23,71 @@
 //! ```
 
 mod compare;
-mod read;
+pub(crate) mod question;
+pub(crate) mod read;
+mod report;
 mod simulate;
+#[cfg(test)]
+mod tests;
 mod tried;
 
-use std::fmt;
+pub use report::{Difference, TestResult, TrialReport, Verdict};
 
-use serde::Serialize;
-
-pub use read::PolicyFiles;
-
-use crate::policy::diagnostic::Paint;
-use crate::policy::diagnostic::Report as Diagnostics;
+use crate::policy::diagnostic::{Paint, Report};
 use crate::policy::source::Sources;
 
-/// What became of one test.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// Gives the files, each with its name, that a path in a test file stands for; the reason where there are none.
+pub type PolicyFiles<'a> = dyn FnMut(&str) -> Result<Vec<(String, Vec<u8>)>, String> + 'a;
+
+/// Which tests are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
-    /// Everything is as expected.
-    Passed,
-    /// Something is not; one entry for each difference.
-    Failed(Vec<Difference>),
-    /// The test could not be tried, for this reason.
-    Unusable(String),
+pub enum Selection<'a> {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with this text in their name.
+    Named(&'a str),
 }
 
-/// One thing that is not as expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Difference {
-    /// Which field, such as `retry.attempts`.
-    pub field: String,
-    /// What the test expects, as JSON.
-    pub expected: String,
-    /// What is there, as JSON; `nothing` where it is not there.
-    pub found: String,
-    /// The line of the expectation in the test's file, from 1.
-    pub line: u32,
-}
-
-/// A test and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TestResult {
-    /// Its name.
-    pub name: String,
-    /// Its line in the file, from 1.
-    pub line: u32,
-    /// What became of it.
-    pub verdict: Verdict,
-}
-
-/// All tests of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TrialReport {
-    /// The file's name.
-    pub file: String,
-    /// The tests, in the order of the file.
-    pub results: Vec<TestResult>,
-    /// What is wrong with the file itself: it was not tried.
-    pub problems: Option<String>,
-}
-
-impl TrialReport {
-    /// Whether the file could be read and every test has passed.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.problems.is_none() && self.failures().next().is_none()
-    }
-
-    /// The tests that have not passed.
-    pub fn failures(&self) -> impl Iterator<Item = &TestResult> {
-        self.results.iter().filter(|result| result.verdict != Verdict::Passed)
-    }
-}
-
-impl fmt::Display for TrialReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(problems) = &self.problems {
-            return write!(f, "{problems}");
+impl Selection<'_> {
+    fn includes(self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(text) => name.contains(text),
         }
-        for result in self.failures() {
-            writeln!(f, "FAILED {}:{}: {}", self.file, result.line, result.name)?;
-            match &result.verdict {
-                Verdict::Failed(differences) => differences.iter().try_for_each(|one| writeln!(f, "{one}"))?,
-                Verdict::Unusable(reason) => writeln!(f, "  {}", reason.trim_end().replace('\n', "\n  "))?,
-                Verdict::Passed => {}
-            }
-        }
-        let failed = self.failures().count();
-        write!(
-            f,
-            "{}: {} passed, {failed} failed",
-            self.file,
-            self.results.len() - failed
-        )
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (field, expected, found) = (&self.field, &self.expected, &self.found);
-        write!(f, "  {field} (line {}): expected {expected}, found {found}", self.line)
     }
 }
 
 /// Reads a file of tests and tries them. `files` gives the policy files that a path of the test file stands for.
 #[must_use]
 pub fn run(name: &str, text: &str, files: &mut PolicyFiles<'_>) -> TrialReport {
-    let mut sources = Sources::new();
-    let mut diagnostics = Diagnostics::new();
-    let file = sources.add(name, text);
-    let suites = read::suites(&sources, file, &mut diagnostics);
-    let mut report = TrialReport {
-        file: name.to_owned(),
-        results: Vec::new(),
-        problems: None,
-    };
-    if diagnostics.has_errors() {
-        report.problems = Some(diagnostics.render(&sources, Paint::Plain));
+    run_selected(name, text.as_bytes(), Selection::All, files)
+}
+
+/// Reads a file of tests and tries some of them; the whole file must be good in any case.
+#[must_use]
+pub fn run_selected(name: &str, bytes: &[u8], selection: Selection<'_>, files: &mut PolicyFiles<'_>) -> TrialReport {
+    let (mut sources, mut problems) = (Sources::new(), Report::new());
+    let file = sources.add_bytes(name, bytes, &mut problems);
+    let suites = file.map_or_else(Vec::new, |file| read::suites(&sources, file, &mut problems));
+    let mut report = TrialReport::new(name);
+    let mut prepared = Vec::new();
+    if !problems.has_errors() {
+        prepared.extend(
+            suites
+                .iter()
+                .map(|suite| tried::Prepared::new(suite, files, &mut problems)),
+        );
+    }
+    if problems.has_errors() {
+        report.problems = Some(problems.render(&sources, Paint::Plain));
+        report.findings = Some(problems.json(&sources));
         return report;
     }
-    for suite in &suites {
-        report.results.extend(tried::suite(suite, files));
+    for suite in prepared {
+        report.results.extend(suite.results(|name| selection.includes(name)));
     }
+    report.skipped = suites.iter().map(|suite| suite.tests.len()).sum::<usize>() - report.results.len();
     report
 }

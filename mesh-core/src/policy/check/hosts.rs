@@ -31,9 +31,10 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
     }
 }
 
-/// Whether the rules of both are one list.
+/// Whether the rules of both are one list, or both are one document that is told of as defined twice.
 fn compete(left: &RouteTable, right: &RouteTable) -> bool {
-    left.order == RuleOrder::Specific && right.order == RuleOrder::Specific
+    let are_twins = (&left.meta.namespace, &left.meta.name) == (&right.meta.namespace, &right.meta.name);
+    are_twins || (left.order == RuleOrder::Specific && right.order == RuleOrder::Specific)
 }
 
 /// Whether some namespace sees both.

@@ -456,6 +456,8 @@ pub struct Backoff {
     pub base: Duration,
     /// The last ceiling. Default 250 ms.
     pub max: Duration,
+    /// No pause is shorter. Default zero.
+    pub least: Duration,
 }
 
 impl Backoff {
@@ -468,7 +470,15 @@ impl Backoff {
         Self {
             base,
             max: base.saturating_mul(10),
+            least: Duration::ZERO,
         }
+    }
+
+    /// A backoff whose every pause is at least `base` and at most ten times that (Gateway API, GEP-1731).
+    #[must_use]
+    pub const fn at_least(base: Duration) -> Self {
+        let backoff = Self::from_base(base);
+        Self { least: base, ..backoff }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The fields of one mapping.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::{Reader, Spelling, list_of, map_of};
@@ -20,6 +21,8 @@ pub struct Fields<'r, 'a, 'n> {
     taken: Vec<bool>,
     /// The names that were asked for, whether given or not.
     known: Vec<&'static str>,
+    /// Names of which one must be given, and none is; told at the end, unless one of them is misspelt.
+    missing: RefCell<Vec<Vec<String>>>,
     errors_before: usize,
     is_finished: bool,
 }
@@ -32,6 +35,7 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
             entries,
             taken: vec![false; entries.len()],
             known: Vec::new(),
+            missing: RefCell::default(),
             errors_before: reader.errors(),
             is_finished: false,
         }
@@ -149,11 +153,23 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
         }
     }
 
-    /// Reports that a field is missing, or all of several.
+    /// Reports that a field is missing, or all of several. Where one is there and misspelt, that alone is told.
     pub fn missing(&self, names: &[&str]) {
-        let message = format!("missing field {}", listed(names));
-        self.reader
-            .report(Diagnostic::new(Code::MISSING_FIELD, self.span, message));
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.missing.borrow_mut().push(names);
+    }
+
+    /// Tells what is missing. `misspelt` are the names that fields which were not read come nearest to.
+    fn tell_missing(&self, misspelt: &[&str]) {
+        for names in self.missing.take() {
+            if names.iter().any(|name| misspelt.contains(&name.as_str())) {
+                continue;
+            }
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let message = format!("missing field {}", listed(&names));
+            self.reader
+                .report(Diagnostic::new(Code::MISSING_FIELD, self.span, message));
+        }
     }
 
     /// Refuses the fields that were not read, with the nearest name that was asked for.
@@ -163,11 +179,14 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
 
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
+        let mut misspelt = Vec::new();
         for ((key, _), taken) in self.entries.iter().zip(&self.taken) {
             if !taken {
                 self.reader.report(unknown_field(key, &self.known));
+                misspelt.extend(nearest(&key.name, self.known.iter().copied()));
             }
         }
+        self.tell_missing(&misspelt);
     }
 }
 
@@ -176,6 +195,7 @@ impl Drop for Fields<'_, '_, '_> {
         if !self.is_finished && self.reader.errors() == self.errors_before {
             self.refuse_unknown();
         }
+        self.tell_missing(&[]);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
 mod authorization_rule;
+mod authorization_when;
 mod client_tls;
 mod connection_pool;
 mod consistent_hash;
@@ -30,6 +31,7 @@ mod locality;
 mod mesh_config;
 mod outlier_detection;
 mod peer_authentication;
+mod request_authentication;
 mod resolution;
 mod retries;
 mod route_match;
@@ -39,6 +41,7 @@ mod service_port;
 mod sidecar;
 mod stream_route;
 mod string_match;
+mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 mod without_effect;
@@ -108,18 +111,8 @@ const KINDS: &[Kind] = &[
     read(SECURITY, "PeerAuthentication", peer_authentication::lower),
     read(SECURITY, "AuthorizationPolicy", authorization_policy::lower),
     read(INSTALL, SETTINGS, mesh_config::lower),
-    refuse(
-        SECURITY,
-        "RequestAuthentication",
-        NOT_YET,
-        "tokens of requests are not checked",
-    ),
-    refuse(
-        TELEMETRY,
-        "Telemetry",
-        NOT_YET,
-        "metrics, traces and access logs are the same for all workloads",
-    ),
+    read(SECURITY, "RequestAuthentication", request_authentication::lower),
+    read(TELEMETRY, "Telemetry", telemetry::lower),
     refuse(NETWORKING, "EnvoyFilter", NOT_HERE, "there is no Envoy to patch"),
     refuse(
         EXTENSIONS,

@@ -60,7 +60,6 @@ fn what_is_no_split_is_told() {
             "v1alpha2",
             "servic: a, backends: []",
             &[
-                "f:4:7: error[MESH0103]: missing field `service`",
                 "f:4:9: error[MESH0101]: unknown field `servic`",
                 "f:4:30: error[MESH0104]: `backends`: expected at least one backend, found an empty list",
             ][..],

@@ -1,0 +1,105 @@
+//! A request, who sends or receives it, and what the policy makes of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use serde_json::Value as Json;
+
+use crate::explain::{self, Caller};
+use crate::identity::SpiffeId;
+use crate::request::{Options, Transport, canonicalize};
+use crate::snapshot::Snapshot;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// Absolute.
+    pub(crate) url: Uri,
+    pub(crate) headers: HeaderMap,
+}
+
+/// How a request comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// The caller's identity; `None` is plain text.
+    pub(crate) from: Option<SpiffeId>,
+    pub(crate) source_ip: IpAddr,
+    /// The workload's own port; `None` is that of the URL.
+    pub(crate) port: Option<u16>,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self {
+            from: None,
+            source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: None,
+        }
+    }
+}
+
+/// The answer of a client of the mesh, or of the gateway that is named, as `mesh explain -o json` prints it.
+pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>) -> Result<Json, String> {
+    let request = asked.request(asked.url.clone());
+    let answer = match canonicalize(&request, Options::outbound()) {
+        Ok(canonical) => match gateway {
+            Some(name) => explain::outbound_at(snapshot, &canonical.view(), name),
+            None => explain::outbound(snapshot, &canonical.view()),
+        },
+        Err(reason) => explain::outbound_refused(reason),
+    };
+    json_of(&answer)
+}
+
+/// The answer of the server, which knows path and query, and the host from its header.
+pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -> Result<Json, String> {
+    let request = asked.as_received()?;
+    let (caller, transport) = match &received.from {
+        Some(id) => (Caller::Mtls(id), Transport::Tls),
+        None => (Caller::Plaintext, Transport::Plain),
+    };
+    let port = received.port.unwrap_or_else(|| asked.port());
+    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
+    json_of(&match canonicalize(&request, options) {
+        Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
+        Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
+    })
+}
+
+impl Asked {
+    /// The request with this target.
+    pub(super) fn request(&self, target: Uri) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = target;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn as_received(&self) -> Result<Request<()>, String> {
+        let target = self.url.path_and_query().map_or("/", |target| target.as_str());
+        let mut request = self.request(target.parse::<Uri>().map_err(|error| error.to_string())?);
+        let authority = self.url.authority();
+        let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
+        if let Some(Ok(host)) = host.filter(|_| !request.headers().contains_key(HOST)) {
+            request.headers_mut().insert(HOST, host);
+        }
+        Ok(request)
+    }
+
+    /// The port of the URL, or that of its scheme.
+    fn port(&self) -> u16 {
+        let of_scheme = if self.url.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
+        self.url.port_u16().unwrap_or(of_scheme)
+    }
+}
+
+fn json_of(answer: &impl serde::Serialize) -> Result<Json, String> {
+    serde_json::to_value(answer).map_err(|error| error.to_string())
+}
