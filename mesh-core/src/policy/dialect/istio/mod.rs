@@ -26,6 +26,7 @@ mod destination_rule;
 mod faults;
 mod filters;
 mod gateway;
+mod gateway_tls;
 mod load_balancer;
 mod locality;
 mod mesh_config;
