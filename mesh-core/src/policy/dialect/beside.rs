@@ -105,6 +105,7 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("networking.istio.io/v1", "ServiceEntry"),
     ("networking.istio.io/v1", "WorkloadEntry"),
     ("networking.istio.io/v1", "Gateway"),
+    ("networking.istio.io/v1", "Sidecar"),
     ("security.istio.io/v1", "PeerAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("install.istio.io/v1alpha1", "IstioOperator"),

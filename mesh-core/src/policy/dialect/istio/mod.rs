@@ -3,8 +3,8 @@
 //! One row of `KINDS` is one kind. A kind that configures what this mesh does is lowered into the
 //! model by its own file, field by field; the others are known, and refused with a reason. The rules
 //! are those of Istio's own validation: what Istio rejects is an error here, what it deprecates is a
-//! warning, and a field that is not in force is an error that says so (`docs/dialects.md` has the
-//! table). All served versions of a kind have the same fields.
+//! warning, and what is not in force says so: what a later version brings is read, checked and told
+//! with a warning, what has no meaning in a process is refused (`docs/dialects.md` has the table). All served versions of a kind have the same fields.
 //!
 //! Where an item of a list is wrong, the others are read still: a policy with errors never comes in
 //! force, and a half-read document gives fewer findings about missing names than none.
