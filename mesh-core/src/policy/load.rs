@@ -7,6 +7,7 @@ use super::diagnostic::{Code, Diagnostic, Place, Report, listed, nearest, quoted
 use super::dialect::envelope::{self, Naming};
 use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
+use super::dialect::kubernetes;
 use super::dialect::native;
 use super::dialect::{self, Dialect, Object, beside};
 use super::ledger::Ledger;
@@ -126,18 +127,28 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     if items.is_empty() && is_complete {
         report.push(nothing(files, documents.len()));
     }
+    items.sort_by_key(order);
     for item in &items {
         read_settings(sources, report, item, &mut policy, &mut ledger);
     }
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
+    kubernetes::resolve(&mut policy, report);
     gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);
     check::check_known(&policy, &known, report);
     (!report.has_errors()).then_some(policy)
+}
+
+/// What others are made of is read before them, wherever it stands.
+fn order(item: &Item<'_>) -> u8 {
+    match item {
+        Item::Native(_) => 0,
+        Item::Object(_, object) => dialect::order(object),
+    }
 }
 
 /// Files without a policy are never meant as a policy of nothing, which would allow everything.
@@ -247,7 +258,9 @@ fn read_item(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &m
             let name = metadata
                 .and_then(|metadata| metadata.get("name"))
                 .unwrap_or(object.node);
-            ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
+            if !object.meta.name.is_empty() {
+                ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
+            }
             ledger.watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
         }
         Item::Object(..) => {}

@@ -2,6 +2,7 @@
 
 use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::reader::Reader;
+use crate::policy::source::SourceSpan;
 
 use super::envelope::Kind;
 
@@ -38,15 +39,12 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 }
 
 const ALL: &[&str] = &[];
-const ENDPOINTS: &str =
-    "endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS";
 const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
 const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
 const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
 
 /// The first row that fits counts.
 const ROWS: &[Row] = &[
-    not_yet("", &["Service", "Endpoints"], ENDPOINTS),
     ignored(
         "",
         &[
@@ -54,7 +52,6 @@ const ROWS: &[Row] = &[
             "ServiceAccount",
             "ConfigMap",
             "Secret",
-            "Pod",
             "PodTemplate",
             "ReplicationController",
             "PersistentVolume",
@@ -65,7 +62,6 @@ const ROWS: &[Row] = &[
             "Event",
         ],
     ),
-    not_yet("discovery.k8s.io", ALL, ENDPOINTS),
     ignored("apps", ALL),
     ignored("batch", ALL),
     ignored("autoscaling", ALL),
@@ -118,6 +114,10 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+    ("v1", "Service"),
+    ("v1", "Endpoints"),
+    ("v1", "Pod"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
 ];
 
 /// Says what becomes of an object that no dialect knows.
@@ -126,16 +126,19 @@ pub(in crate::policy) fn report(cx: &Reader<'_>, kind: Kind<'_>) {
     let found = quoted(kind.name);
     let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
         None => unknown(kind),
-        Some(Fate::Ignored) => {
-            let message = format!("kind {found} configures no mesh: it changes nothing here");
-            Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
-        }
+        Some(Fate::Ignored) => ignored_object(kind.name, kind.span),
         Some(Fate::Refused(code, reason)) => {
             let message = format!("kind {found} is {}: {reason}", code.title());
             Diagnostic::new(code, kind.span, message)
         }
     };
     cx.report(diagnostic);
+}
+
+/// Says that an object of this kind changes nothing.
+pub(super) fn ignored_object(kind: &str, span: SourceSpan) -> Diagnostic {
+    let message = format!("kind {} configures no mesh: it changes nothing here", quoted(kind));
+    Diagnostic::new(Code::IGNORED_OBJECT, span, message)
 }
 
 fn unknown(kind: Kind<'_>) -> Diagnostic {

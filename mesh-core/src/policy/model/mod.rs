@@ -32,6 +32,10 @@ pub struct Policy {
     pub services: Vec<service::Service>,
     /// Endpoints that services select by label (`WorkloadEntry`).
     pub workload_entries: Vec<service::WorkloadEntry>,
+    /// Endpoints in documents of their own (`EndpointSlice`); only until all documents are read.
+    pub endpoint_sets: Vec<service::EndpointSet>,
+    /// Workloads with addresses (`Pod`); only until all documents are read.
+    pub pods: Vec<service::Pod>,
     /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.

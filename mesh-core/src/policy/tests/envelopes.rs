@@ -92,16 +92,6 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0504]: kind `Deployment` configures no mesh: it changes nothing here",
     ),
     (
-        "v1",
-        "Service",
-        "warning[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        "warning[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
         "gateway.networking.x-k8s.io/v1alpha1",
         "XBackendTrafficPolicy",
         "warning[MESH0401]: kind `XBackendTrafficPolicy` is not yet in force: of Gateway API's objects routes, gateways, grants and TLS policies are read",
