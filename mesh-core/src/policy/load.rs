@@ -9,6 +9,7 @@ use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
 use super::dialect::kubernetes;
 use super::dialect::native;
+use super::dialect::smi;
 use super::dialect::{self, Dialect, Object, beside};
 use super::ledger::Ledger;
 use super::model::Policy;
@@ -135,6 +136,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
     kubernetes::resolve(&mut policy, report);
+    smi::resolve(&mut policy);
     gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);

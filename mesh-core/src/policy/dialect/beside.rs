@@ -41,7 +41,7 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 const ALL: &[&str] = &[];
 const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
 const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
-const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
+const SMI: &str = "of SMI's objects splits, targets and groups of requests are read";
 
 /// The first row that fits counts.
 const ROWS: &[Row] = &[
@@ -114,6 +114,8 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+    ("access.smi-spec.io/v1alpha3", "TrafficTarget"),
+    ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup"),
     ("v1", "Service"),
     ("v1", "Endpoints"),
     ("v1", "Pod"),

@@ -41,7 +41,10 @@ impl Kind<'_> {
 
     /// Whether its objects have fields beside `spec`, which their dialect reads.
     fn has_fields_beside_spec(&self) -> bool {
-        matches!(self.name, "Endpoints" | "EndpointSlice")
+        matches!(
+            (self.group(), self.name),
+            ("", "Endpoints") | ("discovery.k8s.io", "EndpointSlice") | ("specs.smi-spec.io" | "access.smi-spec.io", _)
+        )
     }
 
     /// Whether it is a list of objects: `List`, or `VirtualServiceList`.

@@ -68,6 +68,7 @@ pub const DIALECTS: &[Dialect] = &[
 pub(super) fn order(object: &Object<'_>) -> u8 {
     match object.kind {
         "Service" => kubernetes::order(object),
+        "TrafficSplit" | "TrafficTarget" => 3,
         _ => 0,
     }
 }

@@ -36,6 +36,8 @@ pub struct Policy {
     pub endpoint_sets: Vec<service::EndpointSet>,
     /// Workloads with addresses (`Pod`); only until all documents are read.
     pub pods: Vec<service::Pod>,
+    /// Requests that splits and targets name; only until all documents are read.
+    pub request_groups: Vec<route::RequestGroup>,
     /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.

@@ -102,9 +102,9 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
     ),
     (
-        "access.smi-spec.io/v1alpha3",
-        "TrafficTarget",
-        "warning[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
+        "access.smi-spec.io/v1alpha4",
+        "IdentityBinding",
+        "warning[MESH0401]: kind `IdentityBinding` is not yet in force: of SMI's objects splits, targets and groups of requests are read",
     ),
     (
         "cilium.io/v2",
