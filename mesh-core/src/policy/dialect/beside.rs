@@ -86,11 +86,6 @@ const ROWS: &[Row] = &[
     not_yet("specs.smi-spec.io", ALL, SMI),
     not_yet("access.smi-spec.io", ALL, SMI),
     not_here("metrics.smi-spec.io", "metrics are scraped from each process"),
-    not_yet(
-        "cilium.io",
-        &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"],
-        "rules of Cilium are not read, write an `AuthorizationPolicy`",
-    ),
     not_here("cilium.io", "there is no node agent to configure"),
 ];
 
@@ -116,6 +111,8 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
     ("access.smi-spec.io/v1alpha3", "TrafficTarget"),
     ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
     ("v1", "Service"),
     ("v1", "Endpoints"),
     ("v1", "Pod"),

@@ -43,7 +43,9 @@ impl Kind<'_> {
     fn has_fields_beside_spec(&self) -> bool {
         matches!(
             (self.group(), self.name),
-            ("", "Endpoints") | ("discovery.k8s.io", "EndpointSlice") | ("specs.smi-spec.io" | "access.smi-spec.io", _)
+            ("", "Endpoints")
+                | ("discovery.k8s.io", "EndpointSlice")
+                | ("specs.smi-spec.io" | "access.smi-spec.io" | "cilium.io", _)
         )
     }
 

@@ -10,6 +10,7 @@ use super::reader::{Reader, Spelling};
 use super::source::Node;
 
 pub(super) mod beside;
+pub mod cilium;
 pub(super) mod envelope;
 pub mod gateway_api;
 mod header_text;
@@ -62,6 +63,7 @@ pub const DIALECTS: &[Dialect] = &[
     linkerd::DIALECT,
     smi::DIALECT,
     kubernetes::DIALECT,
+    cilium::DIALECT,
 ];
 
 /// What is made of other objects is read after them.

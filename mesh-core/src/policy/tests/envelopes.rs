@@ -108,11 +108,6 @@ const UNREAD: &[(&str, &str, &str)] = &[
     ),
     (
         "cilium.io/v2",
-        "CiliumNetworkPolicy",
-        "warning[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
-    ),
-    (
-        "cilium.io/v2",
         "CiliumNode",
         "error[MESH0402]: kind `CiliumNode` is not supported in a process: there is no node agent to configure",
     ),
