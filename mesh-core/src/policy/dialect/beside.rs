@@ -79,6 +79,7 @@ const ROWS: &[Row] = &[
     ignored("k8s.cni.cncf.io", ALL),
     not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
+    not_yet("inference.networking.k8s.io", ALL, "pools of models are not called"),
     not_yet("policy.linkerd.io", ALL, LINKERD),
     not_here("multicluster.linkerd.io", "a process links no clusters"),
     not_here("viz.linkerd.io", "there is no dashboard to configure"),
