@@ -110,6 +110,14 @@ impl Loaded {
     }
 }
 
+/// What documents hold.
+#[derive(Default)]
+struct Found<'n> {
+    items: Vec<Item<'n>>,
+    /// Kinds that change nothing.
+    told: beside::Told<'n>,
+}
+
 /// A document, or an item of a list, that is known by its kind.
 enum Item<'n> {
     Object(&'static Dialect, Object<'n>),
@@ -120,10 +128,11 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     let documents: Vec<Document> = files.iter().flat_map(|file| parse(sources, *file, report)).collect();
     let mut ledger = Ledger::default();
     let mut policy = Policy::default();
-    let mut items = Vec::new();
+    let mut found = Found::default();
     for document in &documents {
-        recognise(&Reader::new(sources, report), &document.root, &mut items);
+        recognise(&Reader::new(sources, report), &document.root, &mut found);
     }
+    let mut items = found.items;
     let is_complete = !report.has_errors();
     if items.is_empty() && is_complete {
         report.push(nothing(files, documents.len()));
@@ -167,28 +176,29 @@ fn nothing(files: &[FileId], documents: usize) -> Diagnostic {
 }
 
 /// Finds out what a document is.
-fn recognise<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n>>) {
+fn recognise<'n>(cx: &Reader<'_>, node: &'n Node, found: &mut Found<'n>) {
     if envelope::is_object(node) {
-        recognise_object(cx, node, items);
+        recognise_object(cx, node, found);
     } else if is_native(node) {
-        items.push(Item::Native(node));
+        found.items.push(Item::Native(node));
     } else if !matches!(node.value, Value::Refused) {
         cx.report(foreign(node));
     }
 }
 
-fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n>>) {
+fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, found: &mut Found<'n>) {
     let Some(kind) = envelope::kind(cx, node) else {
         return;
     };
     if kind.is_list(node) {
         for item in envelope::items(cx, node) {
-            recognise(cx, item, items);
+            recognise(cx, item, found);
         }
         return;
     }
-    let Some(dialect) = dialect::find(kind.api_version, kind.name) else {
-        beside::report(cx, kind);
+    let known = dialect::find(kind.api_version, kind.name).filter(|_| !kubernetes::is_idle(kind.name, node));
+    let Some(dialect) = known else {
+        beside::report(cx, kind, &mut found.told);
         return;
     };
     let naming = match (dialect.is_settings)(kind.name) {
@@ -196,7 +206,7 @@ fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n
         false => Naming::Required,
     };
     let object = envelope::object(cx, node, kind, naming);
-    items.extend(object.map(|object| Item::Object(dialect, object)));
+    found.items.extend(object.map(|object| Item::Object(dialect, object)));
 }
 
 /// Whether a document has a section of the native dialect, or one that is misspelt.

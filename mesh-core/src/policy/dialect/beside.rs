@@ -1,8 +1,10 @@
 //! Kinds that no dialect reads: those that usually stand beside policies, and those of later versions.
 
+use std::collections::BTreeSet;
+
 use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::reader::Reader;
-use crate::policy::source::SourceSpan;
+use crate::policy::source::FileId;
 
 use super::envelope::Kind;
 
@@ -52,6 +54,7 @@ const ROWS: &[Row] = &[
             "ServiceAccount",
             "ConfigMap",
             "Secret",
+            "Pod",
             "PodTemplate",
             "ReplicationController",
             "PersistentVolume",
@@ -120,25 +123,26 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("discovery.k8s.io/v1", "EndpointSlice"),
 ];
 
+/// Kinds that were told to change nothing, each once a file.
+pub(in crate::policy) type Told<'n> = BTreeSet<(FileId, &'n str)>;
+
 /// Says what becomes of an object that no dialect knows.
-pub(in crate::policy) fn report(cx: &Reader<'_>, kind: Kind<'_>) {
+pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut Told<'n>) {
     let is_of = |row: &&Row| row.group == kind.group() && (row.kinds.is_empty() || row.kinds.contains(&kind.name));
     let found = quoted(kind.name);
     let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
         None => unknown(kind),
-        Some(Fate::Ignored) => ignored_object(kind.name, kind.span),
+        Some(Fate::Ignored) if !told.insert((kind.span.file, kind.name)) => return,
+        Some(Fate::Ignored) => {
+            let message = format!("kind {found} configures no mesh: it changes nothing here");
+            Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
+        }
         Some(Fate::Refused(code, reason)) => {
             let message = format!("kind {found} is {}: {reason}", code.title());
             Diagnostic::new(code, kind.span, message)
         }
     };
     cx.report(diagnostic);
-}
-
-/// Says that an object of this kind changes nothing.
-pub(super) fn ignored_object(kind: &str, span: SourceSpan) -> Diagnostic {
-    let message = format!("kind {} configures no mesh: it changes nothing here", quoted(kind));
-    Diagnostic::new(Code::IGNORED_OBJECT, span, message)
 }
 
 fn unknown(kind: Kind<'_>) -> Diagnostic {

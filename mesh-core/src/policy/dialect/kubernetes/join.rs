@@ -38,23 +38,25 @@ impl Selection<'_> {
         readiness == Readiness::Ready || self.least == Readiness::NotReady
     }
 
+    /// The pods of its namespace.
+    fn pods_beside<'p>(&self, policy: &'p Policy) -> &'p [Pod] {
+        policy.pods.get(&self.meta.namespace).map_or(&[], Vec::as_slice)
+    }
+
     /// Endpoints of its slices, or where it has none of its `Endpoints`.
     fn listed(&self, policy: &Policy) -> Option<Vec<Endpoint>> {
-        let own = policy
-            .endpoint_sets
+        let name = (self.meta.namespace.clone(), self.meta.name.clone());
+        let own = policy.endpoint_sets.get(&name)?;
+        let has_slices = own.iter().any(|set| set.kind == EndpointSetKind::Slice);
+        let sets = own
             .iter()
-            .filter(|set| set.meta.namespace == self.meta.namespace && set.service == self.meta.name);
-        let has_slices = own.clone().any(|set| set.kind == EndpointSetKind::Slice);
-        let mut sets = own
-            .filter(|set| !has_slices || set.kind == EndpointSetKind::Slice)
-            .peekable();
-        sets.peek()?;
+            .filter(|set| !has_slices || set.kind == EndpointSetKind::Slice);
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for member in sets.flat_map(|set| &set.members) {
             if !self.publishes(member.readiness) {
                 continue;
             }
-            let endpoint = self.described(member, &policy.pods);
+            let endpoint = self.described(member, self.pods_beside(policy));
             // Slices with different ports may list the same pod.
             match endpoints.iter_mut().find(|known| known.address == endpoint.address) {
                 Some(known) if agree(&known.ports, &endpoint.ports) => known.ports.extend(endpoint.ports),
@@ -71,8 +73,7 @@ impl Selection<'_> {
             Some(name) => pod.meta.name == *name,
             None => pod.endpoint.address == endpoint.address,
         };
-        let mut own = pods.iter().filter(|pod| pod.meta.namespace == self.meta.namespace);
-        let Some(pod) = own.find(is_pod) else {
+        let Some(pod) = pods.iter().find(is_pod) else {
             endpoint.labels = self.selector.clone();
             return endpoint;
         };
@@ -86,8 +87,8 @@ impl Selection<'_> {
 
     /// The pods that it selects, where there are any.
     fn pods(&self, policy: &Policy) -> Option<Vec<Endpoint>> {
-        let selected = policy
-            .pods
+        let selected = self
+            .pods_beside(policy)
             .iter()
             .filter(|pod| self.selects(&pod.meta, &pod.endpoint.labels));
         let mut selected = selected.peekable();

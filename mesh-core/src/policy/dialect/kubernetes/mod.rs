@@ -29,10 +29,12 @@
 //! assert_eq!(endpoints[0].address, "10.0.0.4");
 //! ```
 
-use super::{Dialect, Object, beside, names};
+use super::{Dialect, Object, names};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
+use crate::policy::model::service::EndpointSet;
 use crate::policy::model::{Policy, full_host};
 use crate::policy::reader::{Reader, Spelling};
+use crate::policy::source::Node;
 
 mod endpoints;
 mod join;
@@ -59,17 +61,26 @@ fn knows(api_version: &str, kind: &str) -> bool {
 
 fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     match object.kind {
-        "Endpoints" => policy.endpoint_sets.extend(endpoints::endpoints(cx, object)),
-        "EndpointSlice" => policy.endpoint_sets.extend(endpoints::slice(cx, object)),
-        "Pod" => match pod::pod(cx, object) {
-            Some(pod) => policy.pods.push(pod),
-            None => {
-                let span = object.node.get("kind").unwrap_or(object.node).span;
-                cx.report(beside::ignored_object(object.kind, span));
-            }
-        },
+        "Endpoints" => add(endpoints::endpoints(cx, object), policy),
+        "EndpointSlice" => add(endpoints::slice(cx, object), policy),
+        "Pod" => {
+            let own = policy.pods.entry(object.meta.namespace.clone()).or_default();
+            own.extend(pod::pod(cx, object));
+        }
         _ => service::lower(cx, object, policy),
     }
+}
+
+fn add(set: Option<EndpointSet>, policy: &mut Policy) {
+    if let Some(set) = set {
+        let name = (set.meta.namespace.clone(), set.service.clone());
+        policy.endpoint_sets.entry(name).or_default().push(set);
+    }
+}
+
+/// Whether an object says nothing that a mesh could use: a pod without an address.
+pub(in crate::policy) fn is_idle(kind: &str, node: &Node) -> bool {
+    kind == "Pod" && pod::address(node).is_none()
 }
 
 /// Services are made of endpoints and pods; an external name may be that of another service.
@@ -84,7 +95,7 @@ pub(super) fn order(object: &Object<'_>) -> u8 {
 /// Once all documents are read, what services are made of is done with: warns of endpoints that belong to none.
 pub(in crate::policy) fn resolve(policy: &mut Policy, report: &mut Report) {
     policy.pods.clear();
-    for set in std::mem::take(&mut policy.endpoint_sets) {
+    for set in std::mem::take(&mut policy.endpoint_sets).into_values().flatten() {
         let host = full_host(&set.service, &set.meta.namespace, &policy.mesh.cluster_domain);
         let is_known = policy.services.iter().any(|service| service.hosts.contains(&host));
         if is_known || report.has_errors() {

@@ -12,7 +12,7 @@ use crate::policy::source::Node;
 /// Reads a pod as far as services are concerned; `None` for one without an address.
 pub(super) fn pod(cx: &Reader<'_>, object: &Object<'_>) -> Option<Pod> {
     let status = object.node.get("status")?;
-    let address: IpAddr = status.get("podIP")?.as_text()?.parse().ok()?;
+    let address = address(object.node)?;
     let labels = labels(object.node);
     Some(Pod {
         meta: object.meta.clone(),
@@ -28,6 +28,11 @@ pub(super) fn pod(cx: &Reader<'_>, object: &Object<'_>) -> Option<Pod> {
             origin: cx.origin(object.node.span),
         },
     })
+}
+
+/// The address of a pod that runs, or ran.
+pub(super) fn address(node: &Node) -> Option<IpAddr> {
+    node.get("status")?.get("podIP")?.as_text()?.parse().ok()
 }
 
 fn labels(node: &Node) -> Labels {

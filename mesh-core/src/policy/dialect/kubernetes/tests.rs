@@ -339,11 +339,29 @@ fn what_is_wrong_or_of_no_use_in_other_objects_is_told() {
         ),
         (
             pod("name: p", "app: web", "phase: Pending"),
-            &["f:2:7: warning[MESH0504]: kind `Pod` configures no mesh: it changes nothing here"],
+            &[
+                "warning[MESH0403]: no policy found: no document configures a mesh",
+                "f:2:7: warning[MESH0504]: kind `Pod` configures no mesh: it changes nothing here",
+            ],
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: { name: a, annotations: { retry.linkerd.io/http: 5xx, note: x } }\nspec: {}\n".to_owned(),
             &["f:3:37: warning[MESH0401]: annotation `retry.linkerd.io/http` is not yet in force: write a route of Gateway API, or a `ServiceProfile`"],
         ),
     ]);
+}
+
+#[test]
+fn kinds_that_configure_no_mesh_are_told_once_a_file() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: Secret, metadata: { name: a } }\n- { apiVersion: v1, kind: Secret, metadata: { name: b } }\n- { apiVersion: apps/v1, kind: Deployment, metadata: { name: b } }\n- { apiVersion: v1, kind: Pod, metadata: { generateName: b- } }\n- { apiVersion: v1, kind: Pod, metadata: { name: c } }\n";
+    let loaded = Loaded::from_files([("a", text), ("b", text), ("c", "mesh: { mtls: strict }\n")]);
+    let told = loaded.report.lines(&loaded.sources);
+    let of_file = |file: &str| -> Vec<String> {
+        let own = told.iter().filter(|line| line.starts_with(file));
+        own.map(|line| line.split('`').nth(1).unwrap().to_owned()).collect()
+    };
+    for file in ["a:", "b:"] {
+        assert_eq!(of_file(file), ["Secret", "Deployment", "Pod"]);
+    }
+    assert_eq!(told.len(), 6);
 }
