@@ -86,6 +86,8 @@ pub(super) struct CompiledOperation {
     ports: Check<Box<[u16]>>,
     methods: Check<PatternSet>,
     pub(super) paths: Check<PathSet>,
+    targets: Check<PatternSet>,
+    authorities: Check<PatternSet>,
     headers: Box<[HeaderCheck]>,
 }
 
@@ -123,7 +125,7 @@ impl CompiledRule {
     }
 
     pub(super) fn looks_at_paths(&self) -> bool {
-        self.operations.iter().any(|operation| !operation.paths.is_unset())
+        self.operations.iter().any(CompiledOperation::looks_at_path)
     }
 
     /// Whether the peer is one that the rule is about.
@@ -201,6 +203,8 @@ impl CompiledOperation {
             ports: Check::new(&operation.ports, |ports, _| Ok(Box::from(ports)))?,
             methods: texts(&operation.methods)?,
             paths: paths(&operation.paths, action)?,
+            targets: texts(&operation.targets)?,
+            authorities: texts(&operation.authorities)?,
             headers: operation
                 .headers
                 .iter()
@@ -223,8 +227,32 @@ impl CompiledOperation {
                     .test(request.map(|r| r.method.as_str()), PatternSet::is_match)
             })
             .and(|| self.paths.test(ask.path(), PathSet::is_match))
+            .and(|| self.with_target(ask))
             .and(|| self.hosts.test(request, HostSet::is_match))
+            .and(|| {
+                self.authorities
+                    .test(request.map(|r| r.authority), PatternSet::is_match)
+            })
             .and(|| self.with_headers(request))
+    }
+
+    fn looks_at_path(&self) -> bool {
+        !self.paths.is_unset() || !self.targets.is_unset()
+    }
+
+    /// The text of path and query is put together only for rules that look at it, and requests that have a query.
+    fn with_target(&self, ask: &Ask<'_>) -> Truth {
+        if self.targets.is_unset() {
+            return Truth::True;
+        }
+        let query = ask.request.and_then(|request| request.query);
+        match (ask.path(), query) {
+            (Some(path), Some(query)) => {
+                let target = format!("{path}?{query}");
+                self.targets.test(Some(&*target), PatternSet::is_match)
+            }
+            (path, _) => self.targets.test(path, PatternSet::is_match),
+        }
     }
 
     fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {

@@ -1,7 +1,10 @@
 //! Kinds that no dialect reads: those that usually stand beside policies, and those of later versions.
 
+use std::collections::BTreeSet;
+
 use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::reader::Reader;
+use crate::policy::source::FileId;
 
 use super::envelope::Kind;
 
@@ -38,15 +41,12 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 }
 
 const ALL: &[&str] = &[];
-const ENDPOINTS: &str =
-    "endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS";
 const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
 const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
-const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
+const SMI: &str = "of SMI's objects splits, targets and groups of requests are read";
 
 /// The first row that fits counts.
 const ROWS: &[Row] = &[
-    not_yet("", &["Service", "Endpoints"], ENDPOINTS),
     ignored(
         "",
         &[
@@ -65,7 +65,6 @@ const ROWS: &[Row] = &[
             "Event",
         ],
     ),
-    not_yet("discovery.k8s.io", ALL, ENDPOINTS),
     ignored("apps", ALL),
     ignored("batch", ALL),
     ignored("autoscaling", ALL),
@@ -83,6 +82,7 @@ const ROWS: &[Row] = &[
     ignored("k8s.cni.cncf.io", ALL),
     not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
+    not_yet("inference.networking.k8s.io", ALL, "pools of models are not called"),
     not_yet("policy.linkerd.io", ALL, LINKERD),
     not_here("multicluster.linkerd.io", "a process links no clusters"),
     not_here("viz.linkerd.io", "there is no dashboard to configure"),
@@ -90,11 +90,6 @@ const ROWS: &[Row] = &[
     not_yet("specs.smi-spec.io", ALL, SMI),
     not_yet("access.smi-spec.io", ALL, SMI),
     not_here("metrics.smi-spec.io", "metrics are scraped from each process"),
-    not_yet(
-        "cilium.io",
-        &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"],
-        "rules of Cilium are not read, write an `AuthorizationPolicy`",
-    ),
     not_here("cilium.io", "there is no node agent to configure"),
 ];
 
@@ -119,14 +114,26 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+    ("access.smi-spec.io/v1alpha3", "TrafficTarget"),
+    ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
+    ("v1", "Service"),
+    ("v1", "Endpoints"),
+    ("v1", "Pod"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
 ];
 
+/// Kinds that were told to change nothing, each once a file.
+pub(in crate::policy) type Told<'n> = BTreeSet<(FileId, &'n str)>;
+
 /// Says what becomes of an object that no dialect knows.
-pub(in crate::policy) fn report(cx: &Reader<'_>, kind: Kind<'_>) {
+pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut Told<'n>) {
     let is_of = |row: &&Row| row.group == kind.group() && (row.kinds.is_empty() || row.kinds.contains(&kind.name));
     let found = quoted(kind.name);
     let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
         None => unknown(kind),
+        Some(Fate::Ignored) if !told.insert((kind.span.file, kind.name)) => return,
         Some(Fate::Ignored) => {
             let message = format!("kind {found} configures no mesh: it changes nothing here");
             Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)

@@ -169,6 +169,10 @@ pub struct Operation {
     pub methods: Condition<Pattern>,
     /// The canonical path without the query.
     pub paths: Condition<Pattern>,
+    /// The canonical path, and behind `?` the query where there is one.
+    pub targets: Condition<Pattern>,
+    /// The authority that the request names, its port included as it is sent.
+    pub authorities: Condition<Pattern>,
     /// Headers that must be there, with any value or one of this pattern.
     pub headers: Vec<(http::HeaderName, Pattern)>,
 }

@@ -32,6 +32,12 @@ pub struct Policy {
     pub services: Vec<service::Service>,
     /// Endpoints that services select by label (`WorkloadEntry`).
     pub workload_entries: Vec<service::WorkloadEntry>,
+    /// Endpoints in documents of their own (`EndpointSlice`), by namespace and service; only until all documents are read.
+    pub endpoint_sets: BTreeMap<(String, String), Vec<service::EndpointSet>>,
+    /// Workloads with addresses (`Pod`), by namespace; only until all documents are read.
+    pub pods: BTreeMap<String, Vec<service::Pod>>,
+    /// Requests that splits and targets name; only until all documents are read.
+    pub request_groups: Vec<route::RequestGroup>,
     /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.

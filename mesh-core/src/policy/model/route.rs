@@ -257,6 +257,32 @@ pub struct Destination {
     pub origin: Origin,
 }
 
+/// Kinds of requests by name (SMI's `HTTPRouteGroup`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestGroup {
+    /// Name and place.
+    pub meta: Meta,
+    /// The kinds.
+    pub classes: Vec<RequestClass>,
+}
+
+/// One kind of requests of a [`RequestGroup`]: every condition that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestClass {
+    /// Its name.
+    pub name: String,
+    /// Where it was written.
+    pub origin: Origin,
+    /// A regex on the whole path, if it matters.
+    pub path: Option<String>,
+    /// Methods; none are all of them.
+    pub methods: Vec<Method>,
+    /// Headers, each with a regex on its whole value.
+    pub headers: Vec<(HeaderName, String)>,
+}
+
 /// Route classes of a service (Linkerd's `ServiceProfile`): they give timeouts and retries, not destinations.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -177,6 +177,11 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
         self.refuse_unknown();
     }
 
+    /// Leaves the fields that were not asked for to another reader of the same mapping.
+    pub fn leave(mut self) {
+        self.is_finished = true;
+    }
+
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
         let mut misspelt = Vec::new();

@@ -92,16 +92,6 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0504]: kind `Deployment` configures no mesh: it changes nothing here",
     ),
     (
-        "v1",
-        "Service",
-        "warning[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        "warning[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
         "gateway.networking.x-k8s.io/v1alpha1",
         "XBackendTrafficPolicy",
         "warning[MESH0401]: kind `XBackendTrafficPolicy` is not yet in force: of Gateway API's objects routes, gateways, grants and TLS policies are read",
@@ -112,14 +102,9 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
     ),
     (
-        "access.smi-spec.io/v1alpha3",
-        "TrafficTarget",
-        "warning[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
-    ),
-    (
-        "cilium.io/v2",
-        "CiliumNetworkPolicy",
-        "warning[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
+        "access.smi-spec.io/v1alpha4",
+        "IdentityBinding",
+        "warning[MESH0401]: kind `IdentityBinding` is not yet in force: of SMI's objects splits, targets and groups of requests are read",
     ),
     (
         "cilium.io/v2",
