@@ -7,7 +7,7 @@ use super::registry::{Known, Registry};
 use super::specific::{self, Rank};
 use super::target::Target;
 use super::{CompileError, profile};
-use crate::decide::route::{Choice, HostTable, Matcher, Route, RuleList, VirtualHost};
+use crate::decide::route::{Choice, HostTable, Matcher, NamedBy, Route, RuleList, VirtualHost};
 use crate::decide::shape::{Edit, InvalidShape, Shape};
 use crate::policy::model::gateway::Gateway;
 use crate::policy::model::route::{self, Binding, RouteMatch, RouteRule, RouteTable, StringMatch};
@@ -125,13 +125,21 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The rules of a service: of the table that claims it, else the default route to itself.
+    /// The rules of a service: where its profile sends its requests, else of the table that claims it, else the default route to itself.
     fn service_host(&mut self, host: &str) -> Result<VirtualHost, CompileError> {
         let mut built = VirtualHost {
             name: host.into(),
             ..VirtualHost::default()
         };
-        match self.registry.claim(host) {
+        let profile = self.profile(host);
+        let claim = match self.overrides(profile) {
+            Some(overrides) => {
+                built.rules.push([Matcher::any()], overrides);
+                None
+            }
+            None => self.registry.claim(host),
+        };
+        match claim {
             Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,
             Some(table) => self.add_rules(&mut built.rules, table)?,
             None => {}
@@ -139,7 +147,7 @@ impl<'a> Builder<'a> {
         if built.rules.is_empty() {
             built.rules.push([Matcher::any()], self.default_route(host));
         }
-        if let Some(profile) = self.profile(host) {
+        if let Some(profile) = profile {
             profile::add_classes(&mut built.classes, profile)?;
         }
         Ok(built)
@@ -147,7 +155,9 @@ impl<'a> Builder<'a> {
 
     fn default_route(&mut self, host: &str) -> Route {
         let target = self.target(host, None, None);
-        Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)])
+        let mut route = Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)]);
+        route.named_by = NamedBy::Class;
+        route
     }
 
     /// Appends the rules of all tables that compete for a host; ports that none of them is for keep the default.
@@ -295,7 +305,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The index of a target, built when it is first named.
-    fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
+    pub(super) fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
         let host = self.registry.callee(host).to_owned();
         let name = (host.clone(), subset.map(str::to_owned), port);
         if let Some(index) = self.by_name.get(&name) {

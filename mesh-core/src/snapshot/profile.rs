@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::CompileError;
 use super::outbound::Builder;
-use crate::decide::route::{Matcher, RouteClass, RuleList};
-use crate::policy::model::route::{ProfileRoute, Retryable, RouteMatch, ServiceProfile, StringMatch};
-use crate::policy::model::traffic::{RetryCondition, RetryOn, RetryPolicy};
+use crate::decide::route::{Choice, Matcher, NamedBy, Route, RouteClass, RuleList};
+use crate::policy::model::Origin;
+use crate::policy::model::profile::{ProfileRoute, Retryable, ServiceProfile};
+use crate::policy::model::route::Destination;
+use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 
 impl<'a> Builder<'a> {
     /// The profile in the caller's own namespace, else that in the service's; others hold for others.
@@ -21,42 +23,47 @@ impl<'a> Builder<'a> {
             here.min_by_key(|profile| profile.meta.precedence())
         })
     }
+
+    /// The rule that spreads the requests of a service over others; `None` where its profile does not.
+    pub(super) fn overrides(&mut self, profile: Option<&ServiceProfile>) -> Option<Route> {
+        let overrides = profile.map(|profile| profile.overrides.as_slice());
+        let overrides = overrides.filter(|overrides| !overrides.is_empty())?;
+        let mut choice = |to: &Destination| {
+            let target = self.target(&to.host, None, to.port);
+            (Choice::target(target), to.weight)
+        };
+        let choices = overrides.iter().map(&mut choice).collect();
+        let origin = overrides
+            .first()
+            .map_or_else(Origin::default, |first| first.origin.clone());
+        let mut route = Route::new("default".into(), origin, choices);
+        route.named_by = NamedBy::Class;
+        Some(route)
+    }
 }
 
 /// Adds the classes of a profile, in its order.
 pub(super) fn add_classes(classes: &mut RuleList<RouteClass>, profile: &ServiceProfile) -> Result<(), CompileError> {
     for route in &profile.routes {
         let matcher =
-            Matcher::new(&class_conditions(route)).map_err(|error| CompileError::matching(&route.origin, error))?;
+            Matcher::of_class(&route.condition).map_err(|error| CompileError::matching(&route.origin, error))?;
         let mut class = RouteClass::new(route.name.as_str().into(), route.origin.clone(), route.timeout);
-        class.retry = class_retry(route).map(Arc::new);
+        class.retry = Some(Arc::new(class_retry(route)));
         classes.push([matcher], class);
     }
     Ok(())
 }
 
-fn class_conditions(route: &ProfileRoute) -> RouteMatch {
-    RouteMatch {
-        origin: route.origin.clone(),
-        path: route.path_regex.clone().map(StringMatch::Regex),
-        method: route
-            .method
-            .as_ref()
-            .map(|method| StringMatch::Exact(method.as_str().into())),
-        ..RouteMatch::default()
-    }
-}
-
 /// A retryable class tries failed requests again until the budget or the timeout ends it; the number is a backstop.
-fn class_retry(route: &ProfileRoute) -> Option<RetryPolicy> {
+fn class_retry(route: &ProfileRoute) -> RetryPolicy {
     let on = RetryOn {
-        conditions: vec![RetryCondition::FiveXx],
+        classes: Some(route.response_classes.clone()),
         ..RetryOn::default()
     };
     match route.retryable {
-        Retryable::Yes => Some(RetryPolicy::new(PROFILE_ATTEMPTS, on, route.origin.clone())),
+        Retryable::Yes => RetryPolicy::new(PROFILE_ATTEMPTS, on, route.origin.clone()),
         // An explicit no, which also switches the default retries off.
-        Retryable::No => Some(RetryPolicy::new(0, RetryOn::default(), route.origin.clone())),
+        Retryable::No => RetryPolicy::new(0, RetryOn::default(), route.origin.clone()),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
+pub mod profile;
 pub mod route;
 pub mod service;
 pub mod telemetry;
@@ -39,7 +40,7 @@ pub struct Policy {
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
-    pub profiles: Vec<route::ServiceProfile>,
+    pub profiles: Vec<profile::ServiceProfile>,
     /// How to talk to a service (`DestinationRule`, native traffic settings).
     pub destinations: Vec<traffic::DestinationPolicy>,
     /// Front doors (`Gateway`).

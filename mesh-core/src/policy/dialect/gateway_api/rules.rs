@@ -193,7 +193,12 @@ fn retry(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
     if !codes.is_empty() {
         conditions.push(RetryCondition::RetriableStatusCodes);
     }
-    let mut policy = RetryPolicy::new(attempts?, RetryOn { conditions, codes }, cx.origin(node.span));
+    let on = RetryOn {
+        conditions,
+        codes,
+        ..RetryOn::default()
+    };
+    let mut policy = RetryPolicy::new(attempts?, on, cx.origin(node.span));
     if let Some(pause) = pause? {
         policy.backoff = Backoff::at_least(pause);
     }

@@ -169,7 +169,7 @@ fn backend(
 }
 
 /// The greatest common divisor, by Euclid's algorithm.
-const fn common_divisor(mut left: u64, mut right: u64) -> u64 {
+pub(super) const fn common_divisor(mut left: u64, mut right: u64) -> u64 {
     while right != 0 {
         (left, right) = (right, left % right);
     }
@@ -188,7 +188,7 @@ const SUFFIXES: &[(&str, u64)] = &[
 ];
 
 /// Reads a quantity of Kubernetes, such as `1`, `0.5` or `500m`, in thousandths.
-fn quantity(cx: &Reader<'_>, node: &Node) -> Option<u64> {
+pub(super) fn quantity(cx: &Reader<'_>, node: &Node) -> Option<u64> {
     let text = cx.any_text(node)?;
     match thousandths(&text) {
         Some(weight) => Some(weight),

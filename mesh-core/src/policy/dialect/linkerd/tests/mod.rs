@@ -1,0 +1,3 @@
+//! Documents in, policies out.
+
+mod profile;
