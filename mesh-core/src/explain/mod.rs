@@ -504,11 +504,8 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
 
 fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
     let decision = authorizer.authorize(request, &peer);
-    let (word, status) = if decision.is_allowed() {
-        ("allow", 200)
-    } else {
-        ("deny", 403)
-    };
+    let word = if decision.is_allowed() { "allow" } else { "deny" };
+    let status = decision.status().as_u16();
     Inbound {
         direction: "inbound",
         decision: word,

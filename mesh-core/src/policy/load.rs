@@ -7,6 +7,7 @@ use super::diagnostic::{Code, Diagnostic, Place, Report, listed, nearest, quoted
 use super::dialect::envelope::{self, Naming};
 use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
+use super::dialect::linkerd;
 use super::dialect::native;
 use super::dialect::{self, Dialect, Object, beside};
 use super::ledger::Ledger;
@@ -132,6 +133,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
+    linkerd::resolve(&documents, &mut policy, report);
     gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);

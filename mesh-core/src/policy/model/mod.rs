@@ -12,6 +12,7 @@ pub mod identity;
 pub mod jwt;
 pub mod profile;
 pub mod route;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod traffic;
@@ -55,6 +56,10 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// Ports of workloads with rules of their own (`Server`).
+    pub servers: Vec<server::Server>,
+    /// What documents say of servers; only until all documents are read.
+    pub server_documents: server::Pending,
 }
 
 /// Name, namespace and place of a document.

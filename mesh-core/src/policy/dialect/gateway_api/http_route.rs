@@ -15,7 +15,7 @@ use crate::policy::source::Node;
 const HOSTNAMES: usize = 16;
 
 /// Reads an `HTTPRoute`.
-pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
+pub(in crate::policy::dialect) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let route = required_spec(cx, object).and_then(|spec| {
         let scope = Scope::new(object, &policy.mesh);
         let mut fields = cx.mapping(spec)?;

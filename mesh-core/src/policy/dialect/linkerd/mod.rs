@@ -3,16 +3,25 @@
 //! One row of `KINDS` is one kind. The rules are those of Linkerd's own schemas and admission webhooks: what they reject is an
 //! error here.
 
-use super::{Dialect, Object};
+use super::{Dialect, Object, gateway_api};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::Policy;
 use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::Node;
 
+mod authentication;
+mod authorization;
+mod identity;
+mod join;
+mod order;
+mod ports;
 mod profile;
+mod reference;
 mod request;
 mod response;
+mod server;
 
+pub(in crate::policy) use join::resolve;
 pub(super) use request::method;
 
 /// The dialect.
@@ -33,12 +42,37 @@ struct Kind {
     lower: Lower,
 }
 
-const KINDS: &[Kind] = &[Kind {
-    group: "linkerd.io",
-    name: "ServiceProfile",
-    versions: &["v1alpha2", "v1alpha1"],
-    lower: profile::lower,
-}];
+const fn read(group: &'static str, name: &'static str, versions: &'static [&'static str], lower: Lower) -> Kind {
+    Kind {
+        group,
+        name,
+        versions,
+        lower,
+    }
+}
+
+/// The group of policies.
+const GROUP: &str = "policy.linkerd.io";
+
+const KINDS: &[Kind] = &[
+    read(
+        "linkerd.io",
+        "ServiceProfile",
+        &["v1alpha2", "v1alpha1"],
+        profile::lower,
+    ),
+    read(GROUP, "Server", &["v1beta3", "v1beta2", "v1beta1"], server::lower),
+    read(GROUP, "ServerAuthorization", &["v1beta1"], authorization::server),
+    read(GROUP, "AuthorizationPolicy", &["v1alpha1"], authorization::policy),
+    read(GROUP, "MeshTLSAuthentication", &["v1alpha1"], authentication::mesh_tls),
+    read(GROUP, "NetworkAuthentication", &["v1alpha1"], authentication::network),
+    read(
+        GROUP,
+        "HTTPRoute",
+        &["v1beta3", "v1beta2", "v1beta1", "v1alpha1"],
+        gateway_api::http_route,
+    ),
+];
 
 const NOT_YET: Code = Code::NOT_YET_IN_FORCE;
 
@@ -53,6 +87,15 @@ fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     if let Some(kind) = find(object.api_version, object.kind) {
         (kind.lower)(cx, object, policy);
     }
+}
+
+/// The object's `spec`, which must be given.
+fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
+    if object.spec.is_none() {
+        let message = "missing field `spec`";
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
+    }
+    object.spec
 }
 
 /// Says of a list that an item of it is nothing.

@@ -89,7 +89,9 @@ fn what_is_not_in_force_or_wrong_is_told() {
             &["f:4:50: error[MESH0104]: `method`: expected a method such as `GET`, found `G T`"],
         ),
         (
-            route("condition: { any: [~, { foo: 1 }], all: 5 }, responseClasses: [~, { isFailure: true }, { condition: {} }, { condition: ~ }]"),
+            route(
+                "condition: { any: [~, { foo: 1 }], all: 5 }, responseClasses: [~, { isFailure: true }, { condition: {} }, { condition: ~ }]",
+            ),
             &[
                 "f:4:48: error[MESH0103]: a condition is given without a value",
                 "f:4:53: error[MESH0101]: unknown field `foo`",
@@ -101,28 +103,40 @@ fn what_is_not_in_force_or_wrong_is_told() {
             ],
         ),
         (
-            route("condition: { all: [] }, responseClasses: [{ condition: { all: [{ status: { min: 600 } }, { status: { min: 500, max: 400 } }, ~] } }]"),
+            route(
+                "condition: { all: [] }, responseClasses: [{ condition: { all: [{ status: { min: 600 } }, { status: { min: 500, max: 400 } }, ~] } }]",
+            ),
             &[
                 "f:4:109: error[MESH0104]: `min`: expected a whole number of 100 to 599, found `600`",
                 "f:4:128: error[MESH0104]: `status`: `max` must not be less than `min`, found 500 to 400",
                 "f:4:154: error[MESH0103]: a condition is given without a value",
             ],
         ),
+    ] {
+        let loaded = profile(&spec);
+        assert_eq!(loaded.report.lines(&loaded.sources), expected, "{spec}");
+    }
+}
+
+#[test]
+fn what_is_wrong_beside_classes_is_told() {
+    for (spec, expected) in [
         (
-            "dstOverrides: [{ authority: 'a b', weight: x }, { authority: 'a.b:0', weight: 1 }], opaquePorts: { '80': {}, x: {} }".into(),
+            "dstOverrides: [{ authority: 'a b', weight: x }, { authority: 'a.b:0', weight: 1 }], opaquePorts: { '80': {}, x: {} }",
             &[
                 "f:4:37: error[MESH0104]: `authority`: expected a name such as `orders.shop.svc.cluster.local:8080`, found `a b`",
                 "f:4:52: error[MESH0104]: `weight`: expected a quantity such as `1` or `500m`, found `x`",
                 "f:4:70: error[MESH0104]: `authority`: expected a port of 1 to 65535 in `a.b:0`",
                 "f:4:93: warning[MESH0401]: field `opaquePorts` is not yet in force: clients speak HTTP to every port",
                 "f:4:118: error[MESH0104]: key `x`: expected a port of 1 to 65535",
-            ],
+            ][..],
         ),
-        ("dstOverrides: [{ authority: a.b, weight: 0 }]".into(), &[
-                "f:4:23: error[MESH0104]: `dstOverrides`: the weights of all destinations are 0, one must be more",
-            ]),
         (
-            "retryBudget: { retryRatio: 0.125, minRetriesPerSecond: -1, ttl: 0s }".into(),
+            "dstOverrides: [{ authority: a.b, weight: 0 }]",
+            &["f:4:23: error[MESH0104]: `dstOverrides`: the weights of all destinations are 0, one must be more"],
+        ),
+        (
+            "retryBudget: { retryRatio: 0.125, minRetriesPerSecond: -1, ttl: 0s }",
             &[
                 "f:4:36: error[MESH0104]: `retryRatio`: expected a ratio of whole hundredths such as `0.25`, at most 1000",
                 "f:4:64: error[MESH0104]: `minRetriesPerSecond`: expected a whole number of 0 to 4294967295, found `-1`",
@@ -130,7 +144,7 @@ fn what_is_not_in_force_or_wrong_is_told() {
             ],
         ),
     ] {
-        let loaded = profile(&spec);
+        let loaded = profile(spec);
         assert_eq!(loaded.report.lines(&loaded.sources), expected, "{spec}");
     }
 }
