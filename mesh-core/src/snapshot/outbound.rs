@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::profile::replaces_routes;
 use super::registry::{Known, Registry};
 use super::specific::{self, Rank};
 use super::target::Target;
@@ -137,7 +138,10 @@ impl<'a> Builder<'a> {
                 built.rules.push([Matcher::any()], overrides);
                 None
             }
-            None => self.registry.claim(host),
+            None => self
+                .registry
+                .claim(host)
+                .filter(|table| !specific::competes(table) || !replaces_routes(profile)),
         };
         match claim {
             Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,

@@ -6,7 +6,7 @@ use super::CompileError;
 use super::outbound::Builder;
 use crate::decide::route::{Choice, Matcher, NamedBy, Route, RouteClass, RuleList};
 use crate::policy::model::Origin;
-use crate::policy::model::profile::{ProfileRoute, Retryable, ServiceProfile};
+use crate::policy::model::profile::{AttachedRoutes, ProfileRoute, Retryable, ServiceProfile};
 use crate::policy::model::route::Destination;
 use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 
@@ -40,6 +40,11 @@ impl<'a> Builder<'a> {
         route.named_by = NamedBy::Class;
         Some(route)
     }
+}
+
+/// Whether a profile takes the place of routes that attach to its service.
+pub(super) fn replaces_routes(profile: Option<&ServiceProfile>) -> bool {
+    profile.is_some_and(|profile| profile.attached == AttachedRoutes::Replace)
 }
 
 /// Adds the classes of a profile, in its order.

@@ -56,6 +56,8 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
+    pub rate_limits: Vec<server::RateLimit>,
     /// Ports of workloads with rules of their own (`Server`).
     pub servers: Vec<server::Server>,
     /// What documents say of servers; only until all documents are read.

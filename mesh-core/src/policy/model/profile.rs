@@ -24,6 +24,19 @@ pub struct ServiceProfile {
     pub budget: RetryBudget,
     /// Where its requests go in its place, each with its share; none leaves them where they are.
     pub overrides: Vec<Destination>,
+    /// What becomes of routes that attach to the service (Gateway API).
+    pub attached: AttachedRoutes,
+}
+
+/// What becomes of routes that attach to a service with a [`ServiceProfile`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they are in force or they are not")]
+pub enum AttachedRoutes {
+    /// They are in force, and classes fill what they leave open.
+    #[default]
+    Keep,
+    /// The profile takes their place, as in Linkerd.
+    Replace,
 }
 
 /// One route class of a [`ServiceProfile`].

@@ -220,3 +220,37 @@ impl Network {
         }
     }
 }
+
+/// How many requests a second a server takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// Name and place. Of several for one server the oldest counts.
+    pub meta: Meta,
+    /// The server, of the same namespace.
+    pub server: String,
+    /// Of all callers together.
+    pub total: Option<u32>,
+    /// Of each caller; those without an identity are one.
+    pub identity: Option<u32>,
+    /// Of some callers, in place of `identity`.
+    pub overrides: Vec<RateOverride>,
+}
+
+/// How many requests a second some callers may send, each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateOverride {
+    /// The number.
+    pub per_second: u32,
+    /// The callers, by their ids without scheme.
+    pub clients: Vec<Pattern>,
+}
+
+impl RateOverride {
+    /// `per_second` requests for each of `clients`.
+    #[must_use]
+    pub const fn new(per_second: u32, clients: Vec<Pattern>) -> Self {
+        Self { per_second, clients }
+    }
+}

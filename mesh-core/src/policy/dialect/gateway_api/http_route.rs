@@ -5,6 +5,7 @@ use super::parents::parents;
 use super::rules::{MATCHES, finish_rule, rules, times};
 use super::values::bounded;
 use super::{Object, Scope, names, required_spec};
+use crate::policy::dialect::linkerd::annotate;
 use crate::policy::model::Policy;
 use crate::policy::model::attachment::{Parent, PendingRoute, RouteKind};
 use crate::policy::model::route::{HostPattern, RouteRule, RouteTable, RuleOrder};
@@ -25,6 +26,7 @@ pub(in crate::policy::dialect) fn lower(cx: &Reader<'_>, object: &Object<'_>, po
             table.rules.push(rule_of_nothing(cx, spec));
         }
         fields.finish();
+        annotate(cx, object, RouteKind::Http, &mut table);
         let mut route = PendingRoute::new(table, RouteKind::Http);
         route.parents = parents;
         Some(route)

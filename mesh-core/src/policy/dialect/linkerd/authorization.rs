@@ -171,9 +171,9 @@ fn mesh_tls(cx: &Reader<'_>, node: &Node, object: &Object<'_>, trust_domain: &st
     let mut fields = cx.mapping(node)?;
     let is_anyone = fields.optional("unauthenticatedTLS", Reader::bool) == Some(true);
     let named = names(&mut fields, object, trust_domain);
-    let names = fields
-        .one_of(&["identities", "serviceAccounts"])
-        .map(|(_, node)| node.span);
+    let names = ["identities", "serviceAccounts"]
+        .into_iter()
+        .find_map(|name| fields.node(name).map(|node| node.span));
     let own = fields.entry("unauthenticatedTLS").map(|(key, _)| key.span);
     if let (true, Some(own), Some(names)) = (is_anyone, own, names) {
         let message = "`unauthenticatedTLS` allows every client that speaks TLS: names beside it ask for some";

@@ -5,6 +5,7 @@
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::attachment::{ParentKind, PendingRoute};
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Rule};
+use crate::policy::model::route::RouteRule;
 use crate::policy::model::server::{
     Authorization, Pending, PendingServer, Proof, Reference, Server, ServerRoute, ServerRule, Target, Who,
 };
@@ -22,6 +23,7 @@ pub(in crate::policy) fn resolve(documents: &[Document], policy: &mut Policy, re
         find_port(documents, server, report);
     }
     check_targets(&pending, policy, report);
+    check_parents(&pending, &policy.attachments.routes, report);
     let allowed: Vec<Allowed<'_>> = pending
         .authorizations
         .iter()
@@ -86,6 +88,54 @@ fn check_targets(pending: &Pending, policy: &Policy, report: &mut Report) {
         };
         if let Some(missing) = missing {
             unresolved(authorization, format!("{missing}: the policy changes nothing"), report);
+        }
+    }
+}
+
+/// Tells of routes for servers that are not there, and of what routes of servers do not do.
+fn check_parents(pending: &Pending, routes: &[PendingRoute], report: &mut Report) {
+    for route in routes {
+        let namespace = &route.table.meta.namespace;
+        let mut of_server = route
+            .parents
+            .iter()
+            .filter(|parent| parent.kind == ParentKind::Server)
+            .peekable();
+        if of_server.peek().is_some() {
+            tell_unused(route, report);
+        }
+        for parent in of_server {
+            let is_there = pending
+                .servers
+                .iter()
+                .any(|waiting| waiting.server.meta.namespace == *namespace && waiting.server.meta.name == parent.name);
+            if is_there && parent.namespace == *namespace {
+                continue;
+            }
+            let name = quoted(&parent.name);
+            let message = format!(
+                "no file defines the server {name} of the route's own namespace: the route changes nothing there"
+            );
+            report.push(Diagnostic::new(Code::UNRESOLVED_REFERENCE, &parent.origin, message));
+        }
+    }
+}
+
+/// Routes of servers say what may be asked for; they do not change requests.
+fn tell_unused(route: &PendingRoute, report: &mut Report) {
+    for rule in &route.table.rules {
+        let plain = RouteRule {
+            name: rule.name.clone(),
+            origin: rule.origin.clone(),
+            matches: rule.matches.clone(),
+            ..RouteRule::default()
+        };
+        if *rule != plain {
+            let message = format!(
+                "filters, backends, timeouts and retries of a server's route are {}: it says what may be asked for",
+                NOT_YET.title()
+            );
+            report.push(Diagnostic::new(NOT_YET, &rule.origin, message));
         }
     }
 }

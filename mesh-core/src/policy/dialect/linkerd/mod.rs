@@ -9,18 +9,22 @@ use crate::policy::model::Policy;
 use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::Node;
 
+mod annotations;
 mod authentication;
 mod authorization;
+mod egress;
 mod identity;
 mod join;
 mod order;
 mod ports;
 mod profile;
+mod rate_limit;
 mod reference;
 mod request;
 mod response;
 mod server;
 
+pub(super) use annotations::annotate;
 pub(in crate::policy) use join::resolve;
 pub(super) use request::method;
 
@@ -72,6 +76,8 @@ const KINDS: &[Kind] = &[
         &["v1beta3", "v1beta2", "v1beta1", "v1alpha1"],
         gateway_api::http_route,
     ),
+    read(GROUP, "HTTPLocalRateLimitPolicy", &["v1alpha1"], rate_limit::lower),
+    read(GROUP, "EgressNetwork", &["v1alpha1"], egress::lower),
 ];
 
 const NOT_YET: Code = Code::NOT_YET_IN_FORCE;

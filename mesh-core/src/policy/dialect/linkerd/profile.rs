@@ -12,7 +12,7 @@ use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::names::is_dns_name;
 use crate::policy::dialect::smi;
 use crate::policy::model::Policy;
-use crate::policy::model::profile::{ProfileRoute, RequestCondition, Retryable, ServiceProfile};
+use crate::policy::model::profile::{AttachedRoutes, ProfileRoute, RequestCondition, Retryable, ServiceProfile};
 use crate::policy::model::route::Destination;
 use crate::policy::model::traffic::RetryBudget;
 use crate::policy::reader::{Fields, Reader, within};
@@ -23,6 +23,7 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let mut profile = ServiceProfile {
         meta: object.meta.clone(),
         host: object.meta.name.clone(),
+        attached: AttachedRoutes::Replace,
         ..ServiceProfile::default()
     };
     if let Some(mut fields) = object.spec.and_then(|spec| cx.mapping(spec)) {
