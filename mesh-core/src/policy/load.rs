@@ -8,6 +8,7 @@ use super::dialect::envelope::{self, Naming};
 use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
 use super::dialect::kubernetes;
+use super::dialect::linkerd;
 use super::dialect::native;
 use super::dialect::smi;
 use super::dialect::{self, Dialect, Object, beside};
@@ -146,6 +147,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     }
     kubernetes::resolve(&mut policy, report);
     smi::resolve(&mut policy);
+    linkerd::resolve(&documents, &mut policy, report);
     gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);

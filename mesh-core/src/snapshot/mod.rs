@@ -9,6 +9,7 @@ mod endpoints;
 mod gateway;
 mod inbound;
 mod outbound;
+mod profile;
 mod registry;
 mod specific;
 mod target;

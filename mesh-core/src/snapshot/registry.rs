@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::decide::route::string::host_covers;
-use crate::policy::model::route::{Binding, RouteTable, ServiceProfile};
+use crate::policy::model::profile::ServiceProfile;
+use crate::policy::model::route::{Binding, RouteTable};
 use crate::policy::model::service;
 use crate::policy::model::service::{EndpointSource, Location, Service, ServicePort};
 use crate::policy::model::traffic::DestinationPolicy;

@@ -4,7 +4,8 @@
 //!
 //! 1. A `DENY` rule that matches, or that cannot be told not to match, denies.
 //! 2. Without any `ALLOW` policy for the workload the request is allowed.
-//! 3. An `ALLOW` rule that matches allows; otherwise the request is denied.
+//! 3. On a port with routes, a request that none of them takes is denied, with 404.
+//! 4. An `ALLOW` rule that matches allows; otherwise the request is denied.
 //!
 //! Conditions are [three-valued](Truth): on plain text the peer has no identity, so a `DENY` on a principal (or on
 //! all but one) denies, and no `ALLOW` that asks for an identity allows.
@@ -51,7 +52,9 @@ mod hosts;
 mod index;
 mod mtls;
 mod peer;
+mod routed;
 mod rule;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -61,10 +64,12 @@ use std::sync::Arc;
 
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
 use crate::policy::model::selects;
+use crate::policy::model::server::Server;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
 
 use index::{Ask, Stage};
+use routed::{RoutedPort, Taken};
 use rule::CompiledRule;
 
 pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
@@ -88,6 +93,8 @@ struct RuleSet {
     fallback: Fallback,
     /// Ports of which policies for single ports demand that something allows.
     guarded: Box<[u16]>,
+    /// Ports whose requests must be taken by a route.
+    routed: Box<[RoutedPort]>,
     path_rules: PathRules,
 }
 
@@ -114,6 +121,20 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
+        Self::with_servers(policies, &[], workload, root_namespace)
+    }
+
+    /// The same with the servers that guard ports of the workload.
+    ///
+    /// # Errors
+    ///
+    /// Every rule with a pattern that cannot match any request that is served.
+    pub fn with_servers<'p>(
+        policies: impl IntoIterator<Item = &'p AuthorizationPolicy>,
+        servers: &[Server],
+        workload: &Workload,
+        root_namespace: &str,
+    ) -> Result<Self, Vec<InvalidRule>> {
         let holds = |policy: &&AuthorizationPolicy| {
             let namespace = &policy.meta.namespace;
             (*namespace == workload.namespace || namespace == root_namespace)
@@ -123,7 +144,7 @@ impl Authorizer {
         };
         let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
         let mut fallback = Fallback::AllowWithoutPolicy;
-        let mut guarded = Vec::new();
+        let (mut guarded, mut routed) = (Vec::new(), Vec::new());
         for policy in policies.into_iter().filter(holds) {
             fallback = match policy.action {
                 Action::Audit | Action::Custom => continue,
@@ -135,13 +156,17 @@ impl Authorizer {
                 Action::Deny if fallback == Fallback::Deny => Fallback::Deny,
                 Action::Deny => Fallback::AllowWithoutMatch,
             };
-            compile_policy(policy, &mut compiled, &mut invalid);
+            compile_policy(policy, None, &mut compiled, &mut invalid);
+        }
+        for server in servers::in_force(servers, workload) {
+            guarded.extend_from_slice(&server.ports);
+            server.compile(&mut compiled, &mut routed, &mut invalid);
         }
         if !invalid.is_empty() {
             return Err(invalid);
         }
         Ok(Self {
-            rules: Arc::new(RuleSet::new(compiled, fallback, guarded)),
+            rules: Arc::new(RuleSet::new(compiled, fallback, (guarded, routed))),
         })
     }
 
@@ -162,14 +187,15 @@ impl Authorizer {
     /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules.decide(&Ask::new(peer.facts(), Some(request)))
+        self.rules
+            .decide(&Ask::new(peer.facts(), Some(request), &self.rules.routed))
     }
 
     /// Decides on a connection that carries no HTTP: what only requests have is not known, so that a `DENY` rule on
     /// methods denies it and an `ALLOW` rule on methods does not allow it.
     #[must_use]
     pub fn authorize_connection(&self, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules.decide(&Ask::new(peer.facts(), None))
+        self.rules.decide(&Ask::new(peer.facts(), None, &[]))
     }
 }
 
@@ -177,14 +203,20 @@ impl Authorizer {
 #[must_use]
 pub fn check(policy: &AuthorizationPolicy) -> Vec<InvalidRule> {
     let mut invalid = Vec::new();
-    compile_policy(policy, &mut Vec::new(), &mut invalid);
+    compile_policy(policy, None, &mut Vec::new(), &mut invalid);
     invalid
 }
 
-fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, invalid: &mut Vec<InvalidRule>) {
+/// Compiles the rules of a policy, which may be for the requests of one route alone.
+fn compile_policy(
+    policy: &AuthorizationPolicy,
+    route: Option<u32>,
+    rules: &mut Vec<CompiledRule>,
+    invalid: &mut Vec<InvalidRule>,
+) {
     let info = Arc::new(PolicyInfo::new(policy));
     for (index, rule) in policy.rules.iter().enumerate() {
-        match CompiledRule::new(&info, &policy.ports, (index, rule)) {
+        match CompiledRule::new(&info, (&policy.ports, route), (index, rule)) {
             Ok(rule) => rules.push(rule),
             Err(reason) => invalid.push(InvalidRule::new(&info, rule, reason)),
         }
@@ -192,14 +224,15 @@ fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, i
 }
 
 impl RuleSet {
-    fn new(rules: Vec<CompiledRule>, fallback: Fallback, guarded: Vec<u16>) -> Self {
-        let with_paths = rules.iter().any(CompiledRule::looks_at_paths);
+    fn new(rules: Vec<CompiledRule>, fallback: Fallback, (guarded, routed): (Vec<u16>, Vec<RoutedPort>)) -> Self {
+        let with_paths = !routed.is_empty() || rules.iter().any(CompiledRule::looks_at_paths);
         Self {
             deny: Stage::new(Action::Deny, &rules),
             allow: Stage::new(Action::Allow, &rules),
             rules: rules.into(),
             fallback,
             guarded: guarded.into(),
+            routed: routed.into(),
             path_rules: if with_paths {
                 PathRules::Present
             } else {
@@ -228,6 +261,9 @@ impl RuleSet {
             Some((rule, Truth::True)) => return Decision::new(Verdict::Deny, Reason::Rule(&rule.info)),
             Some((rule, _)) => return Decision::new(Verdict::Deny, Reason::Unknown(&rule.info)),
             None => {}
+        }
+        if ask.taken == Taken::Nowhere {
+            return Decision::new(Verdict::Deny, Reason::NoRoute);
         }
         match (allowed(), self.fallback) {
             (Some((rule, _)), _) => Decision::new(Verdict::Allow, Reason::Rule(&rule.info)),

@@ -167,7 +167,7 @@ impl PeerRules {
             address: self.address,
             port: self.port,
         };
-        let ask = Ask::new(facts, Some(request));
+        let ask = Ask::new(facts, Some(request), &self.rules.routed);
         let find = |stage: &Stage, candidates: &Candidates| {
             let mut search = stage.search(&self.rules.rules, &ask);
             search.judged(&candidates.judged);

@@ -10,6 +10,7 @@ use super::condition::{Check, PathSet, blocks, contains, paths, texts};
 use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
+use super::routed::Taken;
 use super::when::{self, CompiledWhen, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
@@ -67,6 +68,8 @@ pub(super) struct CompiledRule {
     conditions: Box<[CompiledWhen]>,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
+    /// The only route whose requests the rule is for.
+    route: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,7 @@ pub(super) struct CompiledOperation {
 impl CompiledRule {
     pub(super) fn new(
         policy: &Arc<PolicyInfo>,
-        ports: &[u16],
+        (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
         let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
@@ -117,6 +120,7 @@ impl CompiledRule {
                 .map(|when| CompiledWhen::new(when, policy.action))
                 .collect::<Result<_, _>>()?,
             ports: ports.into(),
+            route,
         })
     }
 
@@ -138,6 +142,9 @@ impl CompiledRule {
 
     /// Whether the request is one that the rule is about.
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
+        if self.route.is_some_and(|route| ask.taken != Taken::By(route)) {
+            return Truth::False;
+        }
         let mut conditions = self.conditions.iter();
         let holds = conditions.try_fold(Truth::True, |holds, condition| {
             match holds.and(|| condition.truth(ask)) {

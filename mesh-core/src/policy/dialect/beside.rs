@@ -42,7 +42,7 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 
 const ALL: &[&str] = &[];
 const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
-const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
+const LINKERD: &str = "of Linkerd's policies these kinds and versions are not read";
 const SMI: &str = "of SMI's objects splits, targets and groups of requests are read";
 
 /// The first row that fits counts.
@@ -84,6 +84,10 @@ const ROWS: &[Row] = &[
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
     not_yet("inference.networking.k8s.io", ALL, "pools of models are not called"),
     not_yet("policy.linkerd.io", ALL, LINKERD),
+    not_here(
+        "workload.linkerd.io",
+        "endpoints are read from `services`, `ServiceEntry` and `WorkloadEntry`",
+    ),
     not_here("multicluster.linkerd.io", "a process links no clusters"),
     not_here("viz.linkerd.io", "there is no dashboard to configure"),
     not_here("config.linkerd.io", "there is no proxy to configure"),
@@ -113,6 +117,10 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
+    ("policy.linkerd.io/v1beta3", "Server"),
+    ("policy.linkerd.io/v1beta1", "ServerAuthorization"),
+    ("policy.linkerd.io/v1alpha1", "MeshTLSAuthentication"),
+    ("policy.linkerd.io/v1alpha1", "NetworkAuthentication"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
     ("access.smi-spec.io/v1alpha3", "TrafficTarget"),
     ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup"),

@@ -21,6 +21,7 @@ mod names;
 pub mod native;
 mod path_template;
 mod pattern;
+mod quantity;
 pub mod smi;
 mod values;
 

@@ -10,7 +10,9 @@ pub mod filter;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
+pub mod profile;
 pub mod route;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod traffic;
@@ -45,7 +47,7 @@ pub struct Policy {
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
-    pub profiles: Vec<route::ServiceProfile>,
+    pub profiles: Vec<profile::ServiceProfile>,
     /// How to talk to a service (`DestinationRule`, native traffic settings).
     pub destinations: Vec<traffic::DestinationPolicy>,
     /// Front doors (`Gateway`).
@@ -60,6 +62,12 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
+    pub rate_limits: Vec<server::RateLimit>,
+    /// Ports of workloads with rules of their own (`Server`).
+    pub servers: Vec<server::Server>,
+    /// What documents say of servers; only until all documents are read.
+    pub server_documents: server::Pending,
 }
 
 /// Name, namespace and place of a document.

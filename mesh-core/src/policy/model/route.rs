@@ -6,7 +6,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::filter::{Answer, Cors, Fault, HeaderOrder, HeaderRules, Mirror, Rewrite};
-use super::traffic::{RetryBudget, RetryPolicy};
+use super::traffic::RetryPolicy;
 use super::{Export, Labels, Meta, Origin};
 
 /// The routes of some hosts: a `VirtualService`, a `TrafficSplit` or a native service's `routes`.
@@ -281,62 +281,4 @@ pub struct RequestClass {
     pub methods: Vec<Method>,
     /// Headers, each with a regex on its whole value.
     pub headers: Vec<(HeaderName, String)>,
-}
-
-/// Route classes of a service (Linkerd's `ServiceProfile`): they give timeouts and retries, not destinations.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct ServiceProfile {
-    /// Name and place.
-    pub meta: Meta,
-    /// The service's full name.
-    pub host: String,
-    /// First match wins.
-    pub routes: Vec<ProfileRoute>,
-    /// The budget that the retries of all its routes share.
-    pub budget: RetryBudget,
-}
-
-/// One route class of a [`ServiceProfile`].
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ProfileRoute {
-    /// Its name.
-    pub name: String,
-    /// Where it was written.
-    pub origin: Origin,
-    /// The method, if it matters.
-    pub method: Option<Method>,
-    /// A regex on the whole path, if it matters.
-    pub path_regex: Option<String>,
-    /// Whether failed requests of this class are tried again.
-    pub retryable: Retryable,
-    /// Limit for the whole exchange, retries included; `None` is no limit, as in Linkerd.
-    pub timeout: Option<Duration>,
-}
-
-impl ProfileRoute {
-    /// A class of every request, not retried and without a timeout.
-    #[must_use]
-    pub const fn new(name: String, origin: Origin) -> Self {
-        Self {
-            name,
-            origin,
-            method: None,
-            path_regex: None,
-            retryable: Retryable::No,
-            timeout: None,
-        }
-    }
-}
-
-/// Whether requests of a class may be tried again (`isRetryable`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a class is retryable or it is not")]
-pub enum Retryable {
-    /// They may.
-    Yes,
-    /// They may not.
-    #[default]
-    No,
 }

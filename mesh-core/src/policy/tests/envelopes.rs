@@ -97,9 +97,14 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0401]: kind `XBackendTrafficPolicy` is not yet in force: of Gateway API's objects routes, gateways, grants and TLS policies are read",
     ),
     (
-        "policy.linkerd.io/v1beta3",
+        "policy.linkerd.io/v1alpha9",
         "Server",
-        "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
+        "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's policies these kinds and versions are not read",
+    ),
+    (
+        "workload.linkerd.io/v1beta1",
+        "ExternalWorkload",
+        "error[MESH0402]: kind `ExternalWorkload` is not supported in a process: endpoints are read from `services`, `ServiceEntry` and `WorkloadEntry`",
     ),
     (
         "access.smi-spec.io/v1alpha4",

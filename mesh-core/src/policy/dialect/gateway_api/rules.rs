@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::backend::{backend, nothing};
 use super::filters::{Filters, Place, filters};
 use super::values::{bounded, contradiction, duration, given_or, limit, text_within};
-use super::{Scope, no_effect, refuse};
+use super::{Scope, WithoutBackends, no_effect, refuse};
 use crate::decide::retry::default_policy;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::attachment::RouteKind;
@@ -84,7 +84,10 @@ pub(super) fn finish_rule(
     rule.headers = own.headers.clone();
     rule.rewrite = own.rewrite.clone();
     rule.cors = own.cors.clone();
-    rule.destinations = destinations(cx, fields.span(), &own, (names_backends, backends));
+    let may_be_empty = scope.without_backends == WithoutBackends::Parent && own.unresolved.is_none();
+    if names_backends || !may_be_empty {
+        rule.destinations = destinations(cx, fields.span(), &own, (names_backends, backends));
+    }
     rule.mirrors = own.mirrors;
     rule.answer = own.redirect.map(|redirect| Answer::Redirect(redirect.value));
     refuse(
@@ -193,7 +196,12 @@ fn retry(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
     if !codes.is_empty() {
         conditions.push(RetryCondition::RetriableStatusCodes);
     }
-    let mut policy = RetryPolicy::new(attempts?, RetryOn { conditions, codes }, cx.origin(node.span));
+    let on = RetryOn {
+        conditions,
+        codes,
+        ..RetryOn::default()
+    };
+    let mut policy = RetryPolicy::new(attempts?, on, cx.origin(node.span));
     if let Some(pause) = pause? {
         policy.backoff = Backoff::at_least(pause);
     }

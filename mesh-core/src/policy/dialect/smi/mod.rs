@@ -11,7 +11,6 @@ use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::Node;
 
 mod group;
-mod quantity;
 mod requests;
 mod split;
 mod target;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::names::is_dns_name;
-use super::quantity::{common_divisor, quantity};
+use crate::policy::dialect::quantity::{common_divisor, quantity};
 use super::requests::{references, route_match};
 use super::values::count;
 use super::{Object, quoted};

@@ -1,4 +1,4 @@
-use super::quantity::thousandths;
+use crate::policy::dialect::quantity::thousandths;
 use crate::policy::Loaded;
 use crate::policy::model::authz::{Action, Pattern};
 use crate::policy::model::route::{Binding, RouteRule};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::policy::diagnostic::{Report, quoted};
 use crate::policy::model::attachment::{Parent, ParentKind, PendingRoute, RouteKind};
-use crate::policy::model::route::{Binding, HostPattern, RouteMatch, RouteTable};
+use crate::policy::model::route::{Binding, Destination, HostPattern, RouteMatch, RouteTable};
 use crate::policy::model::{Export, Policy};
 
 use super::conflicts::Accepted;
@@ -38,7 +38,7 @@ impl Mesh {
     /// The tables of a route, one a service.
     pub(super) fn attach(&mut self, route: &PendingRoute, report: &mut Report) -> Vec<RouteTable> {
         let mut by_host: BTreeMap<(String, Audience), Vec<&Parent>> = BTreeMap::new();
-        for parent in route.parents.iter().filter(|parent| parent.kind != ParentKind::Gateway) {
+        for parent in route.parents.iter().filter(|parent| is_of_mesh(parent)) {
             for host in self.hosts_of(parent, report) {
                 let audience = audience(route, parent);
                 if self.accept(route, parent, (&host, &audience), report) {
@@ -94,6 +94,11 @@ impl Mesh {
     }
 }
 
+/// Whether a parent is called by the clients of the mesh.
+const fn is_of_mesh(parent: &Parent) -> bool {
+    matches!(parent.kind, ParentKind::Service | ParentKind::ServiceEntry)
+}
+
 /// A route of the service's own namespace is for all callers, another one for those of its namespace.
 fn audience(route: &PendingRoute, parent: &Parent) -> Audience {
     let own = &route.table.meta.namespace;
@@ -105,6 +110,13 @@ fn table(route: &PendingRoute, host: String, audience: Audience, parents: &[&Par
     let origin = parents.first().map(|parent| parent.origin.clone()).unwrap_or_default();
     table.hosts = vec![HostPattern { host, origin }];
     table.bindings = vec![Binding::Mesh];
+    for rule in table
+        .rules
+        .iter_mut()
+        .filter(|rule| rule.destinations.is_empty() && rule.answer.is_none())
+    {
+        rule.destinations = vec![itself(&table.hosts)];
+    }
     table.export = match audience {
         None => Export::All,
         Some(namespace) => Export::Namespaces(vec![namespace]),
@@ -116,6 +128,17 @@ fn table(route: &PendingRoute, host: String, audience: Audience, parents: &[&Par
         }
     }
     table
+}
+
+/// The service that a route is for, where the route names no backend and its dialect lets it.
+fn itself(hosts: &[HostPattern]) -> Destination {
+    let host = hosts.first().cloned().unwrap_or_default();
+    Destination {
+        host: host.host,
+        origin: host.origin,
+        weight: 1,
+        ..Destination::default()
+    }
 }
 
 /// Each match for each port.

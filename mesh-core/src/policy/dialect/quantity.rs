@@ -1,6 +1,6 @@
-//! Weights as quantities of Kubernetes, as the first version of splits has them.
+//! Weights as quantities of Kubernetes, which the first version of splits and overrides of profiles have.
 
-use super::quoted;
+use crate::policy::diagnostic::quoted;
 use crate::policy::reader::Reader;
 use crate::policy::source::Node;
 
