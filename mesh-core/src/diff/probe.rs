@@ -84,10 +84,13 @@ fn of_match(one: &RouteMatch, all: &mut BTreeSet<Probe>) -> Probe {
     asked.finish(all)
 }
 
+/// A way to make another request of one.
+type Vary<'p> = Box<dyn Fn(&mut Probe) + 'p>;
+
 /// A request in the making, and how it is varied.
 struct Asking<'p> {
     base: Probe,
-    others: Vec<Box<dyn Fn(&mut Probe) + 'p>>,
+    others: Vec<Vary<'p>>,
 }
 
 impl<'p> Asking<'p> {
@@ -172,7 +175,7 @@ impl Probe {
     /// The request to a host; `None` where it is none that can be sent.
     pub(super) fn to(&self, host: &str) -> Option<Asked> {
         let host = match host.strip_prefix('*') {
-            Some(suffix) if suffix.is_empty() => format!("{ANY}.example"),
+            Some("") => format!("{ANY}.example"),
             Some(suffix) => format!("{ANY}{suffix}"),
             None if host.contains(':') => format!("[{host}]"),
             None => host.to_owned(),

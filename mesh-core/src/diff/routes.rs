@@ -123,11 +123,14 @@ impl Compared<'_> {
                 .push(probe);
         }
         let groups = groups.into_values();
-        let changes = groups.map(|(facts, old, new, probes)| self.change(facts, (old, new), probes));
+        let changes = groups.map(|(facts, old, new, probes)| self.change(facts, (old, new), &probes));
         match known {
             (true, true) => changes.collect(),
             // All that there is to say of a new host is new: its plainest request stands for it.
-            (before, _) => self.whole(changes.collect(), if before { Kind::Removed } else { Kind::Added }),
+            (before, _) => self.whole(
+                &changes.collect::<Vec<_>>(),
+                if before { Kind::Removed } else { Kind::Added },
+            ),
         }
     }
 
@@ -156,7 +159,7 @@ impl Compared<'_> {
         Some(Answer::new(told, snapshot, &view, gateway))
     }
 
-    fn change(&self, facts: Vec<Fact>, (old, new): (Answer, Answer), probes: Vec<Probe>) -> Change {
+    fn change(&self, facts: Vec<Fact>, (old, new): (Answer, Answer), probes: &[Probe]) -> Change {
         let host = self.view.of(self.host);
         let (kind, what) = match (&old.route, &new.route) {
             (Some(before), Some(after)) if before == after => (Kind::Changed, format!("route `{after}`")),
@@ -193,7 +196,7 @@ impl Compared<'_> {
     }
 
     /// The host itself in place of its routes.
-    fn whole(&self, changes: Vec<Change>, kind: Kind) -> Vec<Change> {
+    fn whole(&self, changes: &[Change], kind: Kind) -> Vec<Change> {
         let plainest = Probe::default().to_string();
         let is_plainest = |change: &&Change| change.requests.contains(&plainest);
         let found = changes.iter().find(is_plainest).or_else(|| changes.first()).cloned();

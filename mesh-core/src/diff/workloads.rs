@@ -89,7 +89,7 @@ impl Named {
 
     fn collect(&self, policy: &Policy, found: &mut Found) {
         for namespace in &self.namespaces {
-            self.add(Workload::new(namespace, "default"), found);
+            self.add(&Workload::new(namespace, "default"), found);
         }
         for (namespace, selector) in &self.selectors {
             let everywhere = self.roots.contains(namespace) && !self.namespaces.is_empty();
@@ -98,7 +98,7 @@ impl Named {
                 false => vec![namespace],
             };
             for namespace in namespaces {
-                self.add(labelled(namespace, "default", selector), found);
+                self.add(&labelled(namespace, "default", selector), found);
             }
         }
         self.collect_endpoints(policy, found);
@@ -120,12 +120,12 @@ impl Named {
             .map(|entry| (&entry.meta.namespace, &entry.endpoint));
         for (namespace, endpoint) in listed.chain(entries) {
             let account = endpoint.service_account.as_deref().unwrap_or("default");
-            self.add(labelled(namespace, account, &endpoint.labels), found);
+            self.add(&labelled(namespace, account, &endpoint.labels), found);
         }
     }
 
     /// Adds a workload with the labels that matter, unless one like it is there; one with an account is better.
-    fn add(&self, workload: Workload, found: &mut Found) {
+    fn add(&self, workload: &Workload, found: &mut Found) {
         let mut labels = Labels::new();
         for (_, selector) in self.selectors.iter().filter(|(_, one)| selects(one, &workload.labels)) {
             labels.extend(selector.clone());
