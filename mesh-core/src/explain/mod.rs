@@ -46,8 +46,8 @@ impl Place {
 pub struct Outbound {
     /// `outbound`.
     pub direction: &'static str,
-    /// `routed`, `redirect`, `direct_response`, `no_route`, `passthrough` (a host that no policy names), `refused` (the same where the mesh forwards to
-    /// known hosts only), or `bad_request` (a request without an unambiguous form).
+    /// `routed`, `redirect`, `direct_response`, `no_route`, `unresolved` (the route names nothing that can be called), `passthrough`
+    /// (a host that no policy names), `refused` (the same where the mesh forwards to known hosts only), or `bad_request` (a request without an unambiguous form).
     pub outcome: &'static str,
     /// The status of the mesh's own answer; `None` where the request goes on.
     pub status: Option<u16>,
@@ -227,7 +227,20 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
             format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
         )
     };
-    filters::add(answer, snapshot, request, selected.route)
+    filters::add(unresolved(answer, &selected), snapshot, request, selected.route)
+}
+
+/// Where nothing that the route names can be called, the mesh answers itself.
+fn unresolved(answer: Outbound, selected: &Selected<'_>) -> Outbound {
+    let mut shares = selected.route.shares().peekable();
+    if shares.peek().is_none() || shares.any(|(to, _)| matches!(to, Choice::Target { .. })) {
+        return answer;
+    }
+    Outbound {
+        outcome: "unresolved",
+        status: Some(Outcome::UnresolvedBackend.response_code()),
+        ..answer
+    }
 }
 
 fn chosen(selected: &Selected<'_>) -> String {

@@ -132,7 +132,7 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
-    gateway_api::resolve(&mut policy, report);
+    gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);

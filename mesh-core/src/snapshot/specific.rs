@@ -41,7 +41,8 @@ fn path(path: Option<&StringMatch>) -> (u8, Reverse<usize>) {
         Some(StringMatch::SegmentPrefix(text)) => (1, Reverse(text.trim_end_matches('/').len().max(1))),
         Some(StringMatch::Prefix(text)) => (1, Reverse(text.len())),
         Some(StringMatch::Regex(text)) => (2, Reverse(text.len())),
-        Some(StringMatch::Present) | None => (1, Reverse(1)),
+        // A rule of gRPC without a method comes behind one with a regex on it.
+        Some(StringMatch::Present) | None => (3, Reverse(0)),
     }
 }
 

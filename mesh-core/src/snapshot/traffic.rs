@@ -3,6 +3,7 @@
 use crate::decide::cluster::ClusterSettings;
 use crate::decide::retry;
 use crate::policy::model::traffic::{ClientTls, DestinationPolicy, RetryBudget, RetryPolicy, Subset, TrafficPolicy};
+use crate::policy::model::{Export, Labels, selects};
 
 use super::registry::Registry;
 
@@ -17,20 +18,24 @@ impl<'a> Destination<'a> {
     pub(super) fn find(registry: &Registry<'a>, host: &str) -> Self {
         let own = registry.workload.namespace.as_str();
         let root = registry.policy.mesh.root_namespace.as_str();
-        let namespaces = [Some(own), registry.namespace_of(host), Some(root)];
-        let found = namespaces
-            .into_iter()
-            .flatten()
-            .map(|namespace| Self::within(registry, host, namespace));
-        found
-            .into_iter()
-            .find(|found| !found.policies.is_empty())
-            .unwrap_or_default()
+        let mut local = registry.destinations(own, host);
+        if own == root {
+            // What the root namespace has for all is for its own workloads not before what a service has.
+            local.retain(|policy| policy.export == Export::Namespaces(vec![own.to_owned()]));
+        }
+        let further = [registry.namespace_of(host), Some(root)].into_iter().flatten();
+        let further = further.map(|namespace| registry.destinations(namespace, host));
+        let found = std::iter::once(local).chain(further).find(|found| !found.is_empty());
+        Self::of_workload(found.unwrap_or_default(), &registry.workload.labels)
     }
 
-    fn within(registry: &Registry<'a>, host: &str, namespace: &str) -> Self {
-        let mut policies = registry.destinations(namespace, host);
+    /// Policies for workloads with these labels go before those for any, and inherit nothing from them.
+    fn of_workload(mut policies: Vec<&'a DestinationPolicy>, labels: &Labels) -> Self {
         policies.sort_by_key(|policy| policy.meta.precedence());
+        let is_ours = |policy: &&&DestinationPolicy| !policy.workloads.is_empty() && selects(&policy.workloads, labels);
+        let workloads = policies.iter().find(is_ours).map(|policy| policy.workloads.clone());
+        let workloads = workloads.unwrap_or_default();
+        policies.retain(|policy| policy.workloads == workloads);
         Self { policies }
     }
 
@@ -75,6 +80,7 @@ impl<'a> Destination<'a> {
             Some(entry) => TrafficPolicy {
                 retry: entry.retry.or(base.retry),
                 retry_budget: entry.retry_budget.or(base.retry_budget),
+                retry_concurrency: subset.traffic.retry_concurrency.or(base.retry_concurrency),
                 ..entry
             },
             None => overlay(base, subset.traffic.clone()),

@@ -9,7 +9,7 @@ use mesh_core::decide::deadline::Expiry;
 use mesh_core::decide::health::Verdict;
 use mesh_core::decide::retry::{Attempt, Progress, Repeat, backoff, decide};
 use mesh_core::outcome::Outcome;
-use mesh_core::policy::model::traffic::RetryCondition;
+use mesh_core::policy::model::traffic::{PreviousHosts, RetryCondition};
 
 use super::clusters::Attachment;
 use super::connect::ConnectError;
@@ -140,7 +140,11 @@ impl<'a> Tries<'a> {
         let shared = Arc::clone(&exchange.shared);
         let now = shared.clock.now();
         let cluster = &self.plan.cluster.state;
-        let endpoint = match cluster.pick(&self.tried, now, &mut &shared.entropy) {
+        let avoided = match self.plan.retry.previous_hosts {
+            PreviousHosts::Avoid => self.tried.as_slice(),
+            PreviousHosts::Allow => &[],
+        };
+        let endpoint = match cluster.pick(avoided, now, &mut &shared.entropy) {
             Ok(endpoint) => endpoint,
             Err(error) => return Tried::refused(no_endpoint(error, &self.plan.cluster.name)),
         };
@@ -185,7 +189,8 @@ impl<'a> Tries<'a> {
         match sent {
             Ok(Ok(response)) => {
                 let at = self.plan.deadline.request().map(|at| shared.clock.instant(at));
-                Tried::answered(response, held, at, exchange.is_grpc())
+                let verdict = self.plan.cluster.state.verdict(response.status());
+                Tried::answered(response, held, at, (verdict, exchange.is_grpc()))
             }
             Ok(Err(error)) => self.failed(error),
             Err(expiry) => Tried::timed_out(expiry, &self.plan.cluster.name),
@@ -230,6 +235,8 @@ impl<'a> Tries<'a> {
             RetryCondition::ConnectFailure | RetryCondition::ResetBeforeRequest => false,
             RetryCondition::RefusedStream => endpoint.speaks_http2(self.version),
             RetryCondition::RetriableStatusCodes => !retry.on.codes.is_empty() && self.plan.repeat == Repeat::Safe,
+            RetryCondition::EnvoyRatelimited => self.plan.repeat == Repeat::Safe,
+            RetryCondition::RetriableHeaders | RetryCondition::Http3PostConnectFailure => false,
             RetryCondition::FiveXx
             | RetryCondition::GatewayError
             | RetryCondition::Reset
@@ -254,13 +261,17 @@ impl Tried {
         }
     }
 
-    fn answered(response: Response<Body>, held: Held, deadline: Option<tokio::time::Instant>, is_grpc: bool) -> Self {
+    fn answered(
+        response: Response<Body>,
+        held: Held,
+        deadline: Option<tokio::time::Instant>,
+        (by_status, is_grpc): (Verdict, bool),
+    ) -> Self {
         let grpc = is_grpc.then(|| grpc_status(response.headers())).flatten();
         let mut attempt = Attempt::response(response.status(), grpc);
         if is_rate_limited(response.headers()) {
             attempt = attempt.rate_limited();
         }
-        let by_status = Verdict::from_status(response.status());
         let verdict = match (is_grpc, grpc) {
             (true, Some(status)) => Some(Verdict::from_grpc_status(status)),
             // The trailers of a call will tell, unless HTTP itself says that it failed.

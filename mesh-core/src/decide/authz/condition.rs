@@ -55,7 +55,10 @@ impl<T> Check<T> {
 /// A condition on a text that is compared as it is.
 pub(super) fn texts(condition: &Condition<Pattern>) -> Result<Check<PatternSet>, InvalidPattern> {
     Check::new(condition, |patterns, _| {
-        Ok(patterns.iter().map(PatternMatcher::compile).collect())
+        let compiled = patterns.iter().map(PatternMatcher::checked);
+        compiled
+            .collect::<Result<_, _>>()
+            .map_err(|error| InvalidPattern::Path(error.into()))
     })
 }
 

@@ -265,7 +265,7 @@ impl Stage {
         let bucket = |ids| Bucket::new(rules, ids);
         let (fires, all) = match action {
             Action::Deny => (Truth::Unknown, bucket(groups.all)),
-            Action::Allow => (Truth::True, Bucket::default()),
+            _ => (Truth::True, Bucket::default()),
         };
         Self {
             fires,

@@ -55,10 +55,11 @@ mod rule;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod when;
 
 use std::sync::Arc;
 
-use crate::policy::model::authz::{Action, AuthorizationPolicy};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
 use crate::policy::model::selects;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
@@ -85,6 +86,8 @@ struct RuleSet {
     deny: Stage,
     allow: Stage,
     fallback: Fallback,
+    /// Ports of which policies for single ports demand that something allows.
+    guarded: Box<[u16]>,
     path_rules: PathRules,
 }
 
@@ -115,11 +118,19 @@ impl Authorizer {
             let namespace = &policy.meta.namespace;
             (*namespace == workload.namespace || namespace == root_namespace)
                 && selects(&policy.selector, &workload.labels)
+                && (policy.service_accounts.is_empty() || policy.service_accounts.contains(&workload.service_account))
+                && policy.enforcement == Enforcement::Enforced
         };
         let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
         let mut fallback = Fallback::AllowWithoutPolicy;
+        let mut guarded = Vec::new();
         for policy in policies.into_iter().filter(holds) {
             fallback = match policy.action {
+                Action::Audit | Action::Custom => continue,
+                Action::Allow if !policy.ports.is_empty() => {
+                    guarded.extend_from_slice(&policy.ports);
+                    fallback
+                }
                 Action::Allow => Fallback::Deny,
                 Action::Deny if fallback == Fallback::Deny => Fallback::Deny,
                 Action::Deny => Fallback::AllowWithoutMatch,
@@ -130,7 +141,7 @@ impl Authorizer {
             return Err(invalid);
         }
         Ok(Self {
-            rules: Arc::new(RuleSet::new(compiled, fallback)),
+            rules: Arc::new(RuleSet::new(compiled, fallback, guarded)),
         })
     }
 
@@ -173,7 +184,7 @@ pub fn check(policy: &AuthorizationPolicy) -> Vec<InvalidRule> {
 fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, invalid: &mut Vec<InvalidRule>) {
     let info = Arc::new(PolicyInfo::new(policy));
     for (index, rule) in policy.rules.iter().enumerate() {
-        match CompiledRule::new(&info, index, rule) {
+        match CompiledRule::new(&info, &policy.ports, (index, rule)) {
             Ok(rule) => rules.push(rule),
             Err(reason) => invalid.push(InvalidRule::new(&info, rule, reason)),
         }
@@ -181,13 +192,14 @@ fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, i
 }
 
 impl RuleSet {
-    fn new(rules: Vec<CompiledRule>, fallback: Fallback) -> Self {
+    fn new(rules: Vec<CompiledRule>, fallback: Fallback, guarded: Vec<u16>) -> Self {
         let with_paths = rules.iter().any(CompiledRule::looks_at_paths);
         Self {
             deny: Stage::new(Action::Deny, &rules),
             allow: Stage::new(Action::Allow, &rules),
             rules: rules.into(),
             fallback,
+            guarded: guarded.into(),
             path_rules: if with_paths {
                 PathRules::Present
             } else {
@@ -220,6 +232,7 @@ impl RuleSet {
         match (allowed(), self.fallback) {
             (Some((rule, _)), _) => Decision::new(Verdict::Allow, Reason::Rule(&rule.info)),
             (None, Fallback::Deny) => Decision::new(Verdict::Deny, Reason::NoAllowMatched),
+            (None, _) if self.guarded.contains(&ask.facts.port) => Decision::new(Verdict::Deny, Reason::NoAllowMatched),
             (None, _) if ask.is_connect() => Decision::new(Verdict::Deny, Reason::ConnectNotNamed),
             (None, Fallback::AllowWithoutMatch) => Decision::new(Verdict::Allow, Reason::NoDenyMatched),
             (None, Fallback::AllowWithoutPolicy) => Decision::new(Verdict::Allow, Reason::NoPolicy),

@@ -55,6 +55,11 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// The trust domain of the id.
+    pub(super) fn trust_domain(&self) -> Option<&'a str> {
+        self.principal?.split('/').next()
+    }
+
     /// The namespace that the id names.
     pub(super) fn namespace(&self) -> Option<&'a str> {
         segment_after(self.principal?, "ns")

@@ -10,6 +10,7 @@ use super::condition::{Check, PathSet, blocks, contains, paths, texts};
 use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
+use super::when::{self, CompiledWhen, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
 use crate::policy::model::Origin;
@@ -52,6 +53,9 @@ pub enum InvalidPattern {
     /// Of a host whose port is none.
     #[error("`{0}` names a port that is not a number up to 65535")]
     HostPort(String),
+    /// Of an address or a port.
+    #[error("`{0}` is no value of the attribute")]
+    Value(String),
 }
 
 /// A rule, ready to be asked.
@@ -60,6 +64,9 @@ pub(super) struct CompiledRule {
     pub(super) info: Arc<RuleInfo>,
     pub(super) sources: Box<[CompiledSource]>,
     pub(super) operations: Box<[CompiledOperation]>,
+    conditions: Box<[CompiledWhen]>,
+    /// Where non-empty, the only ports that the rule is for.
+    ports: Box<[u16]>,
 }
 
 #[derive(Debug)]
@@ -68,6 +75,9 @@ pub(super) struct CompiledSource {
     pub(super) namespaces: Check<PatternSet>,
     pub(super) accounts: Check<PatternSet>,
     blocks: Check<Box<[IpNet]>>,
+    trust_domains: Check<PatternSet>,
+    /// Whether it asks for what nothing here can tell.
+    unknown: Truth,
 }
 
 #[derive(Debug)]
@@ -76,10 +86,15 @@ pub(super) struct CompiledOperation {
     ports: Check<Box<[u16]>>,
     methods: Check<PatternSet>,
     pub(super) paths: Check<PathSet>,
+    headers: Box<[HeaderCheck]>,
 }
 
 impl CompiledRule {
-    pub(super) fn new(policy: &Arc<PolicyInfo>, index: usize, rule: &Rule) -> Result<Self, InvalidPattern> {
+    pub(super) fn new(
+        policy: &Arc<PolicyInfo>,
+        ports: &[u16],
+        (index, rule): (usize, &Rule),
+    ) -> Result<Self, InvalidPattern> {
         let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
         let operations: Result<_, _> = rule
             .to
@@ -94,6 +109,12 @@ impl CompiledRule {
             }),
             sources: sources?,
             operations: operations?,
+            conditions: rule
+                .when
+                .iter()
+                .map(|when| CompiledWhen::new(when, policy.action))
+                .collect::<Result<_, _>>()?,
+            ports: ports.into(),
         })
     }
 
@@ -107,11 +128,25 @@ impl CompiledRule {
 
     /// Whether the peer is one that the rule is about.
     pub(super) fn source(&self, facts: &Facts<'_>) -> Truth {
+        if !self.ports.is_empty() && !self.ports.contains(&facts.port) {
+            return Truth::False;
+        }
         Truth::any(self.sources.iter().map(|source| source.truth(facts)))
     }
 
     /// Whether the request is one that the rule is about.
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
+        let mut conditions = self.conditions.iter();
+        let holds = conditions.try_fold(Truth::True, |holds, condition| {
+            match holds.and(|| condition.truth(ask)) {
+                Truth::False => Err(Truth::False),
+                holds => Ok(holds),
+            }
+        });
+        holds.unwrap_or_else(|never| never).and(|| self.any_operation(ask))
+    }
+
+    fn any_operation(&self, ask: &Ask<'_>) -> Truth {
         if self.action() == Action::Allow && ask.is_connect() {
             let named = self.operations.iter().filter(|operation| operation.names_connect());
             let truths = named.map(|operation| operation.truth(ask));
@@ -137,6 +172,11 @@ impl CompiledSource {
             namespaces: texts(&source.namespaces)?,
             accounts: texts(&source.service_accounts)?,
             blocks: blocks(&source.ip_blocks)?,
+            trust_domains: texts(&source.trust_domains)?,
+            unknown: match source.remote_ip_blocks.is_unset() && source.request_principals.is_unset() {
+                true => Truth::True,
+                false => Truth::Unknown,
+            },
         })
     }
 
@@ -149,6 +189,8 @@ impl CompiledSource {
                 self.blocks
                     .test(Some(facts.address), |blocks, address| contains(blocks, address))
             })
+            .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
+            .and(|| self.unknown)
     }
 }
 
@@ -159,6 +201,11 @@ impl CompiledOperation {
             ports: Check::new(&operation.ports, |ports, _| Ok(Box::from(ports)))?,
             methods: texts(&operation.methods)?,
             paths: paths(&operation.paths, action)?,
+            headers: operation
+                .headers
+                .iter()
+                .map(|(name, pattern)| when::header(name, pattern, action))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -177,5 +224,12 @@ impl CompiledOperation {
             })
             .and(|| self.paths.test(ask.path(), PathSet::is_match))
             .and(|| self.hosts.test(request, HostSet::is_match))
+            .and(|| self.with_headers(request))
+    }
+
+    fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {
+        let headers = request.map(|request| request.headers);
+        let truths = self.headers.iter().map(|header| header.truth(headers));
+        truths.min().unwrap_or(Truth::True)
     }
 }

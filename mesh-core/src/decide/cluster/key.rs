@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::model::traffic::{Algorithm, Limits, OutlierDetection, RetryBudget, TrafficPolicy};
+use crate::policy::model::traffic::{
+    Algorithm, Limits, OutlierDetection, RetryBudget, RetryConcurrency, TrafficPolicy,
+};
 
 /// The stable identity of a cluster: what outlives a reload is found again by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +50,8 @@ pub struct ClusterSettings {
     pub outliers: Option<OutlierDetection>,
     /// How many retries there are beside first tries. Default 20 %, and 10 a second.
     pub budget: RetryBudget,
+    /// Limit on retries at a time by the requests under way, in place of that of `limits`. Default none.
+    pub retry_concurrency: Option<RetryConcurrency>,
 }
 
 impl ClusterSettings {
@@ -59,6 +63,14 @@ impl ClusterSettings {
             limits: policy.limits.clone().unwrap_or_default(),
             outliers: policy.outliers.clone(),
             budget: policy.retry_budget.unwrap_or_default(),
+            retry_concurrency: policy.retry_concurrency,
         }
+    }
+
+    /// Whether the policy lists the only statuses that are errors.
+    pub(super) fn lists_errors(&self) -> bool {
+        self.outliers
+            .as_ref()
+            .is_some_and(|rules| !rules.error_codes.is_empty())
     }
 }

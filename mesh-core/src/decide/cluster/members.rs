@@ -31,7 +31,8 @@ impl<T> Cluster<T> {
     pub fn configure(&self, settings: ClusterSettings) {
         let mut watch = self.watch();
         self.thresholds.configure(settings.outliers.as_ref());
-        self.circuit.configure(&settings.limits);
+        self.has_listed_errors.store(settings.lists_errors(), Relaxed);
+        self.circuit.configure(&settings);
         self.budget.configure(settings.budget);
         self.settings.store(Arc::new(settings));
         if self.settings.load().outliers.is_none() {

@@ -44,7 +44,7 @@ pub use stats::{ClusterStats, EndpointStats};
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,8 @@ pub struct Cluster<T> {
     set: ArcSwap<EndpointSet<T>>,
     position: Arc<Position>,
     thresholds: Thresholds,
+    /// Whether the policy lists the statuses that are errors: few do, so that others need no look at the settings.
+    has_listed_errors: AtomicBool,
     /// When the next sweep is due, in nanoseconds; 0 before the first use, the end of time without outlier detection.
     due: AtomicU64,
     /// Guards changes of the set and of ejections.
@@ -99,7 +101,8 @@ impl<T> Cluster<T> {
             due: AtomicU64::new(settings.outliers.as_ref().map_or(u64::MAX, |_| 0)),
             watch: Mutex::default(),
             update: Mutex::default(),
-            circuit: Circuit::new(&settings.limits),
+            has_listed_errors: AtomicBool::new(settings.lists_errors()),
+            circuit: Circuit::new(&settings),
             budget: Budget::new(settings.budget),
             settings: ArcSwap::from_pointee(settings),
         }
@@ -144,6 +147,17 @@ impl<T> Cluster<T> {
     /// Counts a request in at `endpoint`, until the returned value is dropped.
     pub fn begin(&self, endpoint: &Arc<Endpoint<T>>) -> InFlight<T> {
         InFlight::new(Arc::clone(endpoint))
+    }
+
+    /// What a response of this status says about its endpoint.
+    #[must_use]
+    pub fn verdict(&self, status: http::StatusCode) -> Verdict {
+        if !self.has_listed_errors.load(Relaxed) {
+            return Verdict::from_status(status);
+        }
+        let settings = self.settings.load();
+        let listed = settings.outliers.as_ref().map(|rules| rules.error_codes.as_slice());
+        Verdict::from_listed_status(status, listed.unwrap_or_default())
     }
 
     /// Says what a result tells about `endpoint`; returns the ejection, or the refusal of one, that follows from it.

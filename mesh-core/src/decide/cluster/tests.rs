@@ -115,6 +115,20 @@ fn settings_take_defaults_for_blocks_that_a_policy_does_not_set() {
 }
 
 #[test]
+fn a_policy_may_list_the_only_errors() {
+    use http::StatusCode;
+    let cluster = cluster(1, ClusterSettings::default());
+    assert_eq!(cluster.verdict(StatusCode::BAD_GATEWAY), Verdict::GatewayError);
+
+    let mut listed = rules();
+    listed.error_codes = vec![StatusCode::TOO_MANY_REQUESTS];
+    cluster.configure(settings(listed));
+
+    assert_eq!(cluster.verdict(StatusCode::BAD_GATEWAY), Verdict::Success);
+    assert_eq!(cluster.verdict(StatusCode::TOO_MANY_REQUESTS), Verdict::ServerError);
+}
+
+#[test]
 fn without_endpoints_nothing_is_picked() {
     let cluster = cluster(0, ClusterSettings::default());
     let picked = cluster.pick(&[], Timestamp::ZERO, &mut SplitMix64::new(1));

@@ -14,6 +14,8 @@ pub enum EjectReason {
     Consecutive5xx,
     /// `consecutive_gateway_errors` gateway errors in a row.
     ConsecutiveGatewayErrors,
+    /// `consecutive_local_failures` failures to answer in a row, where they are counted apart.
+    ConsecutiveLocalFailures,
 }
 
 impl EjectReason {
@@ -23,6 +25,7 @@ impl EjectReason {
         match self {
             Self::Consecutive5xx => "consecutive_5xx",
             Self::ConsecutiveGatewayErrors => "consecutive_gateway_failure",
+            Self::ConsecutiveLocalFailures => "consecutive_local_origin_failure",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The counters of an endpoint.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::verdict::Severity;
 use super::{EjectReason, Ticks, Verdict, ejection_time};
@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 pub struct Thresholds {
     server: AtomicU32,
     gateway: AtomicU32,
+    local: AtomicU32,
+    /// Whether failures to answer are counted apart.
+    is_split: AtomicBool,
 }
 
 impl Thresholds {
@@ -20,8 +23,11 @@ impl Thresholds {
         let (server, gateway) = rules.map_or((0, 0), |rules| {
             (rules.consecutive_5xx, rules.consecutive_gateway_errors)
         });
+        let local = rules.and_then(|rules| rules.consecutive_local_failures);
         self.server.store(server, Relaxed);
         self.gateway.store(gateway, Relaxed);
+        self.local.store(local.unwrap_or(0), Relaxed);
+        self.is_split.store(local.is_some(), Relaxed);
     }
 }
 
@@ -33,6 +39,8 @@ const IN_USE: u64 = u64::MAX;
 pub struct Health {
     server_errors: AtomicU32,
     gateway_errors: AtomicU32,
+    /// Failures to answer, where they are counted apart.
+    local_failures: AtomicU32,
     ejected_at: AtomicU64,
     /// Ejections that are not yet forgiven.
     unforgiven: AtomicU32,
@@ -44,6 +52,7 @@ impl Default for Health {
         Self {
             server_errors: AtomicU32::new(0),
             gateway_errors: AtomicU32::new(0),
+            local_failures: AtomicU32::new(0),
             ejected_at: AtomicU64::new(IN_USE),
             unforgiven: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
@@ -54,6 +63,14 @@ impl Default for Health {
 impl Health {
     /// Counts a verdict; returns why the endpoint should be ejected, where it should.
     pub fn count(&self, verdict: Verdict, thresholds: &Thresholds) -> Option<EjectReason> {
+        if thresholds.is_split.load(Relaxed) && verdict != Verdict::Neutral {
+            if matches!(verdict, Verdict::LocalOrigin(_)) {
+                increment(&self.local_failures);
+                return self.reached(thresholds);
+            }
+            // It answered, whatever the answer was.
+            clear(&self.local_failures);
+        }
         match verdict.severity() {
             Severity::None => return None,
             Severity::Healthy => {
@@ -78,6 +95,8 @@ impl Health {
             Some(EjectReason::ConsecutiveGatewayErrors)
         } else if has_reached(&self.server_errors, &thresholds.server) {
             Some(EjectReason::Consecutive5xx)
+        } else if has_reached(&self.local_failures, &thresholds.local) {
+            Some(EjectReason::ConsecutiveLocalFailures)
         } else {
             None
         }
@@ -90,6 +109,9 @@ impl Health {
         }
         if has_reached(&self.server_errors, &thresholds.server) {
             clear(&self.server_errors);
+        }
+        if has_reached(&self.local_failures, &thresholds.local) {
+            clear(&self.local_failures);
         }
     }
 
@@ -124,6 +146,7 @@ impl Health {
     pub fn restore(&self) {
         self.server_errors.store(0, Relaxed);
         self.gateway_errors.store(0, Relaxed);
+        self.local_failures.store(0, Relaxed);
         self.ejected_at.store(IN_USE, Relaxed);
     }
 

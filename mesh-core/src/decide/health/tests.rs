@@ -259,3 +259,72 @@ fn events_read_as_log_messages() {
         assert_eq!(event.to_string(), text);
     }
 }
+
+#[test]
+fn failures_to_answer_are_counted_apart_where_the_policy_says_so() {
+    let split = OutlierDetection {
+        consecutive_local_failures: Some(3),
+        ..rules(2, 0)
+    };
+    let thresholds = Thresholds::default();
+    thresholds.configure(Some(&split));
+    let health = Health::default();
+    let failed = Verdict::LocalOrigin(LocalError::Connect);
+
+    for _ in 0..2 {
+        assert_eq!(health.count(failed, &thresholds), None);
+    }
+    assert_eq!(health.consecutive_5xx(), 0, "it does not count as a 5xx");
+    assert_eq!(
+        health.count(failed, &thresholds),
+        Some(EjectReason::ConsecutiveLocalFailures)
+    );
+    assert_eq!(
+        EjectReason::ConsecutiveLocalFailures.as_str(),
+        "consecutive_local_origin_failure"
+    );
+
+    health.reset_reached(&thresholds);
+    assert_eq!(health.reached(&thresholds), None);
+}
+
+#[test]
+fn any_answer_ends_a_row_of_failures_to_answer_and_they_end_no_row_of_errors() {
+    let split = OutlierDetection {
+        consecutive_local_failures: Some(2),
+        ..rules(2, 0)
+    };
+    let thresholds = Thresholds::default();
+    thresholds.configure(Some(&split));
+    let health = Health::default();
+    let failed = Verdict::LocalOrigin(LocalError::Timeout);
+
+    assert_eq!(health.count(failed, &thresholds), None);
+    assert_eq!(health.count(SERVER, &thresholds), None);
+    assert_eq!(health.count(failed, &thresholds), None);
+    assert_eq!(health.count(SERVER, &thresholds), Some(EjectReason::Consecutive5xx));
+}
+
+#[test]
+fn without_a_split_failures_to_answer_are_errors_like_others() {
+    let thresholds = Thresholds::default();
+    thresholds.configure(Some(&rules(1, 0)));
+    let health = Health::default();
+    let failed = Verdict::LocalOrigin(LocalError::Connect);
+    assert_eq!(health.count(failed, &thresholds), Some(EjectReason::Consecutive5xx));
+}
+
+#[test]
+fn listed_statuses_are_the_only_errors() {
+    let listed = [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY];
+    for (status, verdict) in [
+        (StatusCode::TOO_MANY_REQUESTS, SERVER),
+        (StatusCode::BAD_GATEWAY, SERVER),
+        (StatusCode::SERVICE_UNAVAILABLE, OK),
+        (StatusCode::INTERNAL_SERVER_ERROR, OK),
+        (StatusCode::OK, OK),
+        (StatusCode::NOT_FOUND, NEUTRAL),
+    ] {
+        assert_eq!(Verdict::from_listed_status(status, &listed), verdict, "{status}");
+    }
+}

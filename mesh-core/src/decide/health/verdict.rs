@@ -49,6 +49,18 @@ impl Verdict {
         }
     }
 
+    /// The verdict of a response, where only these statuses are errors: any other 5xx is a success, as in Envoy.
+    #[must_use]
+    pub fn from_listed_status(status: StatusCode, errors: &[StatusCode]) -> Self {
+        if errors.contains(&status) {
+            return Self::ServerError;
+        }
+        match Self::from_status(status) {
+            Self::ServerError | Self::GatewayError => Self::Success,
+            verdict => verdict,
+        }
+    }
+
     /// The verdict of a gRPC response, by its `grpc-status` in headers or trailers.
     ///
     /// Envoy maps the status to HTTP: 14 is 503; 2, 13 and 15 are 500; 0 is a success, the rest is 4xx. Differs for 4

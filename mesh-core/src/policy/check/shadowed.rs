@@ -57,7 +57,9 @@ fn check_settings(policy: &Policy, report: &mut Report) {
     let sets = |one: &&DestinationPolicy| one.traffic != TrafficPolicy::default() || !one.ports.is_empty();
     let setting = oldest_first(&policy.destinations, |one| &one.meta);
     for one in setting.into_iter().filter(sets) {
-        let winner = *first.entry((&one.meta.namespace, &one.host)).or_insert(&one.meta);
+        let winner = *first
+            .entry((&one.meta.namespace, &one.host, &one.workloads))
+            .or_insert(&one.meta);
         if is_told(&one.meta, winner, report) {
             let message = format!(
                 "the settings of {} for host {} have no effect",
@@ -74,7 +76,7 @@ fn check_subsets(policy: &Policy, report: &mut Report) {
     let mut first = BTreeMap::new();
     for one in oldest_first(&policy.destinations, |one| &one.meta) {
         for subset in &one.subsets {
-            let key = (&one.meta.namespace, &one.host, &subset.name);
+            let key = (&one.meta.namespace, &one.host, &one.workloads, &subset.name);
             let winner = *first.entry(key).or_insert(&one.meta);
             if is_told(&one.meta, winner, report) {
                 let message = format!(

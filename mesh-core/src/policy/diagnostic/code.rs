@@ -156,4 +156,6 @@ codes! {
         "Two route tables hold for the same host and callers. Only one is used: the oldest, then the first by name.";
     RETRIES_OUTLAST_TIMEOUT = "MESH0509", Warning, "retries outlast the timeout",
         "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
+    SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
+        "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }

@@ -81,13 +81,6 @@ pub(super) fn port_number(cx: &Reader<'_>, node: &Node) -> Option<u16> {
     number
 }
 
-/// Refuses a switch that is on; off is what this mesh does anyway.
-pub(super) fn refuse_on(fields: &mut Fields<'_, '_, '_>, name: &'static str, reason: &str) {
-    if fields.optional(name, Reader::bool) == Some(true) {
-        fields.refuse(name, Code::NOT_YET_IN_FORCE, reason);
-    }
-}
-
 /// Reads a field that stands for `default` where it is absent; `None` where it is wrong.
 pub(super) fn given_or<'a, 'n, T>(
     fields: &mut Fields<'_, 'a, 'n>,

@@ -5,17 +5,36 @@ use ipnet::IpNet;
 use super::{Labels, Meta, Origin};
 
 /// An `AuthorizationPolicy`, or an entry of the native `authorization`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct AuthorizationPolicy {
     /// Name and place. In the root namespace it holds for the mesh.
     pub meta: Meta,
     /// Workloads that it holds for; empty is the whole namespace.
     pub selector: Labels,
+    /// Where non-empty, only workloads with one of these service accounts.
+    pub service_accounts: Vec<String>,
+    /// Where non-empty, it guards only these ports of the workload: what no rule allows is denied there alone.
+    pub ports: Vec<u16>,
     /// What a matching rule does.
     pub action: Action,
+    /// Who is asked where the action is [`Action::Custom`].
+    pub provider: Option<String>,
+    /// Whether it counts.
+    pub enforcement: Enforcement,
     /// Any of them; none never matches.
     pub rules: Vec<Rule>,
+}
+
+/// Whether a policy counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it does or it does not")]
+pub enum Enforcement {
+    /// It does.
+    #[default]
+    Enforced,
+    /// It is on trial (`istio.io/dry-run`): it decides nothing.
+    DryRun,
 }
 
 impl AuthorizationPolicy {
@@ -25,7 +44,11 @@ impl AuthorizationPolicy {
         Self {
             meta,
             selector: Labels::new(),
+            service_accounts: Vec::new(),
+            ports: Vec::new(),
             action,
+            provider: None,
+            enforcement: Enforcement::Enforced,
             rules: Vec::new(),
         }
     }
@@ -40,6 +63,10 @@ pub enum Action {
     Allow,
     /// Denies, whatever else allows.
     Deny,
+    /// Marks the request, and decides nothing.
+    Audit,
+    /// Asks an external authorizer before all others.
+    Custom,
 }
 
 /// Matches where any source and any operation match; an empty list matches all.
@@ -50,8 +77,64 @@ pub struct Rule {
     pub from: Vec<Source>,
     /// What for.
     pub to: Vec<Operation>,
+    /// Further conditions; all of them must hold.
+    pub when: Vec<When>,
     /// Where it was written.
     pub origin: Origin,
+}
+
+/// A condition on one attribute of the connection or the request.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct When {
+    /// The attribute.
+    pub attribute: Attribute,
+    /// Its values, as they are written: patterns, addresses or ports, as the attribute has them.
+    pub values: Condition<String>,
+}
+
+impl When {
+    /// A condition on `attribute`.
+    #[must_use]
+    pub const fn new(attribute: Attribute, values: Condition<String>) -> Self {
+        Self { attribute, values }
+    }
+}
+
+/// What a [`When`] looks at (Istio's keys).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attribute {
+    /// `request.headers[name]`
+    Header(http::HeaderName),
+    /// `request.headers[:method]`, and the other parts of a request that HTTP/2 writes as headers.
+    Pseudo(String),
+    /// `source.ip`
+    SourceIp,
+    /// `remote.ip`
+    RemoteIp,
+    /// `source.namespace`
+    SourceNamespace,
+    /// `source.principal`
+    SourcePrincipal,
+    /// `source.serviceAccount`
+    SourceServiceAccount,
+    /// `source.trustDomain`
+    SourceTrustDomain,
+    /// `request.auth.principal`
+    RequestPrincipal,
+    /// `request.auth.audiences`
+    Audiences,
+    /// `request.auth.presenter`
+    Presenter,
+    /// `request.auth.claims[a][b]`
+    Claims(Vec<String>),
+    /// `destination.ip`
+    DestinationIp,
+    /// `destination.port`
+    DestinationPort,
+    /// `connection.sni`
+    Sni,
 }
 
 /// Who asks: every condition that is set must hold.
@@ -66,6 +149,12 @@ pub struct Source {
     pub service_accounts: Condition<Pattern>,
     /// The peer's address.
     pub ip_blocks: Condition<IpNet>,
+    /// The trust domain of the peer's id.
+    pub trust_domains: Condition<Pattern>,
+    /// The address that trusted proxies name.
+    pub remote_ip_blocks: Condition<IpNet>,
+    /// Issuer and subject of the request's token, `iss/sub`.
+    pub request_principals: Condition<Pattern>,
 }
 
 /// What for: every condition that is set must hold.
@@ -80,6 +169,8 @@ pub struct Operation {
     pub methods: Condition<Pattern>,
     /// The canonical path without the query.
     pub paths: Condition<Pattern>,
+    /// Headers that must be there, with any value or one of this pattern.
+    pub headers: Vec<(http::HeaderName, Pattern)>,
 }
 
 /// Texts of one field: any of `any_of` and none of `none_of`; an empty list sets no condition.
@@ -124,6 +215,8 @@ pub enum Pattern {
     Glob(String),
     /// A path of segments with `{*}` (one) and `{**}` (the rest).
     Template(String),
+    /// The whole text matches; RE2 syntax, known to compile.
+    Regex(String),
 }
 
 impl Pattern {

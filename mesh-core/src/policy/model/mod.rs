@@ -4,12 +4,15 @@
 //! applied where the absence of a field has no meaning of its own, and every item carries its
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
+pub mod attachment;
 pub mod authz;
 pub mod filter;
 pub mod gateway;
 pub mod identity;
+pub mod jwt;
 pub mod route;
 pub mod service;
+pub mod telemetry;
 pub mod traffic;
 
 use std::collections::BTreeMap;
@@ -33,8 +36,6 @@ pub struct Policy {
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.
     pub delegates: Vec<route::RouteTable>,
-    /// Whose routes may refer to whose services; only until all documents are read.
-    pub reference_grants: Vec<route::ReferenceGrant>,
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
@@ -43,8 +44,14 @@ pub struct Policy {
     pub destinations: Vec<traffic::DestinationPolicy>,
     /// Front doors (`Gateway`).
     pub gateways: Vec<gateway::Gateway>,
+    /// What documents say of each other; only until all documents are read.
+    pub attachments: attachment::Attachments,
     /// Which connections a server takes (`PeerAuthentication`, native `mtls`).
     pub peer_authentications: Vec<identity::PeerAuthentication>,
+    /// Which tokens requests may carry (`RequestAuthentication`).
+    pub request_authentications: Vec<jwt::RequestAuthentication>,
+    /// What is measured, logged and traced (`Telemetry`).
+    pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
 }
@@ -76,6 +83,8 @@ impl Meta {
 pub struct MeshSettings {
     /// The trust domain of this mesh's identities. Default `cluster.local`.
     pub trust_domain: String,
+    /// Other names of it: an id of one of them in a rule stands for the same id in all of them.
+    pub trust_domain_aliases: Vec<String>,
     /// The namespace whose policies hold for the whole mesh. Default `istio-system`.
     pub root_namespace: String,
     /// The domain that completes short service names. Default `cluster.local`.
@@ -90,6 +99,7 @@ impl Default for MeshSettings {
     fn default() -> Self {
         Self {
             trust_domain: "cluster.local".into(),
+            trust_domain_aliases: Vec::new(),
             root_namespace: "istio-system".into(),
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,

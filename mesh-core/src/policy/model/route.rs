@@ -159,26 +159,6 @@ pub struct RouteRule {
     pub retry: Option<RetryPolicy>,
 }
 
-/// Whose routes at gateways may refer to services of a namespace; only until all documents are read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReferenceGrant {
-    /// The namespace.
-    pub namespace: String,
-    /// The namespaces of the routes.
-    pub from: Vec<String>,
-    /// The services; `None` is all of them.
-    pub services: Vec<Option<String>>,
-}
-
-impl ReferenceGrant {
-    /// Whether routes of namespace `from` may refer to the service `name` of `namespace`.
-    #[must_use]
-    pub fn allows(&self, from: &str, namespace: &str, name: &str) -> bool {
-        let is_named = |service: &Option<String>| service.as_ref().is_none_or(|service| service == name);
-        self.namespace == namespace && self.from.iter().any(|one| one == from) && self.services.iter().any(is_named)
-    }
-}
-
 /// A route table without hosts, by its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delegate {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::filter::Fraction;
 use super::{Export, Labels, Meta, Origin};
 
 /// A `DestinationRule`, or the traffic settings of a native service.
@@ -69,18 +70,21 @@ pub struct TrafficPolicy {
 }
 
 /// Limit on retries at a time: a share of the requests under way or waiting, and never less than a minimum.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryConcurrency {
-    /// Share of the requests under way, in percent. Default 20.
-    pub percent: f64,
+    /// Share of the requests under way. Default 20 %.
+    pub share: Fraction,
     /// Retries at a time that are always allowed. Default 3.
     pub min: u32,
 }
 
 impl Default for RetryConcurrency {
     fn default() -> Self {
-        Self { percent: 20.0, min: 3 }
+        Self {
+            share: Fraction::from_millionths(200_000),
+            min: 3,
+        }
     }
 }
 
@@ -319,6 +323,8 @@ pub struct TlsOrigination {
     pub authorities: Option<String>,
     /// The own certificate and its key: two files, or the folder of both.
     pub certificate: Option<(String, String)>,
+    /// The file with certificates that are revoked.
+    pub revoked: Option<String>,
     /// The folder, below the credentials directory, with certificate, key and authorities (`credentialName`).
     pub credential_name: Option<String>,
     /// Whether the server's certificate is looked at.
@@ -450,6 +456,8 @@ pub struct Backoff {
     pub base: Duration,
     /// The last ceiling. Default 250 ms.
     pub max: Duration,
+    /// No pause is shorter. Default zero.
+    pub least: Duration,
 }
 
 impl Backoff {
@@ -462,7 +470,15 @@ impl Backoff {
         Self {
             base,
             max: base.saturating_mul(10),
+            least: Duration::ZERO,
         }
+    }
+
+    /// A backoff whose every pause is at least `base` and at most ten times that (Gateway API, GEP-1731).
+    #[must_use]
+    pub const fn at_least(base: Duration) -> Self {
+        let backoff = Self::from_base(base);
+        Self { least: base, ..backoff }
     }
 }
 

@@ -196,3 +196,78 @@ fn a_destination_without_a_port_is_the_only_one_or_the_dialled_one() {
     assert_eq!(entry(one), 80);
     assert_eq!(entry(&format!("{one}, {two}")), 8080);
 }
+
+#[test]
+fn a_rule_for_some_workloads_goes_before_that_for_all_and_inherits_nothing() {
+    let rules = [
+        rule("a", &format!("trafficPolicy: {{ {POOL} }}, subsets: [{{ name: v1 }}]")),
+        rule(
+            "b",
+            "workloadSelector: { matchLabels: { app: front } }, trafficPolicy: { loadBalancer: { simple: RANDOM } }",
+        ),
+    ];
+    let of = |app: &str| {
+        let mut workload = in_namespace("shop");
+        workload.labels = [("app".to_owned(), app.to_owned())].into();
+        target(&compile(&rules.concat(), &workload), "http://orders/").settings
+    };
+    let (front, other) = (of("front"), of("other"));
+    assert_eq!((front.algorithm, front.limits.requests), (Algorithm::Random, None));
+    assert_eq!(
+        (other.algorithm, other.limits.requests),
+        (Algorithm::LeastRequest, Some(10))
+    );
+}
+
+#[test]
+fn rules_for_other_workloads_only_leave_the_service_without_settings() {
+    let rules = [
+        rule(
+            "a",
+            "workloadSelector: { matchLabels: { app: other } }, trafficPolicy: { loadBalancer: { simple: RANDOM } }",
+        ),
+        object(
+            "DestinationRule",
+            "istio-system",
+            "all",
+            &format!("{{ host: \"*.local\", trafficPolicy: {{ {POOL} }} }}"),
+        ),
+    ];
+    let settings = target(&compile(&rules.concat(), &in_namespace("shop")), "http://orders/").settings;
+    assert_eq!(
+        (settings.algorithm, settings.limits.requests),
+        (Algorithm::LeastRequest, None)
+    );
+}
+
+#[test]
+fn in_the_root_namespace_the_services_rules_go_before_those_for_the_mesh() {
+    let mesh = |export: &str| {
+        let spec = format!("{{ host: \"*.local\", {export}trafficPolicy: {{ loadBalancer: {{ simple: RANDOM }} }} }}");
+        object("DestinationRule", "istio-system", "mesh", &spec)
+    };
+    let of = |export: &str| {
+        let text = [rule("r", &format!("trafficPolicy: {{ {POOL} }}")), mesh(export)].concat();
+        target(&compile(&text, &in_namespace("istio-system")), "http://orders.shop/").settings
+    };
+    assert_eq!(of("").limits.requests, Some(10));
+    assert_eq!(of("exportTo: ['.'], ").algorithm, Algorithm::Random);
+}
+
+#[test]
+fn a_budget_of_retries_holds_on_the_ports_of_a_subset() {
+    let ports = "portLevelSettings: [{ port: { number: 80 }, loadBalancer: { simple: RANDOM } }]";
+    let rules = [rule(
+        "r",
+        &format!(
+            "trafficPolicy: {{ retryBudget: {{ percent: 50 }} }}, subsets: [{{ name: v1, trafficPolicy: {{ {ports} }} }}, {{ name: v2, trafficPolicy: {{ retryBudget: {{ percent: 10, minRetryConcurrency: 1 }}, {ports} }} }}]"
+        ),
+    )];
+    let share = |subset: &str| {
+        let limit = settled(&rules, subset, 80).settings.retry_concurrency.unwrap();
+        (limit.share.millionths(), limit.min)
+    };
+    assert_eq!(share(""), (500_000, 3));
+    assert_eq!(share(", subset: v1"), (500_000, 3));
+    assert_eq!(share(", subset: v2"), (100_000, 1));
+}

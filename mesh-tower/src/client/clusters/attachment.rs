@@ -17,8 +17,8 @@ use mesh_tls::verify::ExpectedPeer;
 
 use super::Context;
 use super::runtime::ClusterRuntime;
-use crate::client::connect::{self, ConnectError, ConnectOptions, Peer, TlsTarget};
-use crate::client::pool::{self, ConnectionPermits, Pool, PoolConfig};
+use crate::client::connect::{self, ConnectError, ConnectOptions, Keepalive, Peer, TlsTarget};
+use crate::client::pool::{self, ConnectionPermits, Http2Keepalive, Pool, PoolConfig};
 use crate::telemetry::metrics::{Destination, HandshakeResult, Party, Reporter, SeriesGroup, Side};
 
 /// What a policy says of an endpoint beside its address.
@@ -249,8 +249,15 @@ fn config(limits: &Limits, http: HttpVersion) -> PoolConfig {
         },
         connect: ConnectOptions {
             timeout: limits.connect_timeout,
-            ..ConnectOptions::default()
+            keepalive: limits.tcp_keepalive.map(|keepalive| Keepalive {
+                time: keepalive.time,
+                interval: keepalive.interval,
+                probes: keepalive.probes,
+            }),
         },
+        http2_keepalive: limits
+            .http2_keepalive
+            .map(|(interval, timeout)| Http2Keepalive { interval, timeout }),
         max_requests_per_connection: limits.requests_per_connection.and_then(NonZeroU32::new),
         max_concurrent_streams: limits.streams_per_connection.and_then(NonZeroU32::new),
         idle_timeout: limits.idle_timeout,

@@ -35,7 +35,7 @@ fn text(pattern: &Pattern, value: &str) -> bool {
         Pattern::Suffix(text) => value.ends_with(text.as_str()),
         Pattern::Present => !value.is_empty(),
         Pattern::Glob(glob) => wild(glob.as_bytes(), value.as_bytes()),
-        Pattern::Template(_) => unreachable!("paths only"),
+        Pattern::Template(_) | Pattern::Regex(_) => unreachable!("none is generated"),
     }
 }
 
@@ -214,6 +214,7 @@ fn sources() -> impl Strategy<Value = Source> {
         namespaces,
         service_accounts,
         ip_blocks,
+        ..Source::default()
     })
 }
 
@@ -232,6 +233,7 @@ fn operations() -> impl Strategy<Value = Operation> {
         ports,
         methods,
         paths,
+        ..Operation::default()
     })
 }
 

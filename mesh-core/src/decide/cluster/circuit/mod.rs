@@ -8,8 +8,9 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::Cluster;
-use crate::policy::model::traffic::Limits;
+use super::{Cluster, ClusterSettings};
+use crate::policy::model::filter::Fraction;
+use crate::policy::model::traffic::RetryConcurrency;
 use crate::time::Timestamp;
 
 /// A place within a limit; given back when dropped.
@@ -80,7 +81,10 @@ impl Slots {
     }
 
     fn acquire(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.limit.load(Relaxed);
+        self.acquire_within(self.limit.load(Relaxed))
+    }
+
+    fn acquire_within(self: &Arc<Self>, limit: u32) -> Option<Permit> {
         let taken = self
             .active
             .fetch_update(Relaxed, Relaxed, |active| (active < limit).then(|| active + 1));
@@ -113,11 +117,24 @@ pub(super) struct Circuit {
     pending: Arc<Slots>,
     requests: Arc<Slots>,
     retries: Arc<Slots>,
+    /// Retries at a time by the requests under way: millionths of them in the upper half, the least number in the lower.
+    concurrency: AtomicU64,
+}
+
+/// No limit by the requests under way: no share is as large.
+const ANY_CONCURRENCY: u64 = u64::MAX;
+
+fn packed(concurrency: Option<RetryConcurrency>) -> u64 {
+    concurrency.map_or(ANY_CONCURRENCY, |limit| {
+        u64::from(limit.share.millionths()) << 32 | u64::from(limit.min)
+    })
 }
 
 impl Circuit {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(settings: &ClusterSettings) -> Self {
+        let limits = &settings.limits;
         Self {
+            concurrency: AtomicU64::new(packed(settings.retry_concurrency)),
             connections: Slots::new(limits.connections),
             pending: Slots::new(limits.pending),
             requests: Slots::new(limits.requests),
@@ -125,11 +142,32 @@ impl Circuit {
         }
     }
 
-    pub(super) fn configure(&self, limits: &Limits) {
+    pub(super) fn configure(&self, settings: &ClusterSettings) {
+        let limits = &settings.limits;
+        self.concurrency.store(packed(settings.retry_concurrency), Relaxed);
         self.connections.configure(limits.connections);
         self.pending.configure(limits.pending);
         self.requests.configure(limits.requests);
         self.retries.configure(limits.retries);
+    }
+}
+
+impl Circuit {
+    /// A place for one more retry: by the policy's share of the requests under way, else by its limit.
+    fn retry(&self) -> Option<Permit> {
+        let concurrency = self.concurrency.load(Relaxed);
+        if concurrency == ANY_CONCURRENCY {
+            return self.retries.acquire();
+        }
+        let under_way = self
+            .requests
+            .active
+            .load(Relaxed)
+            .saturating_add(self.pending.active.load(Relaxed));
+        let share = u64::from(under_way) * (concurrency >> 32) / u64::from(Fraction::ALL.millionths());
+        let least = concurrency & u64::from(u32::MAX);
+        self.retries
+            .acquire_within(u32::try_from(share.max(least)).unwrap_or(UNLIMITED))
     }
 }
 
@@ -155,13 +193,13 @@ impl<T> Cluster<T> {
         }
     }
 
-    /// A place for one more retry (`maxRetries`), paid from the budget.
+    /// A place for one more retry (`maxRetries`, or the share of `retryBudget`), paid from the budget.
     ///
     /// # Errors
     ///
     /// [`RetryRefusal`]; then the result of the try before stands, and nothing was taken from the budget.
     pub fn try_retry(&self, now: Timestamp) -> Result<Permit, RetryRefusal> {
-        let permit = self.circuit.retries.acquire().ok_or(RetryRefusal::Limit)?;
+        let permit = self.circuit.retry().ok_or(RetryRefusal::Limit)?;
         if self.budget().withdraw(now) {
             Ok(permit)
         } else {

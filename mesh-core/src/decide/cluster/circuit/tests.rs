@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decide::cluster::{ClusterKey, ClusterSettings};
-use crate::policy::model::traffic::RetryBudget;
+use crate::policy::model::traffic::{Limits, RetryBudget};
 
 fn cluster(limits: Limits) -> Cluster<()> {
     let settings = ClusterSettings {
@@ -151,4 +151,54 @@ proptest! {
             prop_assert_eq!(cluster.requests().active as usize, permits.len());
         }
     }
+}
+
+/// A cluster whose retries are limited by this share of its requests, in percent, and by nothing else.
+fn by_share(percent: f64, min: u32) -> Cluster<()> {
+    let mut concurrency = RetryConcurrency::default();
+    concurrency.share = Fraction::from_percent(percent);
+    concurrency.min = min;
+    let settings = ClusterSettings {
+        limits: Limits {
+            retries: Some(0),
+            ..Limits::default()
+        },
+        budget: RetryBudget::new(100, 1000, Duration::from_secs(10)),
+        retry_concurrency: Some(concurrency),
+        ..ClusterSettings::default()
+    };
+    Cluster::new(ClusterKey::new("orders", None, 80), settings)
+}
+
+#[test]
+fn retries_at_a_time_are_a_share_of_the_requests_under_way() {
+    let cluster = by_share(20.0, 1);
+    let requests: Vec<_> = (0..8).filter_map(|_| cluster.try_request()).collect();
+    let _waiting: Vec<_> = (0..2).filter_map(|_| cluster.try_pending()).collect();
+
+    let first = cluster.try_retry(Timestamp::ZERO).unwrap();
+    let _second = cluster.try_retry(Timestamp::ZERO).unwrap();
+    assert_eq!(cluster.try_retry(Timestamp::ZERO).unwrap_err(), RetryRefusal::Limit);
+
+    drop(first);
+    assert!(cluster.try_retry(Timestamp::ZERO).is_ok());
+    drop(requests);
+    assert_eq!(cluster.try_retry(Timestamp::ZERO).unwrap_err(), RetryRefusal::Limit);
+}
+
+#[test]
+fn some_retries_at_a_time_are_always_allowed() {
+    let cluster = by_share(0.0, 3);
+    let retries: Vec<_> = (0..3).map(|_| cluster.try_retry(Timestamp::ZERO).unwrap()).collect();
+    assert_eq!(cluster.try_retry(Timestamp::ZERO).unwrap_err(), RetryRefusal::Limit);
+    drop(retries);
+
+    let mut without = ClusterSettings::default();
+    without.limits.retries = Some(0);
+    cluster.configure(without);
+    assert_eq!(
+        cluster.try_retry(Timestamp::ZERO).unwrap_err(),
+        RetryRefusal::Limit,
+        "the limit holds again"
+    );
 }

@@ -26,7 +26,7 @@ use crate::request::{BadPath, PatternShape, canonical_pattern};
 
 pub use field::{HeaderMatcher, QueryMatcher, query_value};
 pub use host::{host_covers, host_matches, hosts_overlap, more_specific};
-pub use pattern::{InvalidPath, InvalidTemplate, PathTemplate, PatternMatcher, PatternSet};
+pub use pattern::{InvalidPath, InvalidTemplate, PathTemplate, PatternMatcher, PatternSet, WholeRegex};
 
 /// Memory that a compiled regex may take; what a byte regex of 1024 characters needs.
 const REGEX_SIZE: usize = 64 << 10;

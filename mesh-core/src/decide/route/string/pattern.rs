@@ -1,8 +1,9 @@
 //! Matchers of the patterns of authorization policies.
 
+use regex::bytes::Regex;
 use thiserror::Error;
 
-use super::{InvalidMatch, path_text};
+use super::{InvalidMatch, path_text, regex};
 use crate::policy::model::authz::Pattern;
 use crate::request::PatternShape;
 
@@ -22,7 +23,21 @@ pub enum PatternMatcher {
     Glob(Box<str>, Box<[Box<str>]>, Box<str>),
     /// A path template.
     Template(PathTemplate),
+    /// All of the text.
+    Regex(WholeRegex),
 }
+
+/// A regex that the whole text must match.
+#[derive(Clone, Debug)]
+pub struct WholeRegex(Regex);
+
+impl PartialEq for WholeRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for WholeRegex {}
 
 /// Why a pattern cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -42,6 +57,11 @@ impl PatternMatcher {
             Pattern::Suffix(text) => Self::Suffix(text.as_str().into()),
             Pattern::Present => Self::Present,
             Pattern::Glob(text) | Pattern::Template(text) => glob(text),
+            // A text that is no regex is let through by no dialect; it matches nothing.
+            Pattern::Regex(text) => match regex(text) {
+                Ok(regex) => Self::Regex(WholeRegex(regex)),
+                Err(_) => Self::Exact("\u{0}".into()),
+            },
         }
     }
 
@@ -56,8 +76,21 @@ impl PatternMatcher {
             Pattern::Prefix(text) => Self::Prefix(path_text(text, PatternShape::Part)?.into()),
             Pattern::Suffix(text) => Self::Suffix(path_text(text, PatternShape::Part)?.into()),
             Pattern::Template(text) => Self::Template(PathTemplate::parse(text)?),
+            Pattern::Regex(text) => Self::Regex(WholeRegex(regex(text)?)),
             other => Self::compile(other),
         })
+    }
+
+    /// Compiles a pattern of any text but a path, and refuses a regex that is none.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMatch`] for a regex that is too long, too large or none.
+    pub fn checked(pattern: &Pattern) -> Result<Self, InvalidMatch> {
+        match pattern {
+            Pattern::Regex(text) => Ok(Self::Regex(WholeRegex(regex(text)?))),
+            other => Ok(Self::compile(other)),
+        }
     }
 
     /// Whether the text matches.
@@ -70,6 +103,7 @@ impl PatternMatcher {
             Self::Present => !text.is_empty(),
             Self::Glob(start, parts, end) => glob_matches(text, start, parts, end),
             Self::Template(template) => template.is_match(text),
+            Self::Regex(regex) => regex.0.is_match(text.as_bytes()),
         }
     }
 }

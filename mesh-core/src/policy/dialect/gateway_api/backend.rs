@@ -1,89 +1,96 @@
-//! Backends: where a rule sends its requests.
+//! `backendRefs`: where requests go.
 
-use super::filters::filters;
-use super::values::{is_group, is_kind};
-use super::{at_most, unexpected};
+use super::Scope;
+use super::filters::{Filters, Place, filters};
+use super::values::{Defaults, given_or, reference};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::model::full_host;
+use crate::policy::model::Origin;
+use crate::policy::model::attachment::RouteKind;
 use crate::policy::model::route::Destination;
 use crate::policy::reader::{Fields, Reader, within};
 use crate::policy::source::Node;
 
-/// The route that a backend belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Route<'a> {
-    pub(super) namespace: &'a str,
-    pub(super) cluster_domain: &'a str,
-}
+const SERVICE: Defaults = Defaults {
+    group: "",
+    kind: "Service",
+};
 
-/// Reads `backendRefs`, with the weights that are given.
-pub(super) fn backends(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<Vec<Destination>> {
-    at_most(cx, node, 16);
-    crate::policy::reader::list_of(|cx, node| weighted(cx, node, route))(cx, node)
-}
+/// The weight of a backend that names none.
+const WEIGHT: u32 = 1;
+/// The greatest weight.
+const MAX_WEIGHT: i64 = 1_000_000;
 
-fn weighted(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<Destination> {
+/// Reads a backend with its weight and filters.
+pub(super) fn backend(
+    cx: &Reader<'_>,
+    node: &Node,
+    scope: Scope<'_>,
+    kind: RouteKind,
+) -> Option<(Destination, Filters)> {
     let mut fields = cx.mapping(node)?;
-    let to = target(cx, &mut fields, node, route);
-    let weight = fields.optional("weight", within::<u32>(0..=1_000_000)).unwrap_or(1);
-    let found = fields
-        .optional("filters", |cx, node| filters(cx, node, route))
-        .unwrap_or_default();
-    if let Some((key, _)) = fields
-        .entry("filters")
-        .filter(|_| found.answer.is_some() || !found.mirrors.is_empty() || found.cors.is_some())
-    {
-        let title = Code::NOT_YET_IN_FORCE.title();
-        let message = format!("filters of a backend that answer or copy requests are {title}: they stand at the rule");
-        cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, key.span, message));
-    }
+    let target = target(cx, &mut fields, scope);
+    let weight = given_or(&mut fields, "weight", WEIGHT, within(0..=MAX_WEIGHT));
+    let applied = match kind {
+        RouteKind::Http | RouteKind::Grpc => filters(&mut fields, scope, Place::Backend(kind)),
+        RouteKind::Tls | RouteKind::Tcp => Filters::default(),
+    };
     fields.finish();
-    let mut to = to?;
-    to.weight = weight;
-    to.headers = found.headers;
-    to.rewrite = found.rewrite;
-    Some(to)
+    let mut target = target?;
+    target.weight = weight?;
+    target.headers = applied.headers.clone();
+    target.rewrite = applied.rewrite.clone();
+    if let Some(reason) = &applied.unresolved {
+        target.unresolved = Some(reason.clone());
+    }
+    Some((target, applied))
 }
 
-/// Reads a reference to a backend alone.
-pub(super) fn backend_target(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<Destination> {
+/// Reads a backend without a weight: `{ group, kind, name, namespace, port }`.
+pub(super) fn bare(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Destination> {
     let mut fields = cx.mapping(node)?;
-    let to = target(cx, &mut fields, node, route);
+    let target = target(cx, &mut fields, scope);
     fields.finish();
-    to
+    target
 }
 
-fn target(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, node: &Node, route: Route<'_>) -> Option<Destination> {
-    let group = fields.optional("group", Reader::any_text).unwrap_or_default();
-    let kind = fields
-        .optional("kind", Reader::any_text)
-        .unwrap_or_else(|| "Service".into());
-    let name = fields.required("name", Reader::name);
-    let namespace = fields.optional("namespace", Reader::name);
-    let port = fields.optional("port", Reader::port);
-    if !is_group(&group) {
-        return unexpected(cx, node, "the name of an API group", &group);
-    }
-    if !is_kind(&kind) {
-        return unexpected(cx, node, "a kind such as `Service`", &kind);
-    }
-    let is_service = group.is_empty() && kind == "Service";
-    if is_service && fields.node("port").is_none() {
-        fields.missing(&["port"]);
-    }
-    let namespace = namespace.as_deref().unwrap_or(route.namespace);
-    let mut to = Destination {
-        host: full_host(&name?, namespace, route.cluster_domain),
+fn target(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<Destination> {
+    let reference = reference(fields, SERVICE);
+    let port = given_or(fields, "port", None, |cx, node| cx.port(node).map(Some));
+    let (reference, port) = (reference?, port?);
+    let namespace = reference.namespace.as_deref().unwrap_or(scope.namespace);
+    let mut target = Destination {
         port,
-        weight: 1,
-        origin: cx.origin(node.span),
+        weight: WEIGHT,
+        origin: cx.origin(reference.span),
         ..Destination::default()
     };
-    if !is_service {
-        let what = format!("{} is no kind of backend that is known here", quoted(&kind));
-        let message = format!("{what}: its share of the requests is answered with 500");
-        cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, node.span, message));
-        to.unresolved = Some(what);
+    match (reference.group, reference.kind) {
+        ("", "Service") => target.host = scope.service(&reference.name.to_ascii_lowercase(), namespace),
+        ("networking.istio.io", "Hostname") => target.host = reference.name.to_ascii_lowercase(),
+        (group, kind) => {
+            let reason = format!("{} of {} is no kind of backend", quoted(kind), quoted(group));
+            let message = format!("{reason} that a process calls: its share of the requests is answered with 500");
+            let help = "backends are services: leave `group` and `kind` out";
+            cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, reference.span, message).with_help(help));
+            target.host = reference.name.to_ascii_lowercase();
+            target.unresolved = Some(reason);
+            return Some(target);
+        }
     }
-    Some(to)
+    if port.is_none() {
+        let message = format!("backend {} has no `port`", quoted(&reference.name));
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, reference.span, message).with_help("a service needs a port"));
+        return None;
+    }
+    Some(target)
+}
+
+/// What stands in for the backends of a rule that has none, or only such of weight 0.
+pub(super) fn nothing(origin: Origin, reason: &str) -> Destination {
+    Destination {
+        weight: WEIGHT,
+        unresolved: Some(reason.into()),
+        origin,
+        ..Destination::default()
+    }
 }

@@ -1,110 +1,155 @@
-//! `BackendTLSPolicy`: TLS to the endpoints of a service.
+//! `BackendTLSPolicy`: TLS to services, read and checked, and not yet in force.
 
-use super::values::precise_hostname;
-use super::{at_most, required_spec, unexpected};
+use super::names::precise_hostname;
+use super::values::{Defaults, ObjectRef, bounded, contradiction, reference, text_within};
+use super::{NOT_YET, Object, Scope, kind_span, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::dialect::Object;
-use crate::policy::model::traffic::{ClientTls, DestinationPolicy, TlsOrigination};
-use crate::policy::model::{Policy, full_host};
-use crate::policy::reader::{Reader, choice, list_of};
-use crate::policy::source::Node;
+use crate::policy::model::Policy;
+use crate::policy::model::attachment::PendingTls;
+use crate::policy::model::traffic::TlsOrigination;
+use crate::policy::reader::{Fields, Reader, choice, spanned};
+use crate::policy::source::{Node, Spanned};
+
+/// The most targets, authorities and names.
+const TARGETS: usize = 16;
+const AUTHORITIES: usize = 8;
+const NAMES: usize = 5;
 
 /// Reads a `BackendTLSPolicy`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
-        return;
-    };
-    let services = fields.required("targetRefs", |cx, node| {
-        at_most(cx, node, 16);
-        list_of(target)(cx, node)
-    });
+    let message = format!(
+        "kind {} is {}: TLS is spoken to the mesh's own workloads only",
+        quoted(object.kind),
+        NOT_YET.title()
+    );
+    cx.report(Diagnostic::new(NOT_YET, kind_span(object), message));
+    let Some(spec) = required_spec(cx, object) else { return };
+    let scope = Scope::new(object, &policy.mesh);
+    let Some(mut fields) = cx.mapping(spec) else { return };
+    let targets = targets(cx, &mut fields);
     let tls = fields.required("validation", validation);
-    fields.skip(&["options"]);
+    fields.map("options", Reader::string);
     fields.finish();
-    let kind = object.node.get("kind").unwrap_or(object.node).span;
-    let title = Code::NOT_YET_IN_FORCE.title();
-    let message = format!("kind `BackendTLSPolicy` is {title}: TLS is spoken to servers of the mesh only");
-    cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, kind, message));
     let Some(tls) = tls else { return };
-    for service in services.into_iter().flatten().flatten() {
-        let mut found = DestinationPolicy {
-            meta: object.meta.clone(),
-            host: full_host(&service, &object.meta.namespace, &policy.mesh.cluster_domain),
-            ..DestinationPolicy::default()
-        };
-        found.traffic.tls = Some(ClientTls::Origination(tls.clone()));
-        policy.destinations.push(found);
-    }
+    let pending = targets.into_iter().map(|target| {
+        let origin = cx.origin(target.span);
+        let host = scope.service(&target.value.0, scope.namespace);
+        let mut pending = PendingTls::new(object.meta.clone(), host, tls.clone(), origin);
+        pending.section = target.value.1;
+        pending
+    });
+    let pending: Vec<PendingTls> = pending.collect();
+    policy.attachments.tls.extend(pending);
 }
 
-/// The service that is meant; `None` in it for another kind, which has no effect.
-fn target(cx: &Reader<'_>, node: &Node) -> Option<Option<String>> {
-    let mut fields = cx.mapping(node)?;
-    let group = fields.required("group", Reader::any_text);
-    let kind = fields.required("kind", Reader::name);
-    let name = fields.required("name", Reader::name);
-    fields.optional("sectionName", Reader::name);
-    fields.finish();
-    let (group, kind) = (group?, kind?);
-    if group.is_empty() && kind == "Service" {
-        return Some(name);
+/// A service, and the name of its port where only one is meant.
+type Target = (String, Option<String>);
+
+fn targets(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Vec<Spanned<Target>> {
+    if fields.node("targetRefs").is_none_or(|node| node.items().is_empty()) {
+        fields.missing(&["targetRefs"]);
     }
-    let message = format!(
-        "target of kind {} has no effect: policies are for services",
-        quoted(&kind)
-    );
+    let found = bounded(fields, "targetRefs", TARGETS, spanned(target));
+    let mut kept: Vec<Spanned<Option<Target>>> = Vec::new();
+    for one in found {
+        let earlier = kept
+            .iter()
+            .find(|earlier| earlier.value.is_some() && earlier.value == one.value);
+        if let Some(first) = earlier {
+            super::rules::duplicate(
+                cx,
+                one.span,
+                first.span,
+                "the target is given twice: tell them apart by `sectionName`",
+            );
+        }
+        kept.push(one);
+    }
+    let known = kept.into_iter();
+    known
+        .filter_map(|one| {
+            Some(Spanned {
+                value: one.value?,
+                span: one.span,
+            })
+        })
+        .collect()
+}
+
+/// `Some(None)` is a target that is valid and none of a process.
+fn target(cx: &Reader<'_>, node: &Node) -> Option<Option<Target>> {
+    let mut fields = cx.mapping(node)?;
+    let object = local(&mut fields);
+    let section = fields.optional("sectionName", super::names::section);
+    fields.finish();
+    let object = object?;
+    if (object.group, object.kind) == ("", "Service") {
+        return Some(Some((object.name, section)));
+    }
+    let message = format!("targets are services, {} has no effect", quoted(object.kind));
     cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message));
     Some(None)
 }
 
+/// Reads `{ group, kind, name }`, all of which must be given.
+fn local<'n>(fields: &mut Fields<'_, '_, 'n>) -> Option<ObjectRef<'n>> {
+    if fields.node("group").is_none() {
+        fields.missing(&["group"]);
+    }
+    reference(fields, Defaults::NONE)
+}
+
 fn validation(cx: &Reader<'_>, node: &Node) -> Option<TlsOrigination> {
     let mut fields = cx.mapping(node)?;
+    let authorities = bounded(&mut fields, "caCertificateRefs", AUTHORITIES, |cx, node| {
+        let mut fields = cx.mapping(node)?;
+        let object = local(&mut fields);
+        fields.finish();
+        object
+    });
+    let has_own = fields
+        .node("caCertificateRefs")
+        .is_some_and(|node| !node.items().is_empty());
+    let system = fields.optional("wellKnownCACertificates", choice(&[("System", ())]));
+    let has_system = fields.node("wellKnownCACertificates").is_some();
+    if has_own == has_system {
+        let message = "give `caCertificateRefs` or `wellKnownCACertificates`, exactly one of them";
+        contradiction(cx, node.span, message);
+    }
     let hostname = fields.required("hostname", precise_hostname);
-    let authorities = match fields.required_one_of(&["caCertificateRefs", "wellKnownCACertificates"]) {
-        Some(("caCertificateRefs", node)) => {
-            at_most(cx, node, 8);
-            list_of(authority)(cx, node).and_then(|names| names.into_iter().next())
-        }
-        Some((_, node)) => choice(&[("System", None::<String>)].map(|(name, _)| (name, ())))(cx, node).and(None),
-        None => None,
-    };
-    let names = fields.list("subjectAltNames", subject_alt_name);
+    let names = bounded(&mut fields, "subjectAltNames", NAMES, alternative_name);
     fields.finish();
-    let mut tls = TlsOrigination {
-        sni: hostname,
+    // What the certificate of an authority's folder would be; a folder stands for a `ConfigMap`.
+    let authorities: Option<String> = match system {
+        Some(()) => None,
+        None => Some(
+            authorities
+                .into_iter()
+                .next()
+                .map(|first| first.name)
+                .unwrap_or_default(),
+        ),
+    };
+    Some(TlsOrigination {
+        sni: Some(hostname?),
+        subject_alt_names: names,
         authorities,
         ..TlsOrigination::default()
+    })
+}
+
+fn alternative_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let mut fields = cx.mapping(node)?;
+    let form = fields.required("type", choice(&[("Hostname", "hostname"), ("URI", "uri")]));
+    let hostname = fields.optional("hostname", super::names::hostname);
+    let uri = fields.optional("uri", text_within(253)).map(str::to_owned);
+    fields.finish();
+    let (wanted, other) = match form? {
+        "uri" => (uri, hostname),
+        _ => (hostname, uri),
     };
-    tls.subject_alt_names = names;
-    Some(tls)
-}
-
-fn authority(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let mut fields = cx.mapping(node)?;
-    let group = fields.required("group", Reader::any_text);
-    let kind = fields.required("kind", Reader::name);
-    let name = fields.required("name", Reader::name);
-    fields.finish();
-    let kind = kind?;
-    if !group?.is_empty() || kind != "ConfigMap" {
-        let message = format!(
-            "authorities are in a `ConfigMap`, not in {}: connections will fail",
-            quoted(&kind)
-        );
-        cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, node.span, message));
+    if wanted.is_none() || other.is_some() {
+        return cx.invalid(node, "expected the field that `type` names, and not the other");
     }
-    name
-}
-
-fn subject_alt_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    const FIELDS: [(&str, &str); 2] = [("Hostname", "hostname"), ("URI", "uri")];
-    let mut fields = cx.mapping(node)?;
-    let kind = fields.required("type", choice(&FIELDS));
-    let name = kind.and_then(|kind| fields.required(kind, Reader::name));
-    fields.skip(&["hostname", "uri"]);
-    fields.finish();
-    match name {
-        Some(name) if name.contains(' ') => unexpected(cx, node, "a name without blanks", &name),
-        name => name,
-    }
+    wanted
 }

@@ -1,435 +1,428 @@
-//! Filters: what a rule or a backend does to requests and responses.
+//! `filters`: what a rule, or one of its backends, does to requests and responses.
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, header};
 
-use super::backend::{Route, backend_target};
-use super::http_match::path_text;
-use super::values::{bounded, header_name, hostname, precise_hostname};
-use super::{at_most, unexpected};
+use super::backend::bare;
+use super::cors::cors;
+use super::names::{self, precise_hostname};
+use super::values::{Defaults, bounded, contradiction, given_or, object_ref, text_within};
+use super::{NOT_YET, Scope};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::attachment::RouteKind;
 use crate::policy::model::filter::{
-    Answer, Cors, Credentials, DirectResponse, Fraction, HeaderChanges, HeaderRules, HeaderText, Mirror, OriginMatch,
-    PathRewrite, Redirect, RedirectPort, Rewrite, UnmatchedPreflight,
+    Cors, Fraction, HeaderChanges, HeaderRules, HeaderText, Mirror, PathRewrite, Redirect, RedirectPort, Rewrite,
 };
-use crate::policy::model::route::StringMatch;
-use crate::policy::reader::{Fields, Reader, choice, list_of, within};
-use crate::policy::source::{Node, Spanned};
+use crate::policy::reader::{Fields, Reader, choice, spanned, within};
+use crate::policy::source::{Node, SourceSpan, Spanned};
 
-/// The filters of a rule or a backend, taken together.
-#[derive(Debug, Default)]
+/// The most filters of a rule, or of a backend.
+const FILTERS: usize = 16;
+/// The most headers that one list of a modifier names.
+const HEADERS: usize = 16;
+/// The longest value of a header.
+const HEADER_LENGTH: usize = 4096;
+/// The longest path that one is replaced by.
+const PATH_LENGTH: usize = 1024;
+
+/// All filters of a rule, or of a backend.
+#[derive(Default)]
 pub(super) struct Filters {
     pub(super) headers: HeaderRules,
+    pub(super) redirect: Option<Spanned<Redirect>>,
     pub(super) rewrite: Option<Rewrite>,
-    pub(super) answer: Option<Answer>,
     pub(super) mirrors: Vec<Mirror>,
     pub(super) cors: Option<Cors>,
-    /// Where a prefix is replaced: the rule must have one match, by prefix.
-    pub(super) replaces_prefix: Option<crate::policy::source::SourceSpan>,
+    /// Why nothing may be served, where a filter cannot be applied.
+    pub(super) unresolved: Option<String>,
+    /// Where `replacePrefixMatch` is used.
+    pub(super) prefixes: Vec<SourceSpan>,
 }
 
-/// A kind of filter, with the field that has its settings.
-struct Kind {
-    name: &'static str,
-    field: &'static str,
-    /// Whether it may be given several times.
-    repeats: bool,
+/// Whose filters they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Rule(RouteKind),
+    Backend(RouteKind),
 }
 
-const fn kind(name: &'static str, field: &'static str, repeats: bool) -> Kind {
-    Kind { name, field, repeats }
+impl Place {
+    const fn kind(self) -> RouteKind {
+        match self {
+            Self::Rule(kind) | Self::Backend(kind) => kind,
+        }
+    }
 }
 
-const KINDS: &[Kind] = &[
-    kind("RequestHeaderModifier", "requestHeaderModifier", false),
-    kind("ResponseHeaderModifier", "responseHeaderModifier", false),
-    kind("RequestRedirect", "requestRedirect", false),
-    kind("URLRewrite", "urlRewrite", false),
-    kind("CORS", "cors", false),
-    kind("RequestMirror", "requestMirror", true),
-    kind("ExtensionRef", "extensionRef", true),
-    kind("ExternalAuth", "externalAuth", false),
+/// A type of filter, with the field that holds its settings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    RequestHeaders,
+    ResponseHeaders,
+    Mirror,
+    Redirect,
+    Rewrite,
+    Cors,
+    Auth,
+    Extension,
+}
+
+const HTTP_TYPES: &[(&str, Type)] = &[
+    ("RequestHeaderModifier", Type::RequestHeaders),
+    ("ResponseHeaderModifier", Type::ResponseHeaders),
+    ("RequestMirror", Type::Mirror),
+    ("RequestRedirect", Type::Redirect),
+    ("URLRewrite", Type::Rewrite),
+    ("CORS", Type::Cors),
+    ("ExternalAuth", Type::Auth),
+    ("ExtensionRef", Type::Extension),
+];
+const GRPC_TYPES: &[(&str, Type)] = &[
+    ("RequestHeaderModifier", Type::RequestHeaders),
+    ("ResponseHeaderModifier", Type::ResponseHeaders),
+    ("RequestMirror", Type::Mirror),
+    ("ExtensionRef", Type::Extension),
 ];
 
+const FIELDS: &[(Type, &str)] = &[
+    (Type::RequestHeaders, "requestHeaderModifier"),
+    (Type::ResponseHeaders, "responseHeaderModifier"),
+    (Type::Mirror, "requestMirror"),
+    (Type::Redirect, "requestRedirect"),
+    (Type::Rewrite, "urlRewrite"),
+    (Type::Cors, "cors"),
+    (Type::Auth, "externalAuth"),
+    (Type::Extension, "extensionRef"),
+];
+
+impl Type {
+    /// Whether a rule may have several.
+    const fn is_repeatable(self) -> bool {
+        matches!(self, Self::Mirror | Self::Extension)
+    }
+}
+
 /// Reads `filters`.
-pub(super) fn filters(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<Filters> {
-    at_most(cx, node, 16);
-    let mut found = Filters::default();
-    let mut seen: Vec<Spanned<&'static str>> = Vec::new();
-    for item in node.items() {
-        let Some(kind) = filter(cx, item, route, &mut found) else {
-            continue;
-        };
-        let earlier = seen.iter().find(|other| excludes(other.value, kind));
-        if let Some(first) = earlier {
-            let message = match first.value == kind.name {
-                true => format!("filter {} is given twice", quoted(kind.name)),
-                false => format!(
-                    "filters {} and {} exclude each other",
-                    quoted(first.value),
-                    quoted(kind.name)
-                ),
-            };
-            let diagnostic = Diagnostic::new(Code::CONFLICTING_FIELDS, item.span, message);
-            cx.report(diagnostic.with_label(first.span, "given here already"));
-        }
-        seen.push(Spanned {
-            value: kind.name,
-            span: item.span,
+pub(super) fn filters(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>, place: Place) -> Filters {
+    let mut all = Filters::default();
+    let types = bounded(
+        fields,
+        "filters",
+        FILTERS,
+        spanned(|cx, node| filter(cx, node, scope, place, &mut all)),
+    );
+    let given = fields.node("filters");
+    if let Some(node) = given {
+        fields.optional("filters", |cx, _| {
+            check_types(cx, node, &types);
+            Some(())
         });
     }
-    Some(found)
+    all
 }
 
-fn excludes(first: &str, second: &Kind) -> bool {
-    let pair = ["RequestRedirect", "URLRewrite"];
-    (first == second.name && !second.repeats)
-        || (first != second.name && pair.contains(&first) && pair.contains(&second.name))
-}
-
-/// Reads one filter: its settings stand in the field that its type names, and in no other.
-fn filter(cx: &Reader<'_>, node: &Node, route: Route<'_>, found: &mut Filters) -> Option<&'static Kind> {
-    let mut fields = cx.mapping(node)?;
-    let name = fields.required("type", Reader::string);
-    let kind = KINDS.iter().find(|kind| Some(kind.name) == name.as_deref());
-    if let (None, Some(name), Some(node)) = (kind, &name, fields.node("type")) {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        let expected = crate::policy::diagnostic::listed(&names);
-        unexpected::<()>(cx, node, &expected, name);
-    }
-    for other in KINDS
-        .iter()
-        .filter(|other| kind.is_some_and(|kind| kind.field != other.field))
-    {
-        if let Some((key, _)) = fields.entry(other.field) {
-            let message = format!(
-                "field {} is for filters of the type {}",
-                quoted(&key.name),
-                quoted(other.name)
-            );
-            cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
+fn check_types(cx: &Reader<'_>, node: &Node, types: &[Spanned<Type>]) {
+    for (index, one) in types.iter().enumerate() {
+        let earlier = types.iter().take(index).find(|earlier| earlier.value == one.value);
+        if let Some(first) = earlier.filter(|_| !one.is_repeatable()) {
+            let message = format!("filter {} is given twice", quoted(name(one.value)));
+            let told = Diagnostic::new(Code::DUPLICATE_DEFINITION, one.span, message);
+            cx.report(told.with_label(first.span, "given here first"));
         }
     }
-    if let Some(kind) = kind {
-        settings(&mut fields, kind, route, found);
+    let has = |wanted: Type| types.iter().any(|one| one.value == wanted);
+    if has(Type::Redirect) && has(Type::Rewrite) {
+        contradiction(
+            cx,
+            node.span,
+            "`RequestRedirect` and `URLRewrite` exclude each other: a request that is sent elsewhere is not rewritten",
+        );
+    }
+}
+
+fn name(wanted: Type) -> &'static str {
+    HTTP_TYPES
+        .iter()
+        .find(|(_, known)| *known == wanted)
+        .map_or("", |(name, _)| name)
+}
+
+fn filter(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, place: Place, all: &mut Filters) -> Option<Type> {
+    let mut fields = cx.mapping(node)?;
+    let types = if place.kind() == RouteKind::Grpc {
+        GRPC_TYPES
     } else {
-        fields.skip(&KINDS.each_field());
-    }
-    fields.finish();
-    kind
-}
-
-trait EachField {
-    fn each_field(&self) -> Vec<&'static str>;
-}
-
-impl EachField for [Kind] {
-    fn each_field(&self) -> Vec<&'static str> {
-        self.iter().map(|kind| kind.field).collect()
-    }
-}
-
-fn settings(fields: &mut Fields<'_, '_, '_>, kind: &Kind, route: Route<'_>, found: &mut Filters) {
-    match kind.name {
-        "RequestHeaderModifier" => found.headers.request = fields.required(kind.field, changes).unwrap_or_default(),
-        "ResponseHeaderModifier" => found.headers.response = fields.required(kind.field, changes).unwrap_or_default(),
-        "RequestRedirect" => {
-            let replaces = &mut found.replaces_prefix;
-            found.answer = fields
-                .required(kind.field, |cx, node| redirect(cx, node, replaces))
-                .map(Answer::Redirect);
-        }
-        "URLRewrite" => {
-            let replaces = &mut found.replaces_prefix;
-            found.rewrite = fields.required(kind.field, |cx, node| rewrite(cx, node, replaces));
-        }
-        "CORS" => found.cors = fields.required(kind.field, cors),
-        "RequestMirror" => found
-            .mirrors
-            .extend(fields.required(kind.field, |cx, node| mirror(cx, node, route))),
-        "ExternalAuth" => {
-            fields.required(kind.field, external_auth);
-            fields.refuse(kind.field, Code::NOT_YET_IN_FORCE, "no authorizer is asked");
-        }
-        _ => {
-            fields.required(kind.field, extension);
-            // A filter that is not there is never skipped.
-            found.answer = Some(Answer::Direct(DirectResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
-        }
-    }
-}
-
-/// A reference to an object of the implementation's own; there are none here.
-fn extension(cx: &Reader<'_>, node: &Node) -> Option<()> {
-    let mut fields = cx.mapping(node)?;
-    fields.required("group", Reader::any_text);
-    fields.required("kind", Reader::name);
-    fields.required("name", Reader::name);
-    fields.finish();
-    let message = "`extensionRef` refers to nothing that is known here: requests of the rule are answered with 500";
-    cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, node.span, message));
-    None
-}
-
-fn external_auth(cx: &Reader<'_>, node: &Node) -> Option<()> {
-    let mut fields = cx.mapping(node)?;
-    let protocol = fields.required("protocol", choice(&[("HTTP", "http"), ("GRPC", "grpc")]));
-    fields.required("backendRef", |_, _| Some(()));
-    for name in ["http", "grpc"] {
-        let settings = fields.entry(name);
-        if let (Some((key, _)), true) = (settings, protocol.is_some_and(|protocol| protocol != name)) {
-            let message = format!("field {} is for the other protocol", quoted(&key.name));
-            cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
-        }
-    }
-    fields.optional("http", |cx, node| {
-        let mut http = cx.mapping(node)?;
-        http.optional("path", path_text);
-        http.skip(&["allowedHeaders", "allowedResponseHeaders"]);
-        http.finish();
-        Some(())
-    });
-    fields.skip(&["forwardBody"]);
-    fields.finish();
-    None
-}
-
-/// Reads a header modifier.
-fn changes(cx: &Reader<'_>, node: &Node) -> Option<HeaderChanges> {
-    let mut fields = cx.mapping(node)?;
-    let mut found = HeaderChanges::default();
-    for (name, list) in [("set", &mut found.set), ("add", &mut found.add)] {
-        *list = fields.optional(name, values).unwrap_or_default();
-    }
-    found.remove = fields.optional("remove", removed).unwrap_or_default();
-    fields.finish();
-    Some(found)
-}
-
-fn values(cx: &Reader<'_>, node: &Node) -> Option<Vec<(HeaderName, HeaderText)>> {
-    at_most(cx, node, 16);
-    let mut found: Vec<(HeaderName, HeaderText)> = Vec::new();
-    for item in node.items() {
-        let Some((name, value)) = value(cx, item) else { continue };
-        if found.iter().any(|(known, _)| *known == name) {
-            twice(cx, item, &name);
-        }
-        found.push((name, HeaderText::literal(value)));
-    }
-    Some(found)
-}
-
-fn value(cx: &Reader<'_>, node: &Node) -> Option<(HeaderName, String)> {
-    let mut fields = cx.mapping(node)?;
-    let name = fields.required("name", header_name);
-    let value = fields.required("value", bounded(4096));
-    fields.finish();
-    let value = value?;
-    if http::HeaderValue::from_str(&value).is_err() || value.starts_with(' ') || value.ends_with(' ') {
-        return unexpected(cx, node, "a value that a header can have", &value);
-    }
-    Some((name?, value))
-}
-
-fn removed(cx: &Reader<'_>, node: &Node) -> Option<Vec<HeaderName>> {
-    at_most(cx, node, 16);
-    let mut found: Vec<HeaderName> = Vec::new();
-    for item in node.items() {
-        let Some(name) = header_name(cx, item) else { continue };
-        if found.contains(&name) {
-            twice(cx, item, &name);
-        }
-        found.push(name);
-    }
-    Some(found)
-}
-
-fn twice(cx: &Reader<'_>, node: &Node, name: &HeaderName) {
-    let message = format!("header {} is given twice", quoted(name.as_str()));
-    cx.report(Diagnostic::new(Code::DUPLICATE_DEFINITION, node.span, message));
-}
-
-type Replaces = Option<crate::policy::source::SourceSpan>;
-
-fn redirect(cx: &Reader<'_>, node: &Node, replaces: &mut Replaces) -> Option<Redirect> {
-    const CODES: [u16; 5] = [301, 302, 303, 307, 308];
-    let mut fields = cx.mapping(node)?;
-    let status = fields.optional("statusCode", |cx, node| {
-        let code = within::<u16>(0..=599)(cx, node)?;
-        match CODES.contains(&code) {
-            true => StatusCode::from_u16(code).ok(),
-            false => unexpected(cx, node, "301, 302, 303, 307 or 308", &code.to_string()),
-        }
-    });
-    let mut found = Redirect::new(status.unwrap_or(StatusCode::FOUND));
-    found.scheme = fields
-        .optional("scheme", choice(&[("http", "http"), ("https", "https")]))
-        .map(Into::into);
-    found.authority = fields.optional("hostname", precise_hostname);
-    found.path = fields.optional("path", |cx, node| path_rewrite(cx, node, replaces));
-    let port = fields.optional("port", Reader::port);
-    found.port = port.map_or(RedirectPort::SchemeOrRequest, RedirectPort::Number);
-    fields.finish();
-    Some(found)
-}
-
-fn rewrite(cx: &Reader<'_>, node: &Node, replaces: &mut Replaces) -> Option<Rewrite> {
-    let mut fields = cx.mapping(node)?;
-    let found = Rewrite {
-        authority: fields.optional("hostname", precise_hostname),
-        path: fields.optional("path", |cx, node| path_rewrite(cx, node, replaces)),
+        HTTP_TYPES
     };
-    fields.finish();
-    Some(found)
-}
-
-fn path_rewrite(cx: &Reader<'_>, node: &Node, replaces: &mut Replaces) -> Option<PathRewrite> {
-    const FIELDS: [(&str, &str); 2] = [
-        ("ReplaceFullPath", "replaceFullPath"),
-        ("ReplacePrefixMatch", "replacePrefixMatch"),
-    ];
-    let mut fields = cx.mapping(node)?;
-    let kind = fields.required("type", choice(&FIELDS));
-    for (name, field) in FIELDS
-        .iter()
-        .filter(|(_, field)| kind.is_some_and(|kind| kind != *field))
-    {
-        if let Some((key, _)) = fields.entry(field) {
-            let message = format!("field {} is for the type {}", quoted(&key.name), quoted(name));
-            cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
-        }
-    }
-    let text = kind.and_then(|kind| fields.required(kind, Reader::any_text));
-    fields.finish();
-    let text = text?;
-    if text.len() > 1024 {
-        return cx.invalid(node, "expected at most 1024 characters");
-    }
-    if kind == Some("replaceFullPath") {
-        return Some(PathRewrite::Full(text));
-    }
-    *replaces = Some(node.span);
-    Some(PathRewrite::SegmentPrefix(text))
-}
-
-fn mirror(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<Mirror> {
-    let mut fields = cx.mapping(node)?;
-    let to = fields.required("backendRef", |cx, node| backend_target(cx, node, route));
-    let share = match fields.one_of(&["percent", "fraction"]) {
-        Some(("percent", node)) => {
-            within::<u8>(0..=100)(cx, node).map(|percent| Fraction::from_percent(percent.into()))
-        }
-        Some((_, node)) => fraction(cx, node),
-        None => Some(Fraction::ALL),
-    };
-    fields.finish();
-    let (to, origin) = (to?, cx.origin(node.span));
-    if let Some(reason) = &to.unresolved {
-        let message = format!("the mirror gets no copies: {reason}");
-        cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, node.span, message));
+    let found = fields.required("type", choice(types));
+    let Some(found) = found else {
+        let names: Vec<&'static str> = FIELDS.iter().map(|(_, name)| *name).collect();
+        fields.skip(&names);
+        fields.finish();
         return None;
+    };
+    for (other, field) in FIELDS {
+        if *other == found {
+            fields.required(field, |cx, node| settings(cx, node, found, (scope, place), all));
+        } else if let Some((key, _)) = fields.entry(field) {
+            let message = format!(
+                "`{field}` belongs to filters of another type than {}",
+                quoted(name(found))
+            );
+            contradiction(cx, key.span, message);
+        }
     }
-    let mut mirror = Mirror::new(to, origin);
-    mirror.fraction = share?;
+    fields.finish();
+    Some(found)
+}
+
+fn settings(
+    cx: &Reader<'_>,
+    node: &Node,
+    found: Type,
+    (scope, place): (Scope<'_>, Place),
+    all: &mut Filters,
+) -> Option<()> {
+    let in_backend = matches!(place, Place::Backend(_));
+    match found {
+        Type::RequestHeaders => all.headers.request = header_changes(cx, node)?,
+        Type::ResponseHeaders => all.headers.response = header_changes(cx, node)?,
+        Type::Mirror => all.mirrors.push(mirror(cx, node, scope)?),
+        Type::Redirect => {
+            let value = redirect(cx, node, all)?;
+            all.redirect = Some(Spanned { value, span: node.span });
+        }
+        Type::Rewrite => all.rewrite = Some(rewrite(cx, node, all)?),
+        Type::Cors => all.cors = Some(cors(cx, node)?),
+        Type::Auth => super::rules::external_auth(cx, node, scope)?,
+        Type::Extension => all.unresolved = Some(extension(cx, node)?),
+    }
+    if in_backend && matches!(found, Type::Mirror | Type::Redirect | Type::Cors) {
+        let message = format!(
+            "filter {} of a backend is {}: give it to the rule",
+            quoted(name(found)),
+            NOT_YET.title()
+        );
+        cx.report(Diagnostic::new(NOT_YET, node.span, message));
+    }
+    Some(())
+}
+
+/// A filter of another project is never passed over: the requests that it is for are not served.
+fn extension(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let reference = object_ref(Defaults::NONE)(cx, node)?;
+    let reason = format!(
+        "filter {} of {} is none that a process has",
+        quoted(&reference.name),
+        quoted(reference.kind)
+    );
+    let message = format!("{reason}: requests that it is for are answered with 500");
+    cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, node.span, message));
+    Some(reason)
+}
+
+/// Headers by which two servers could disagree on where a message ends or whom it is for.
+const FIXED: &[HeaderName] = &[
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+];
+
+fn header_changes(cx: &Reader<'_>, node: &Node) -> Option<HeaderChanges> {
+    let mut fields = cx.mapping(node)?;
+    let set = bounded(&mut fields, "set", HEADERS, spanned(header_value));
+    let add = bounded(&mut fields, "add", HEADERS, spanned(header_value));
+    let remove = bounded(&mut fields, "remove", HEADERS, spanned(changed_header));
+    fields.finish();
+    let mut named: Vec<(&HeaderName, SourceSpan)> = Vec::new();
+    named.extend(set.iter().map(|one| (&one.0, one.span)));
+    named.extend(add.iter().map(|one| (&one.0, one.span)));
+    named.extend(remove.iter().map(|one| (&one.value, one.span)));
+    check_headers(cx, &named);
+    Some(HeaderChanges {
+        remove: remove.into_iter().map(|one| one.value).collect(),
+        set: set.into_iter().map(|one| one.value).collect(),
+        add: add.into_iter().map(|one| one.value).collect(),
+    })
+}
+
+/// A modifier names a header once.
+fn check_headers(cx: &Reader<'_>, named: &[(&HeaderName, SourceSpan)]) {
+    for (index, (name, span)) in named.iter().enumerate() {
+        let earlier = named.iter().take(index).find(|(other, _)| other == name);
+        if let Some((_, first)) = earlier {
+            let message = format!("header {} is changed twice", quoted(name.as_str()));
+            let told = Diagnostic::new(Code::DUPLICATE_DEFINITION, *span, message);
+            cx.report(told.with_label(*first, "changed here first"));
+        }
+    }
+}
+
+fn changed_header(cx: &Reader<'_>, node: &Node) -> Option<HeaderName> {
+    let name = names::header(cx, node)?;
+    if !FIXED.contains(&name) {
+        return Some(name);
+    }
+    let message = format!(
+        "header {} cannot be changed: it says how the message is framed or routed",
+        quoted(name.as_str())
+    );
+    cx.invalid(node, message)
+}
+
+fn header_value(cx: &Reader<'_>, node: &Node) -> Option<(HeaderName, HeaderText)> {
+    let mut fields = cx.mapping(node)?;
+    let name = fields.required("name", changed_header);
+    let value = fields.required("value", |cx, node| {
+        let text = text_within(HEADER_LENGTH)(cx, node)?;
+        if text.chars().all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic()) {
+            return Some(HeaderText::literal(text));
+        }
+        let found = quoted(text);
+        cx.invalid(node, format!("expected printable ASCII characters, found {found}"))
+    });
+    fields.finish();
+    Some((name?, value?))
+}
+
+fn mirror(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Mirror> {
+    let mut fields = cx.mapping(node)?;
+    let target = fields.required("backendRef", |cx, node| bare(cx, node, scope));
+    let share = fields.one_of(&["percent", "fraction"]);
+    let fraction = match share {
+        None => Some(Fraction::ALL),
+        Some(("percent", _)) => fields
+            .optional("percent", within::<u32>(0..=100))
+            .map(|percent| Fraction::from_millionths(percent * 10_000)),
+        Some(_) => fields.optional("fraction", fraction),
+    };
+    fields.finish();
+    let mut mirror = Mirror::new(target?, cx.origin(node.span));
+    mirror.fraction = fraction?;
     Some(mirror)
 }
 
 fn fraction(cx: &Reader<'_>, node: &Node) -> Option<Fraction> {
     let mut fields = cx.mapping(node)?;
     let numerator = fields.required("numerator", within::<u32>(0..=i32::MAX.into()));
-    let denominator = fields
-        .optional("denominator", within::<u32>(1..=i32::MAX.into()))
-        .unwrap_or(100);
+    let denominator = given_or(&mut fields, "denominator", 100, within::<u32>(1..=i32::MAX.into()));
     fields.finish();
-    let numerator = numerator?;
+    let (numerator, denominator) = (numerator?, denominator?);
     if numerator > denominator {
         return cx.invalid(
             node,
-            format!("expected a part of a whole, found `{numerator}/{denominator}`"),
+            format!("expected a share of at most 1, found {numerator} of {denominator}"),
         );
     }
     let millionths = u64::from(numerator) * 1_000_000 / u64::from(denominator);
-    u32::try_from(millionths).ok().map(Fraction::from_millionths)
+    Some(Fraction::from_millionths(u32::try_from(millionths).unwrap_or(u32::MAX)))
 }
 
-fn cors(cx: &Reader<'_>, node: &Node) -> Option<Cors> {
+const STATUSES: &[u16] = &[301, 302, 303, 307, 308];
+
+fn redirect(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<Redirect> {
     let mut fields = cx.mapping(node)?;
-    let allow_origins = fields.optional("allowOrigins", origins).unwrap_or_default();
-    let found = Cors {
-        allow_origins,
-        allow_methods: fields.optional("allowMethods", lone_star).unwrap_or_default(),
-        allow_headers: fields.optional("allowHeaders", lone_star).unwrap_or_default(),
-        expose_headers: fields.optional("exposeHeaders", lone_star).unwrap_or_default(),
-        max_age: Some(std::time::Duration::from_secs(
-            fields
-                .optional("maxAge", within::<u64>(1..=i32::MAX.into()))
-                .unwrap_or(5),
-        )),
-        credentials: match fields.optional("allowCredentials", Reader::bool) {
-            Some(true) => Credentials::Allow,
-            _ => Credentials::Omit,
-        },
-        unmatched: UnmatchedPreflight::Answer,
-    };
+    let scheme = given_or(&mut fields, "scheme", None, |cx, node| {
+        choice(&[("http", Some("http")), ("https", Some("https"))])(cx, node)
+    });
+    let hostname = given_or(&mut fields, "hostname", None, |cx, node| {
+        precise_hostname(cx, node).map(Some)
+    });
+    let path = given_or(&mut fields, "path", None, |cx, node| path(cx, node, all).map(Some));
+    let port = given_or(&mut fields, "port", RedirectPort::SchemeOrRequest, |cx, node| {
+        cx.port(node).map(RedirectPort::Number)
+    });
+    let status = given_or(&mut fields, "statusCode", StatusCode::FOUND, status);
     fields.finish();
-    Some(found)
+    let mut redirect = Redirect::new(status?);
+    redirect.scheme = scheme?.map(Into::into);
+    redirect.authority = hostname?;
+    redirect.path = path?;
+    redirect.port = port?;
+    Some(redirect)
 }
 
-/// Reads names; `*` must stand alone.
-fn lone_star(cx: &Reader<'_>, node: &Node) -> Option<Vec<String>> {
-    at_most(cx, node, 64);
-    let names = list_of(Reader::any_text)(cx, node)?;
-    if names.len() > 1 && names.iter().any(|name| name == "*") {
-        return cx.invalid(node, "`*` must stand alone");
+fn status(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
+    let code = within::<u16>(0..=i64::from(u16::MAX))(cx, node)?;
+    if STATUSES.contains(&code) {
+        return StatusCode::from_u16(code).ok();
     }
-    Some(names)
+    cx.invalid(node, format!("expected 301, 302, 303, 307 or 308, found `{code}`"))
 }
 
-fn origins(cx: &Reader<'_>, node: &Node) -> Option<Vec<OriginMatch>> {
-    let texts = lone_star(cx, node)?;
-    let items = node.items().iter().zip(&texts);
-    Some(items.filter_map(|(node, text)| origin(cx, node, text)).collect())
-}
-
-/// `scheme://host[:port]`; `*.` covers any number of labels, and the port of the scheme may be written or not.
-fn origin(cx: &Reader<'_>, node: &Node, text: &str) -> Option<OriginMatch> {
-    if text == "*" {
-        return Some(OriginMatch::Any);
+fn rewrite(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<Rewrite> {
+    let mut fields = cx.mapping(node)?;
+    let authority = given_or(&mut fields, "hostname", None, |cx, node| {
+        precise_hostname(cx, node).map(Some)
+    });
+    let path = given_or(&mut fields, "path", None, |cx, node| path(cx, node, all).map(Some));
+    fields.finish();
+    let (authority, path) = (authority?, path?);
+    if authority.is_none() && path.is_none() {
+        super::no_effect(
+            cx,
+            node.span,
+            "the filter names neither `hostname` nor `path`: it changes nothing",
+        );
     }
-    let Some((scheme, authority)) = text.split_once("://").filter(|(_, authority)| !authority.is_empty()) else {
-        return unexpected(cx, node, "an origin such as `https://shop.example`, or `*`", text);
-    };
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let default = match scheme {
-        "http" => Some("80"),
-        "https" => Some("443"),
-        _ => None,
-    };
-    let port = match (port, default) {
-        (None, Some(default)) => format!("(:{default})?"),
-        (Some(port), Some(default)) if port == default => format!("(:{port})?"),
-        (Some(port), _) => format!(":{port}"),
-        (None, None) => String::new(),
-    };
-    let host = match host.strip_prefix("*.") {
-        Some(rest) => format!("([^./:]+\\.)+{}", regex::escape(rest)),
-        None if host == "*" => "[^/:]+".into(),
-        None => regex::escape(host),
-    };
-    let scheme = if scheme == "*" {
-        "[a-z][a-z0-9+.-]*".into()
-    } else {
-        regex::escape(scheme)
-    };
-    Some(OriginMatch::Text(StringMatch::Regex(format!(
-        "{scheme}://{host}{port}"
-    ))))
+    Some(Rewrite { authority, path })
 }
 
-/// Reads host names.
-pub(super) fn hostnames(cx: &Reader<'_>, node: &Node) -> Option<Vec<Spanned<String>>> {
-    at_most(cx, node, 16);
-    list_of(crate::policy::reader::spanned(hostname))(cx, node)
+/// Which part of a path is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    All,
+    Prefix,
+}
+
+fn path(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<PathRewrite> {
+    const FORMS: &[(&str, Replaced)] = &[
+        ("ReplaceFullPath", Replaced::All),
+        ("ReplacePrefixMatch", Replaced::Prefix),
+    ];
+    let mut fields = cx.mapping(node)?;
+    let form = fields.required("type", choice(FORMS));
+    let (field, other) = match form {
+        Some(Replaced::Prefix) => ("replacePrefixMatch", "replaceFullPath"),
+        _ => ("replaceFullPath", "replacePrefixMatch"),
+    };
+    if form.is_none() {
+        fields.skip(&[field, other]);
+        fields.finish();
+        return None;
+    }
+    let text = fields.required(field, new_path);
+    if let Some((key, _)) = fields.entry(other) {
+        contradiction(cx, key.span, format!("`{other}` does not belong to this `type`"));
+    }
+    fields.finish();
+    if form == Some(Replaced::Prefix) {
+        all.prefixes.push(node.span);
+        return text.map(PathRewrite::SegmentPrefix);
+    }
+    text.map(PathRewrite::Full)
+}
+
+/// Reads a path that requests get: empty stands for `/`.
+fn new_path(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    if text.len() > PATH_LENGTH {
+        return cx.invalid(
+            node,
+            format!("expected at most {PATH_LENGTH} characters, found {}", text.len()),
+        );
+    }
+    let is_path = text.is_empty() || text.starts_with('/');
+    let parsed = text.is_empty() || text.parse::<http::uri::PathAndQuery>().is_ok();
+    if is_path && parsed && !text.contains(['#', '?']) {
+        return Some(text.into());
+    }
+    let found = quoted(text);
+    cx.invalid(
+        node,
+        format!("expected a path that starts with `/`, without query, found {found}"),
+    )
 }

@@ -1,95 +1,122 @@
-//! `GRPCRoute`: a call is an HTTP request to `/service/method`.
+//! `GRPCRoute`: services and methods are paths, `/service/method`.
 
-use super::backend::Route;
-use super::http_match::named;
-use super::http_route::{common, lower_route};
-use super::values::header_name;
-use super::{at_most, not_yet, unexpected};
-use crate::policy::dialect::Object;
+use super::http_route::head;
+use super::matching::{COMPARISONS, Comparison, first_of_each, header_match};
+use super::pattern;
+use super::rules::{MATCHES, finish_rule, rules};
+use super::values::{bounded, given_or, text_within};
+use super::{Object, Scope, no_effect, required_spec};
+use crate::policy::diagnostic::quoted;
 use crate::policy::model::Policy;
+use crate::policy::model::attachment::{PendingRoute, RouteKind};
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
-use crate::policy::reader::{Reader, choice, list_of};
+use crate::policy::reader::{Reader, choice, spanned};
 use crate::policy::source::Node;
+
+/// The most conditions on headers of a match.
+const CONDITIONS: usize = 16;
+/// The longest name of a service or a method.
+const NAME_LENGTH: usize = 1024;
 
 /// Reads a `GRPCRoute`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    lower_route(cx, object, policy, rule);
+    let route = required_spec(cx, object).and_then(|spec| {
+        let scope = Scope::new(object, &policy.mesh);
+        let mut fields = cx.mapping(spec)?;
+        let (mut table, parents) = head(cx, object, &mut fields, scope);
+        table.rules = rules(cx, &mut fields, |cx, node| rule(cx, node, scope));
+        if table.rules.is_empty() && fields.node("rules").is_none() {
+            no_effect(cx, spec.span, "the route has no rules: it takes no request");
+        }
+        fields.finish();
+        let mut route = PendingRoute::new(table, RouteKind::Grpc);
+        route.parents = parents;
+        Some(route)
+    });
+    policy.attachments.routes.extend(route);
 }
 
-fn rule(cx: &Reader<'_>, node: &Node, route: Route<'_>) -> Option<RouteRule> {
+fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
     let mut fields = cx.mapping(node)?;
-    let matches = fields.optional("matches", |cx, node| {
-        at_most(cx, node, 64);
-        list_of(grpc_match)(cx, node)
-    });
-    let found = common(cx, &mut fields, route);
-    not_yet(
-        &mut fields,
-        &[("sessionPersistence", "requests are not held to an endpoint")],
-    );
+    let mut matches = bounded(&mut fields, "matches", MATCHES, grpc_match);
+    if fields.node("matches").is_none_or(|node| node.items().is_empty()) {
+        matches.push(RouteMatch {
+            origin: cx.origin(node.span),
+            ..RouteMatch::default()
+        });
+    }
+    let rule = finish_rule(cx, &mut fields, scope, (RouteKind::Grpc, matches));
     fields.finish();
-    Some(RouteRule {
-        origin: cx.origin(node.span),
-        matches: matches.unwrap_or_default(),
-        ..found.rule
-    })
+    Some(rule)
 }
 
 fn grpc_match(cx: &Reader<'_>, node: &Node) -> Option<RouteMatch> {
     let mut fields = cx.mapping(node)?;
-    let path = fields.optional("method", method);
-    let headers = fields.optional("headers", |cx, node| {
-        at_most(cx, node, 16);
-        list_of(|cx, node| named(cx, node, header_name, 4096))(cx, node)
-    });
-    let is_wrong = path.is_none() && fields.node("method").is_some();
+    let path = given_or(&mut fields, "method", None, |cx, node| method(cx, node).map(Some));
+    let headers = bounded(&mut fields, "headers", CONDITIONS, spanned(header_match));
     fields.finish();
-    (!is_wrong).then_some(RouteMatch {
+    Some(RouteMatch {
         origin: cx.origin(node.span),
-        path,
-        headers: headers.unwrap_or_default(),
+        path: path?,
+        headers: first_of_each(cx, "header", headers),
         ..RouteMatch::default()
     })
 }
 
-/// Service and method together are a path; one of them alone is a part of it.
+/// Reads `{ type, service, method }` as a condition on the path.
 fn method(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
     let mut fields = cx.mapping(node)?;
-    let is_regex = fields.optional("type", choice(&[("Exact", false), ("RegularExpression", true)])) == Some(true);
-    let read = move |cx: &Reader<'_>, node: &Node| {
-        let text = cx.name(node)?;
-        if is_regex || is_name(&text) {
-            return Some(text);
-        }
-        unexpected(cx, node, "a name of letters, digits, `_` and `.`", &text)
-    };
-    let service = fields.optional("service", read);
-    let method = fields.optional("method", read);
-    if fields.node("service").is_none() && fields.node("method").is_none() {
-        fields.missing(&["service", "method"]);
-    }
+    let comparison = given_or(&mut fields, "type", Comparison::Exact, choice(COMPARISONS));
+    let form = comparison.unwrap_or(Comparison::Exact);
+    let service = given_or(&mut fields, "service", None, |cx, node| {
+        name(cx, node, form, is_service).map(Some)
+    });
+    let method = given_or(&mut fields, "method", None, |cx, node| {
+        name(cx, node, form, is_method).map(Some)
+    });
     fields.finish();
-    match (service, method, is_regex) {
-        (Some(service), Some(method), false) => Some(StringMatch::Exact(format!("/{service}/{method}"))),
-        (Some(service), None, false) => Some(StringMatch::SegmentPrefix(format!("/{service}"))),
-        (None, None, _) => None,
-        (service, method, _) => {
-            let any = || "[^/]+".to_owned();
-            let text = |part: String| if is_regex { part } else { regex::escape(&part) };
-            let (service, method) = (service.map_or_else(any, text), method.map_or_else(any, text));
-            let pattern = format!("/{service}/{method}");
-            match regex::Regex::new(&pattern) {
-                Ok(_) => Some(StringMatch::Regex(pattern)),
-                Err(_) => unexpected(cx, node, "regular expressions", &pattern),
-            }
+    let (form, service, method) = (comparison?, service?, method?);
+    if service.is_none() && method.is_none() {
+        return cx.invalid(node, "expected `service`, `method` or both, found neither");
+    }
+    Some(path(form, service, method))
+}
+
+/// The condition on the path: the service comes first, and names compare as wholes.
+fn path(form: Comparison, service: Option<&str>, method: Option<&str>) -> StringMatch {
+    match (form, service, method) {
+        (Comparison::Exact, Some(service), Some(method)) => StringMatch::Exact(format!("/{service}/{method}")),
+        (Comparison::Exact, Some(service), None) => StringMatch::Prefix(format!("/{service}/")),
+        (Comparison::Exact, None, method) => {
+            StringMatch::Regex(format!("/[^/]+/{}", regex::escape(method.unwrap_or_default())))
+        }
+        (Comparison::Regex, service, method) => {
+            let part = |part: Option<&str>| part.map_or_else(|| "[^/]+".into(), |text| format!("(?:{text})"));
+            StringMatch::Regex(format!("/{}/{}", part(service), part(method)))
         }
     }
 }
 
-fn is_name(text: &str) -> bool {
-    let text = text.strip_prefix('.').unwrap_or(text);
-    text.split('.').all(|part| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    })
+fn name<'n>(cx: &Reader<'_>, node: &'n Node, form: Comparison, is_name: fn(&str) -> bool) -> Option<&'n str> {
+    let text = text_within(NAME_LENGTH)(cx, node)?;
+    match form {
+        Comparison::Regex => pattern::regex(cx, node).map(|_| text),
+        Comparison::Exact if is_name(text) => Some(text),
+        Comparison::Exact => cx.invalid(
+            node,
+            format!(
+                "expected a name of protocol buffers such as `shop.v1.Orders`, found {}",
+                quoted(text)
+            ),
+        ),
+    }
+}
+
+fn is_service(text: &str) -> bool {
+    text.strip_prefix('.').unwrap_or(text).split('.').all(is_method)
+}
+
+fn is_method(text: &str) -> bool {
+    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(is_first) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

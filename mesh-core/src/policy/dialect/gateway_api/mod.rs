@@ -1,112 +1,172 @@
-//! Gateway API (`gateway.networking.k8s.io`): routes of services and of gateways.
+//! Gateway API: `Gateway`, `HTTPRoute`, `GRPCRoute` and what belongs to them, for gateways and for the mesh (GAMMA).
 //!
-//! A route may be attached to gateways, and to services (GAMMA): then it is for the clients of the mesh. A route in the
-//! service's own namespace holds for every caller; one in another namespace holds for the callers of that namespace alone,
-//! in place of the others. The rules of all routes of a host compete as one list, the most specific first
-//! ([`RuleOrder::Specific`](crate::policy::model::route::RuleOrder)).
+//! One row of `KINDS` is one kind. The rules are those of the API's own schemas and their CEL rules: what an API server
+//! rejects is an error here. What the API reports in the status of an object that it takes (a parent that is not there, a
+//! listener that does not allow a route, a backend that is none) is a warning, and the requests get what the API says:
+//! 404 or 500.
+//!
+//! Routes attach to listeners and services of other documents. Reading keeps what each document says of others in
+//! [`Attachments`](crate::policy::model::attachment::Attachments); `resolve` joins them once all documents are read
+//! (`docs/dialects.md` has the tables).
 
-use super::{Dialect, Object};
+use super::{Dialect, Object, envelope, pattern};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::model::Policy;
+use crate::policy::model::{MeshSettings, Policy};
 use crate::policy::reader::{Fields, Reader, Spelling};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, SourceSpan};
 
+mod attach;
 mod backend;
 mod backend_tls;
+mod cors;
 mod filters;
 mod gateway;
-mod grant;
+mod grants;
 mod grpc_route;
-mod http_match;
 mod http_route;
+mod listener;
+mod matching;
+mod names;
 mod parents;
+mod rules;
 mod stream_route;
-#[cfg(test)]
-mod tests;
 mod values;
 
-pub(in crate::policy) use grant::resolve;
+pub(in crate::policy) use attach::resolve;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
     name: "gateway-api",
     spelling: Spelling::Exact,
-    knows: |api_version, kind| find(api_version, kind).is_some(),
+    knows,
     is_settings: |_| false,
     lower,
 };
 
+/// What becomes of a kind.
+#[derive(Clone, Copy)]
+enum Lowering {
+    /// It is read into the policy.
+    Read(fn(&Reader<'_>, &Object<'_>, &mut Policy)),
+    /// It is told what becomes of it, for this reason.
+    Tell(Code, &'static str),
+}
+
+struct Kind {
+    name: &'static str,
+    versions: &'static [&'static str],
+    lowering: Lowering,
+}
+
 const GROUP: &str = "gateway.networking.k8s.io";
+
+const NOT_YET: Code = Code::NOT_YET_IN_FORCE;
 
 type Lower = fn(&Reader<'_>, &Object<'_>, &mut Policy);
 
-/// Kinds with the versions that they are served in.
-const KINDS: &[(&str, &[&str], Lower)] = &[
-    ("HTTPRoute", &["v1", "v1beta1", "v1alpha2"], http_route::lower),
-    ("GRPCRoute", &["v1", "v1alpha2"], grpc_route::lower),
-    ("TLSRoute", &["v1", "v1alpha3", "v1alpha2"], stream_route::lower_tls),
-    ("TCPRoute", &["v1alpha2", "v1"], stream_route::lower_tcp),
-    ("UDPRoute", &["v1alpha2", "v1"], udp_route),
-    ("Gateway", &["v1", "v1beta1", "v1alpha2"], gateway::lower),
-    ("GatewayClass", &["v1", "v1beta1", "v1alpha2"], gateway_class),
-    ("ReferenceGrant", &["v1", "v1beta1", "v1alpha2"], grant::lower),
-    ("BackendTLSPolicy", &["v1", "v1alpha3"], backend_tls::lower),
-];
-
-fn find(api_version: &str, kind: &str) -> Option<Lower> {
-    let version = api_version.strip_prefix(GROUP)?.strip_prefix('/')?;
-    let (_, versions, lower) = KINDS.iter().find(|(name, ..)| *name == kind)?;
-    versions.contains(&version).then_some(*lower)
-}
-
-fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    if let Some(lower) = find(object.api_version, object.kind) {
-        lower(cx, object, policy);
+const fn read(name: &'static str, versions: &'static [&'static str], lower: Lower) -> Kind {
+    let lowering = Lowering::Read(lower);
+    Kind {
+        name,
+        versions,
+        lowering,
     }
 }
 
-/// Implementations are chosen by it; in a process there is one.
-fn gateway_class(cx: &Reader<'_>, object: &Object<'_>, _: &mut Policy) {
-    let message = "kind `GatewayClass` changes nothing here: a process serves gateways itself";
-    let span = object.node.get("kind").unwrap_or(object.node).span;
-    cx.report(Diagnostic::new(Code::IGNORED_OBJECT, span, message));
+const fn not_yet(name: &'static str, versions: &'static [&'static str], reason: &'static str) -> Kind {
+    let lowering = Lowering::Tell(NOT_YET, reason);
+    Kind {
+        name,
+        versions,
+        lowering,
+    }
 }
 
-fn udp_route(cx: &Reader<'_>, object: &Object<'_>, _: &mut Policy) {
-    let span = object.node.get("kind").unwrap_or(object.node).span;
-    let title = Code::NOT_YET_IN_FORCE.title();
-    let message = format!("kind `UDPRoute` is {title}: datagrams are not carried");
-    cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, span, message));
+const SHARED_LISTENERS: &str = "gateways have only the listeners that they list themselves";
+
+const KINDS: &[Kind] = &[
+    read("GatewayClass", &["v1", "v1beta1", "v1alpha2"], gateway::class),
+    read("Gateway", &["v1", "v1beta1", "v1alpha2"], gateway::lower),
+    read("HTTPRoute", &["v1", "v1beta1", "v1alpha2"], http_route::lower),
+    read("GRPCRoute", &["v1", "v1alpha2"], grpc_route::lower),
+    read("ReferenceGrant", &["v1", "v1beta1", "v1alpha2"], grants::lower),
+    read("BackendTLSPolicy", &["v1", "v1alpha3", "v1alpha2"], backend_tls::lower),
+    read("TLSRoute", &["v1", "v1alpha3", "v1alpha2"], stream_route::tls),
+    read("TCPRoute", &["v1", "v1alpha2"], stream_route::tcp),
+    not_yet(
+        "UDPRoute",
+        &["v1", "v1alpha2"],
+        "a process forwards requests and connections, no datagrams",
+    ),
+    not_yet("ListenerSet", &["v1"], SHARED_LISTENERS),
+];
+
+fn kind(api_version: &str, name: &str) -> Option<&'static Kind> {
+    let version = api_version.strip_prefix(GROUP)?.strip_prefix('/')?;
+    KINDS
+        .iter()
+        .find(|known| known.name == name && known.versions.contains(&version))
+}
+
+fn knows(api_version: &str, name: &str) -> bool {
+    kind(api_version, name).is_some()
+}
+
+fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
+    match kind(object.api_version, object.kind).map(|known| known.lowering) {
+        Some(Lowering::Read(lower)) => lower(cx, object, policy),
+        Some(Lowering::Tell(code, reason)) => {
+            let message = format!("kind {} is {}: {reason}", quoted(object.kind), code.title());
+            cx.report(Diagnostic::new(code, kind_span(object), message));
+        }
+        None => {}
+    }
+}
+
+/// Where the kind is written.
+fn kind_span(object: &Object<'_>) -> SourceSpan {
+    object.node.get("kind").unwrap_or(object.node).span
 }
 
 /// The object's `spec`, which must be given.
 fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
     if object.spec.is_none() {
-        cx.report(Diagnostic::new(
-            Code::MISSING_FIELD,
-            object.node.span,
-            "missing field `spec`",
-        ));
+        let message = "missing field `spec`";
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
     }
     object.spec
 }
 
-/// Says that each of these fields that is given is read, and not in force: `(name, reason)`.
-fn not_yet(fields: &mut Fields<'_, '_, '_>, refused: &[(&'static str, &str)]) {
-    for (name, reason) in refused {
-        fields.refuse(name, Code::NOT_YET_IN_FORCE, reason);
+/// Says of a field that it is not yet in force, where it is given.
+fn refuse(fields: &mut Fields<'_, '_, '_>, name: &'static str, reason: &str) {
+    fields.refuse(name, NOT_YET, reason);
+}
+
+/// Says that a field is valid and changes nothing in a process.
+fn no_effect(cx: &Reader<'_>, span: SourceSpan, message: &str) {
+    cx.report(Diagnostic::new(Code::NO_EFFECT, span, message));
+}
+
+/// From where a document speaks.
+#[derive(Clone, Copy)]
+struct Scope<'p> {
+    namespace: &'p str,
+    cluster_domain: &'p str,
+}
+
+impl<'p> Scope<'p> {
+    fn new(object: &'p Object<'_>, mesh: &'p MeshSettings) -> Self {
+        Self {
+            namespace: &object.meta.namespace,
+            cluster_domain: &mesh.cluster_domain,
+        }
+    }
+
+    /// The full name of a service of a namespace.
+    fn service(self, name: &str, namespace: &str) -> String {
+        format!("{name}.{namespace}.svc.{}", self.cluster_domain)
     }
 }
 
-/// Reports a list that is longer than the API allows.
-fn at_most(cx: &Reader<'_>, node: &Node, limit: usize) {
-    let found = node.items().len();
-    if found > limit {
-        cx.invalid::<()>(node, format!("expected at most {limit} entries, found {found}"));
-    }
-}
-
-/// Reports an unexpected value of a field.
-fn unexpected<T>(cx: &Reader<'_>, node: &Node, expected: &str, found: &str) -> Option<T> {
-    cx.invalid(node, format!("expected {expected}, found {}", quoted(found)))
-}
+#[cfg(test)]
+mod tests;

@@ -1,91 +1,84 @@
-//! `TLSRoute` and `TCPRoute`: connections that are passed on as they are.
+//! `TLSRoute` and `TCPRoute`: read and checked, and not yet in force.
 
-use super::backend::{Route, backends};
-use super::filters::hostnames;
-use super::parents::{parent, tables};
-use super::{at_most, not_yet, required_spec};
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::dialect::Object;
+use super::backend::backend;
+use super::http_route::head;
+use super::rules::RULES;
+use super::values::bounded;
+use super::{NOT_YET, Object, Scope, kind_span, required_spec};
+use crate::policy::diagnostic::{Diagnostic, quoted};
 use crate::policy::model::Policy;
-use crate::policy::model::route::{HostPattern, StreamMatch, StreamRule};
-use crate::policy::reader::{Reader, list_of};
+use crate::policy::model::attachment::{PendingRoute, RouteKind};
+use crate::policy::model::route::{RuleOrder, StreamMatch, StreamRule};
+use crate::policy::reader::Reader;
 use crate::policy::source::Node;
 
+/// The most backends of a rule.
+const BACKENDS: usize = 16;
+
 /// Reads a `TLSRoute`.
-pub(super) fn lower_tls(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    lower(cx, object, policy, true);
+pub(super) fn tls(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
+    lower(cx, object, policy, RouteKind::Tls);
 }
 
 /// Reads a `TCPRoute`.
-pub(super) fn lower_tcp(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    lower(cx, object, policy, false);
+pub(super) fn tcp(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
+    lower(cx, object, policy, RouteKind::Tcp);
 }
 
-fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy, is_tls: bool) {
-    let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
-        return;
-    };
-    let mesh = policy.mesh.clone();
-    let parents = fields.list("parentRefs", |cx, node| parent(cx, node, object, &mesh));
-    let names = if is_tls {
-        fields.optional("hostnames", hostnames).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let sni_hosts: Vec<String> = names.iter().map(|name| name.value.clone()).collect();
-    let route = Route {
-        namespace: &object.meta.namespace,
-        cluster_domain: &mesh.cluster_domain,
-    };
-    let rules = fields.required("rules", |cx, node| {
-        at_most(cx, node, 16);
-        list_of(|cx, node| rule(cx, node, route, &sni_hosts))(cx, node)
-    });
-    not_yet(&mut fields, &[("useDefaultGateways", "a route names its parents")]);
-    fields.finish();
-    let kind = object.node.get("kind").unwrap_or(object.node).span;
+fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy, kind: RouteKind) {
     let message = format!(
-        "kind {} is {}: only HTTP is routed",
+        "kind {} is {}: requests are routed, connections are not",
         quoted(object.kind),
-        Code::NOT_YET_IN_FORCE.title()
+        NOT_YET.title()
     );
-    cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, kind, message));
-    let hosts: Vec<_> = names
-        .into_iter()
-        .map(|name| HostPattern {
-            origin: cx.origin(name.span),
-            host: name.value,
-        })
-        .collect();
-    for mut table in tables(object, parents, &hosts, &[]) {
-        let rules = rules.clone().unwrap_or_default();
-        if is_tls {
-            table.tls = rules
-        } else {
-            table.tcp = rules
+    cx.report(Diagnostic::new(NOT_YET, kind_span(object), message));
+    let route = required_spec(cx, object).and_then(|spec| {
+        let scope = Scope::new(object, &policy.mesh);
+        let mut fields = cx.mapping(spec)?;
+        let (mut table, parents) = head(cx, object, &mut fields, scope);
+        let sni: Vec<String> = table.hosts.iter().map(|host| host.host.clone()).collect();
+        let rules = bounded(&mut fields, "rules", RULES, |cx, node| rule(cx, node, scope, kind));
+        if fields.node("rules").is_none_or(|node| node.items().is_empty()) {
+            fields.missing(&["rules"]);
         }
-        policy.routes.push(table);
-    }
+        fields.finish();
+        table.order = RuleOrder::Written;
+        match kind {
+            RouteKind::Tls => table.tls = rules.into_iter().map(|rule| of_names(rule, &sni)).collect(),
+            _ => table.tcp = rules,
+        }
+        let mut route = PendingRoute::new(table, kind);
+        route.parents = parents;
+        Some(route)
+    });
+    policy.attachments.routes.extend(route);
 }
 
-fn rule(cx: &Reader<'_>, node: &Node, route: Route<'_>, sni_hosts: &[String]) -> Option<StreamRule> {
+fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, kind: RouteKind) -> Option<StreamRule> {
     let mut fields = cx.mapping(node)?;
-    fields.optional("name", Reader::name);
-    let destinations = fields.required("backendRefs", |cx, node| backends(cx, node, route));
+    fields.optional("name", super::names::section);
+    let backends = bounded(&mut fields, "backendRefs", BACKENDS, |cx, node| {
+        backend(cx, node, scope, kind)
+    });
+    if fields.node("backendRefs").is_none_or(|node| node.items().is_empty()) {
+        fields.missing(&["backendRefs"]);
+    }
     fields.finish();
-    let origin = cx.origin(node.span);
-    let by_name = StreamMatch {
-        origin: origin.clone(),
-        sni_hosts: sni_hosts.to_vec(),
-        ..StreamMatch::default()
-    };
     Some(StreamRule {
-        origin,
-        matches: if sni_hosts.is_empty() {
-            Vec::new()
-        } else {
-            vec![by_name]
-        },
-        destinations: destinations?,
+        origin: cx.origin(node.span),
+        destinations: backends.into_iter().map(|(backend, _)| backend).collect(),
+        ..StreamRule::default()
     })
+}
+
+fn of_names(rule: StreamRule, sni: &[String]) -> StreamRule {
+    if sni.is_empty() {
+        return rule;
+    }
+    let matches = vec![StreamMatch {
+        origin: rule.origin.clone(),
+        sni_hosts: sni.to_vec(),
+        ..StreamMatch::default()
+    }];
+    StreamRule { matches, ..rule }
 }

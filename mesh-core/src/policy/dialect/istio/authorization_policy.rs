@@ -1,24 +1,26 @@
 //! `AuthorizationPolicy`: who may do what.
 
+use super::NOT_YET;
 use super::authorization_rule::rule;
 use super::scope::{Scope, selector};
 use super::values::given_or;
-use super::{NOT_YET, refuse_all};
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::Object;
-use crate::policy::model::Policy;
-use crate::policy::model::authz::{Action, AuthorizationPolicy};
-use crate::policy::reader::{Fields, Reader, choice};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
+use crate::policy::model::{Labels, Policy};
+use crate::policy::reader::{Fields, Reader, choice, list_of};
 use crate::policy::source::Node;
 
 /// Reads an `AuthorizationPolicy`. One without `spec` has no rules, as `spec: {}` has none.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    refuse_dry_run(cx, object);
+    let enforcement = enforcement(cx, object);
     let found = match object.spec {
         None => Some(AuthorizationPolicy::new(object.meta.clone(), Action::Allow)),
         Some(spec) => authorization_policy(cx, object, spec, policy),
     };
-    policy.authorizations.extend(found);
+    policy
+        .authorizations
+        .extend(found.map(|found| AuthorizationPolicy { enforcement, ..found }));
 }
 
 fn authorization_policy(
@@ -29,42 +31,108 @@ fn authorization_policy(
 ) -> Option<AuthorizationPolicy> {
     let scope = Scope::new(object, &policy.mesh);
     let mut fields = cx.mapping(spec)?;
-    let action = action(cx, &mut fields);
-    let selector = fields.optional("selector", selector);
+    let action = given_or(&mut fields, "action", Action::Allow, choice(ACTIONS));
+    let provider = provider(cx, &mut fields, action);
+    let selector = selection(&mut fields);
     let rules = fields.list("rules", |cx, node| rule(cx, node, scope, &policy.mesh));
-    let reason = "policies are for workloads, which `selector` picks";
-    refuse_all(&mut fields, NOT_YET, &[("targetRef", reason), ("targetRefs", reason)]);
     check_rules(cx, &fields, spec, action);
+    check_custom(cx, &fields, spec, action);
     fields.finish();
-    Some(AuthorizationPolicy {
-        meta: object.meta.clone(),
-        selector: selector.unwrap_or_default(),
-        action: action?,
-        rules,
-    })
+    let mut found = AuthorizationPolicy::new(object.meta.clone(), action?);
+    found.selector = selector.unwrap_or_default();
+    found.provider = provider;
+    found.rules = rules;
+    Some(found)
 }
 
-/// `None` are actions that are not in force.
-const ACTIONS: &[(&str, Option<Action>)] = &[
-    ("ALLOW", Some(Action::Allow)),
-    ("DENY", Some(Action::Deny)),
-    ("AUDIT", None),
-    ("CUSTOM", None),
+const ACTIONS: &[(&str, Action)] = &[
+    ("ALLOW", Action::Allow),
+    ("DENY", Action::Deny),
+    ("AUDIT", Action::Audit),
+    ("CUSTOM", Action::Custom),
 ];
 
-fn action(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<Action> {
-    let action = given_or(fields, "action", Some(Action::Allow), choice(ACTIONS))?;
-    if let Some(node) = fields.node("action").filter(|_| action.is_none()) {
+/// Reads `provider`, and says of an action that decides nothing yet that it does not.
+fn provider(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, action: Option<Action>) -> Option<String> {
+    let reason = match action {
+        Some(Action::Audit) => Some("requests are not marked"),
+        Some(Action::Custom) => Some("no external authorizer is asked"),
+        _ => None,
+    };
+    if let (Some(node), Some(reason)) = (fields.node("action"), reason) {
         let found = quoted(node.as_text().unwrap_or_default());
-        let message = format!("action {found} is {}: rules allow or deny", NOT_YET.title());
+        let message = format!("action {found} is {}: {reason}", NOT_YET.title());
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
     }
-    let provider = fields.entry("provider").filter(|_| action.is_some());
-    if let Some((key, _)) = provider {
+    if action == Some(Action::Custom) {
+        return fields.required("provider", provider_name);
+    }
+    if let Some((key, _)) = fields.entry("provider").filter(|_| action.is_some()) {
         let message = "`provider` is for the action `CUSTOM`";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
     }
-    action
+    None
+}
+
+fn provider_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let mut fields = cx.mapping(node)?;
+    let name = fields.required("name", Reader::name);
+    fields.finish();
+    name
+}
+
+/// What an external authorizer is asked about may not depend on who asks.
+fn check_custom(cx: &Reader<'_>, fields: &Fields<'_, '_, '_>, spec: &Node, action: Option<Action>) {
+    if action != Some(Action::Custom) {
+        return;
+    }
+    let rules = spec.get("rules").map(Node::items).unwrap_or_default();
+    if rules.is_empty() {
+        let message = "action `CUSTOM` needs `rules`";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, fields.span(), message));
+    }
+    let sources = rules.iter().filter_map(|rule| rule.get("from")).flat_map(Node::items);
+    for (key, _) in sources.filter_map(|item| item.get("source")).flat_map(Node::entries) {
+        if !key.name.to_ascii_lowercase().ends_with("ipblocks") {
+            let message = format!("{} cannot stand beside the action `CUSTOM`", quoted(&key.name));
+            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
+        }
+    }
+}
+
+/// Reads `selector`, or says that a policy for other objects is not yet in force. One of them at most may be given.
+pub(super) fn selection(fields: &mut Fields<'_, '_, '_>) -> Option<Labels> {
+    let given = fields.one_of(&["selector", "targetRef", "targetRefs"]);
+    let labels = fields.optional("selector", selector);
+    for name in ["targetRef", "targetRefs"] {
+        match name {
+            "targetRef" => fields.optional(name, target_ref),
+            _ => fields.optional(name, list_of(target_ref)).map(|_| ()),
+        };
+        if matches!(given, Some((given, _)) if given == name) {
+            fields.refuse(name, NOT_YET, "policies are for workloads, which `selector` picks");
+        }
+    }
+    labels
+}
+
+/// Kinds that a policy may be for.
+const TARGETS: &[&str] = &["Gateway", "GatewayClass", "Service", "ServiceEntry"];
+
+fn target_ref(cx: &Reader<'_>, node: &Node) -> Option<()> {
+    let mut fields = cx.mapping(node)?;
+    fields.optional("group", Reader::any_text);
+    let kind = fields.required("kind", Reader::name);
+    fields.required("name", Reader::name);
+    if let Some(node) = fields.node("namespace").filter(|node| node.as_text() != Some("")) {
+        cx.invalid::<()>(node, "a policy is for objects of its own namespace, leave it out");
+    }
+    let unknown = kind.as_deref().filter(|kind| !TARGETS.contains(kind));
+    if let (Some(kind), Some(node)) = (unknown, fields.node("kind")) {
+        cx.invalid::<()>(node, format!("expected {}, found {}", listed(TARGETS), quoted(kind)));
+    }
+    fields.finish();
+    Some(())
 }
 
 /// A policy that denies needs rules: without one it never would.
@@ -84,19 +152,28 @@ pub(super) fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, crate::policy::source::Value::Sequence(items) if items.is_empty())
 }
 
-/// A policy on trial would be enforced if its annotation were overlooked.
-fn refuse_dry_run(cx: &Reader<'_>, object: &Object<'_>) {
+/// A policy on trial decides nothing.
+fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
     const ANNOTATION: &str = "istio.io/dry-run";
     let annotations = object
         .node
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"));
     let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
-    if let Some(node) = value.filter(|node| node.as_text() != Some("false")) {
-        let message = format!(
-            "annotation `{ANNOTATION}` is {}: every policy is enforced",
-            NOT_YET.title()
-        );
-        cx.report(Diagnostic::new(NOT_YET, node.span, message));
+    match value.and_then(|node| Some((node, node.as_text()?))) {
+        None | Some((_, "false")) => Enforcement::Enforced,
+        Some((node, "true")) => {
+            let title = NOT_YET.title();
+            let message = format!("annotation `{ANNOTATION}` is {title}: what the policy would decide is not logged");
+            cx.report(Diagnostic::new(NOT_YET, node.span, message));
+            Enforcement::DryRun
+        }
+        Some((node, other)) => {
+            cx.invalid::<()>(
+                node,
+                format!("`{ANNOTATION}`: expected `true` or `false`, found {}", quoted(other)),
+            );
+            Enforcement::DryRun
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::authorization_policy::is_empty_list;
+use super::authorization_when::when;
 use super::path_template;
 use super::scope::Scope;
 use super::{NOT_YET, refuse_all};
@@ -29,21 +30,19 @@ pub(super) fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSe
         items(cx, node, "source", |cx, node| source(cx, node, scope, mesh))
     });
     let to = fields.optional("to", |cx, node| items(cx, node, "operation", operation));
-    refuse_all(
-        &mut fields,
-        NOT_YET,
-        &[("when", "rules look at sources and operations only")],
-    );
+    let when = fields.optional("when", |cx, node| when(cx, node, mesh));
     fields.finish();
     Some(Rule {
         from: from.unwrap_or_default(),
         to: to.unwrap_or_default(),
+        when: when.unwrap_or_default(),
         origin: cx.origin(node.span),
+        ..Rule::default()
     })
 }
 
 /// Refuses fields without a value, as Kubernetes does: a condition that is not there matches everything.
-fn refuse_nothing(cx: &Reader<'_>, node: &Node) {
+pub(super) fn refuse_nothing(cx: &Reader<'_>, node: &Node) {
     for (key, _) in node.entries().iter().filter(|(_, value)| value.is_null()) {
         let message = format!("{} has no value, so that it would match everything", quoted(&key.name));
         cx.report(Diagnostic::new(Code::INVALID_VALUE, key.span, message).with_help("leave it out if that is meant"));
@@ -73,26 +72,24 @@ fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -
     let mut fields = cx.mapping(node)?;
     refuse_nothing(cx, node);
     let source = Source {
-        principals: condition(&mut fields, ["principals", "notPrincipals"], |cx, node| {
-            principal(cx, node, mesh)
-        }),
+        principals: principals(&mut fields, mesh),
         namespaces: condition(&mut fields, ["namespaces", "notNamespaces"], namespace),
         service_accounts: condition(&mut fields, ["serviceAccounts", "notServiceAccounts"], |cx, node| {
             service_account(cx, node, scope)
         }),
         ip_blocks: condition(&mut fields, ["ipBlocks", "notIpBlocks"], ip_block),
+        trust_domains: condition(&mut fields, ["trustDomains", "notTrustDomains"], trust_domain),
+        remote_ip_blocks: condition(&mut fields, ["remoteIpBlocks", "notRemoteIpBlocks"], ip_block),
+        request_principals: condition(&mut fields, ["requestPrincipals", "notRequestPrincipals"], pattern),
     };
     check_accounts(cx, &mut fields);
     const TOKENS: &str = "tokens of requests are not checked";
     const FORWARDED: &str = "the address is that of the connection";
-    const DOMAINS: &str = "write the trust domain in `principals`";
     let refused = [
         ("requestPrincipals", TOKENS),
         ("notRequestPrincipals", TOKENS),
         ("remoteIpBlocks", FORWARDED),
         ("notRemoteIpBlocks", FORWARDED),
-        ("trustDomains", DOMAINS),
-        ("notTrustDomains", DOMAINS),
     ];
     refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
@@ -107,13 +104,11 @@ fn operation(cx: &Reader<'_>, node: &Node) -> Option<Operation> {
     let mut fields = cx.mapping(node)?;
     refuse_nothing(cx, node);
     let operation = Operation {
-        hosts: Condition {
-            any_of: fields.optional("hosts", hosts).unwrap_or_default(),
-            none_of: fields.optional("notHosts", hosts).unwrap_or_default(),
-        },
+        hosts: hosts(&mut fields),
         ports: condition(&mut fields, ["ports", "notPorts"], port),
         methods: condition(&mut fields, ["methods", "notMethods"], pattern),
         paths: condition(&mut fields, ["paths", "notPaths"], path),
+        ..Operation::default()
     };
     fields.finish();
     if cx.errors() == errors && operation == Operation::default() {
@@ -138,7 +133,18 @@ fn pattern(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
     cx.name(node).map(|text| Pattern::wildcard(&text))
 }
 
-fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Pattern> {
+/// Each principal with those that it stands for in the other names of the mesh's trust domain.
+fn principals(fields: &mut Fields<'_, '_, '_>, mesh: &MeshSettings) -> Condition<Pattern> {
+    let all = condition(fields, ["principals", "notPrincipals"], |cx, node| {
+        principal(cx, node, mesh)
+    });
+    Condition {
+        any_of: all.any_of.into_iter().flatten().collect(),
+        none_of: all.none_of.into_iter().flatten().collect(),
+    }
+}
+
+fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Vec<Pattern>> {
     let text = cx.name(node)?;
     if let Some(rest) = text.strip_prefix("spiffe://") {
         return cx.invalid(
@@ -146,16 +152,30 @@ fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Patter
             format!("a principal is written without `spiffe://`: {}", quoted(rest)),
         );
     }
-    Some(Pattern::wildcard(&in_trust_domain(text, mesh)))
+    let texts = in_trust_domains(text, mesh);
+    Some(texts.iter().map(|text| Pattern::wildcard(text)).collect())
 }
 
-/// An id of `cluster.local` is one of the mesh's trust domain, whatever its name.
-fn in_trust_domain(principal: String, mesh: &MeshSettings) -> String {
+/// An id of `cluster.local`, or of another name of the mesh's trust domain, is one of all of them (Istio).
+pub(super) fn in_trust_domains(principal: String, mesh: &MeshSettings) -> Vec<String> {
     let is_full = principal.split('/').count() == 5;
-    match principal.strip_prefix(LOCAL_TRUST_DOMAIN) {
-        Some(rest) if is_full && rest.starts_with('/') => format!("{}{rest}", mesh.trust_domain),
-        _ => principal,
+    let names = || std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
+    let Some((domain, rest)) = principal.split_once('/').filter(|_| is_full) else {
+        return vec![principal];
+    };
+    if domain != LOCAL_TRUST_DOMAIN && names().all(|name| name != domain) {
+        return vec![principal];
     }
+    names().map(|name| format!("{name}/{rest}")).collect()
+}
+
+fn trust_domain(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
+    let text = cx.name(node)?;
+    if text.contains('/') || text.matches('*').count() > 1 {
+        let expected = "expected a trust domain, with one `*` at most";
+        return cx.invalid(node, format!("{expected}, found {}", quoted(&text)));
+    }
+    Some(Pattern::wildcard(&text))
 }
 
 fn namespace(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
@@ -213,7 +233,7 @@ fn check_accounts(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
     }
 }
 
-fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
+pub(super) fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
     let text = cx.name(node)?;
     let block = text
         .parse::<IpNet>()
@@ -230,38 +250,25 @@ fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
     }
 }
 
-/// Reads hosts, which are compared without case and without the port that a request may name.
-fn hosts(cx: &Reader<'_>, node: &Node) -> Option<Vec<Pattern>> {
-    let bare: Vec<&str> = node.items().iter().filter_map(Node::as_text).collect();
-    let hosts = list_of(|cx, node| host(cx, node, &bare))(cx, node)?;
-    Some(hosts.into_iter().flatten().collect())
+/// Reads hosts, each once: `host` and `host:*` are the same.
+fn hosts(fields: &mut Fields<'_, '_, '_>) -> Condition<Pattern> {
+    let mut hosts = condition(fields, ["hosts", "notHosts"], host);
+    for list in [&mut hosts.any_of, &mut hosts.none_of] {
+        let mut seen = std::collections::BTreeSet::new();
+        list.retain(|host| seen.insert(host.clone()));
+    }
+    hosts
 }
 
-/// Reads one of several hosts; `None` in it is `host:*` beside `host`, which covers it.
-#[expect(clippy::option_option, reason = "a host that needs no pattern is no wrong one")]
-fn host(cx: &Reader<'_>, node: &Node, all: &[&str]) -> Option<Option<Pattern>> {
+/// Reads a host, which is compared without case; where it names a port, the request must be for that one.
+fn host(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
     let text = cx.name(node)?;
-    let covering = text.strip_suffix(":*").unwrap_or_default();
-    if all
-        .iter()
-        .any(|other| !covering.is_empty() && other.eq_ignore_ascii_case(covering))
-    {
-        return Some(None);
-    }
-    if text.rsplit(']').next().unwrap_or(&text).contains(':') {
-        let message = format!(
-            "host {} is {}: hosts are compared without their port",
-            quoted(&text),
-            NOT_YET.title()
-        );
-        let help = "name the host alone, which stands for all ports, and use `ports` for the port of the server";
-        cx.report(Diagnostic::new(NOT_YET, node.span, message).with_help(help));
-        return None;
-    }
-    Some(Some(Pattern::wildcard(&text.to_ascii_lowercase())))
+    // `host:*` is the host with any port, as the host alone is.
+    let text = text.strip_suffix(":*").unwrap_or(&text);
+    Some(Pattern::wildcard(&text.to_ascii_lowercase()))
 }
 
-fn port(cx: &Reader<'_>, node: &Node) -> Option<u16> {
+pub(super) fn port(cx: &Reader<'_>, node: &Node) -> Option<u16> {
     let text = cx.name(node)?;
     match text.parse() {
         Ok(port) => Some(port),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::values::{duration, duration_or_zero, limit, refuse_on};
-use super::{NOT_YET, refuse_all};
+use super::NOT_YET;
+use super::values::{duration, duration_or_zero, limit};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::model::traffic::{H2Upgrade, Limits};
+use crate::policy::model::traffic::{ClientProtocol, H2Upgrade, Limits, TcpKeepalive};
 use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::Node;
 
@@ -44,13 +44,30 @@ fn read_tcp(cx: &Reader<'_>, node: &Node, limits: &mut Limits) -> Option<()> {
         limits.idle_timeout = Some(timeout).filter(|timeout| *timeout > Duration::ZERO);
     }
     limits.connection_age = fields.optional("maxConnectionDuration", duration);
-    refuse_all(
-        &mut fields,
-        NOT_YET,
-        &[("tcpKeepalive", "probes are those of the system")],
-    );
+    limits.tcp_keepalive = fields.optional("tcpKeepalive", tcp_keepalive);
     fields.finish();
     Some(())
+}
+
+/// Reads probes of idle connections; what is not given, or 0, is the system's.
+fn tcp_keepalive(cx: &Reader<'_>, node: &Node) -> Option<TcpKeepalive> {
+    let mut fields = cx.mapping(node)?;
+    let keepalive = TcpKeepalive {
+        probes: fields.optional("probes", Reader::u32).filter(|probes| *probes > 0),
+        time: fields.optional("time", duration),
+        interval: fields.optional("interval", duration),
+    };
+    fields.finish();
+    Some(keepalive)
+}
+
+/// Reads pings: every so often, answered within so much time.
+fn http2_keepalive(cx: &Reader<'_>, node: &Node) -> Option<(Duration, Duration)> {
+    let mut fields = cx.mapping(node)?;
+    let interval = fields.required("interval", duration);
+    let timeout = fields.required("timeout", duration);
+    fields.finish();
+    interval.zip(timeout)
 }
 
 fn read_http(cx: &Reader<'_>, node: &Node, limits: &mut Limits) -> Option<()> {
@@ -64,16 +81,15 @@ fn read_http(cx: &Reader<'_>, node: &Node, limits: &mut Limits) -> Option<()> {
         limits.idle_timeout = Some(timeout);
     }
     limits.h2_upgrade = fields.optional("h2UpgradePolicy", choice(UPGRADES)).unwrap_or_default();
-    refuse_on(
-        &mut fields,
-        "useClientProtocol",
-        "the protocol to an endpoint does not follow the caller's",
-    );
-    refuse_all(
-        &mut fields,
-        NOT_YET,
-        &[("http2KeepAlive", "connections are not probed")],
-    );
+    limits.http2_keepalive = fields.optional("http2KeepAlive", http2_keepalive);
+    if fields.optional("useClientProtocol", Reader::bool) == Some(true) {
+        limits.client_protocol = ClientProtocol::Use;
+        let reason = "the protocol to an endpoint does not follow the caller's";
+        fields.refuse("useClientProtocol", NOT_YET, reason);
+        if limits.h2_upgrade == H2Upgrade::Upgrade {
+            fields.one_of(&["h2UpgradePolicy", "useClientProtocol"]);
+        }
+    }
     fields.finish();
     Some(())
 }

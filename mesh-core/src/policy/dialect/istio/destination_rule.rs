@@ -1,13 +1,14 @@
 //! `DestinationRule`: how to talk to a service.
 
 use super::names::{dns_label, host_pattern, labels, refuse_duplicates};
-use super::scope::Scope;
+use super::required_spec;
+use super::scope::{Scope, selector};
 use super::traffic_policy::{Settings, traffic_policy};
-use super::{NOT_YET, refuse_all, required_spec};
+use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::dialect::Object;
-use crate::policy::model::Policy;
 use crate::policy::model::traffic::{DestinationPolicy, Subset, TrafficPolicy};
-use crate::policy::reader::{Reader, spanned};
+use crate::policy::model::{Export, Policy};
+use crate::policy::reader::{Fields, Reader, spanned};
 use crate::policy::source::{Node, Spanned};
 
 /// Reads a `DestinationRule`.
@@ -23,10 +24,12 @@ fn destination_rule(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Sc
     let mut fields = cx.mapping(spec)?;
     let host = fields.required("host", host_pattern);
     let export = scope.export_to(cx, &mut fields);
-    let Settings { traffic, mut ports } = fields.optional("trafficPolicy", traffic_policy).unwrap_or_default();
-    let subsets = fields.list("subsets", spanned(subset));
-    let reason = "a rule holds for all workloads that see it";
-    refuse_all(&mut fields, NOT_YET, &[("workloadSelector", reason)]);
+    let workloads = fields.optional("workloadSelector", selector).unwrap_or_default();
+    let is_selected = fields.node("workloadSelector").is_some();
+    let export = selected_export(cx, &mut fields, export, scope);
+    let policy = fields.optional("trafficPolicy", |cx, node| traffic_policy(cx, node, is_selected));
+    let Settings { traffic, mut ports } = policy.unwrap_or_default();
+    let subsets = fields.list("subsets", spanned(|cx, node| subset(cx, node, is_selected)));
     fields.finish();
     let names: Vec<_> = subsets
         .iter()
@@ -41,15 +44,33 @@ fn destination_rule(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Sc
         traffic,
         ports,
         export,
-        ..DestinationPolicy::default()
+        workloads,
     })
 }
 
-fn subset(cx: &Reader<'_>, node: &Node) -> Option<Subset> {
+/// A rule for some workloads of its namespace is seen by that namespace alone.
+fn selected_export(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, export: Export, scope: Scope<'_>) -> Export {
+    if fields.node("workloadSelector").is_none() {
+        return export;
+    }
+    let own = Export::Namespaces(vec![scope.namespace.to_owned()]);
+    if let Some((key, _)) = fields
+        .entry("exportTo")
+        .filter(|(_, node)| !node.items().is_empty() && export != own)
+    {
+        let message = "`exportTo`: a rule with a `workloadSelector` is for its own namespace";
+        let help = "write `exportTo: [\".\"]`, or leave it out";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
+    }
+    own
+}
+
+fn subset(cx: &Reader<'_>, node: &Node, is_selected: bool) -> Option<Subset> {
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", dns_label);
     let labels = fields.optional("labels", labels).unwrap_or_default();
-    let Settings { traffic, ports } = fields.optional("trafficPolicy", traffic_policy).unwrap_or_default();
+    let policy = fields.optional("trafficPolicy", |cx, node| traffic_policy(cx, node, is_selected));
+    let Settings { traffic, ports } = policy.unwrap_or_default();
     fields.finish();
     Some(Subset {
         name: name?,

@@ -40,7 +40,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("accessLogFormat", "lines have the default fields"),
     ("defaultProviders", "providers are not chosen by policy"),
     ("extensionProviders", "providers are not chosen by policy"),
-    ("trustDomainAliases", "the mesh has one trust domain"),
     ("caCertificates", "trust bundles are files of the process"),
     ("certificates", "certificates are files of the process"),
     ("defaultHttpRetryPolicy", "retries are set by route or service"),
@@ -73,6 +72,7 @@ fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<
     if let Some(trust_domain) = fields.optional("trustDomain", trust_domain) {
         mesh.trust_domain = trust_domain;
     }
+    mesh.trust_domain_aliases = fields.list("trustDomainAliases", trust_domain);
     if let Some(namespace) = fields.optional("rootNamespace", dns_label) {
         mesh.root_namespace = namespace;
     }

@@ -17,21 +17,28 @@ use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
 mod authorization_rule;
+mod authorization_when;
+mod client_tls;
 mod connection_pool;
+mod consistent_hash;
 pub(in crate::policy) mod delegate;
 mod destination_rule;
 mod faults;
 mod filters;
 mod gateway;
+mod load_balancer;
+mod locality;
 mod mesh_config;
 mod outlier_detection;
 mod peer_authentication;
+mod request_authentication;
 mod retries;
 mod route_match;
 mod scope;
 mod service_entry;
 mod stream_route;
 mod string_match;
+mod telemetry;
 mod traffic_policy;
 mod virtual_service;
 mod workload_entry;
@@ -103,18 +110,8 @@ const KINDS: &[Kind] = &[
         NOT_YET,
         "every service of the mesh can be called",
     ),
-    refuse(
-        SECURITY,
-        "RequestAuthentication",
-        NOT_YET,
-        "tokens of requests are not checked",
-    ),
-    refuse(
-        TELEMETRY,
-        "Telemetry",
-        NOT_YET,
-        "metrics, traces and access logs are the same for all workloads",
-    ),
+    read(SECURITY, "RequestAuthentication", request_authentication::lower),
+    read(TELEMETRY, "Telemetry", telemetry::lower),
     refuse(NETWORKING, "EnvoyFilter", NOT_HERE, "there is no Envoy to patch"),
     refuse(NETWORKING, "ProxyConfig", NOT_HERE, "there is no proxy to configure"),
     refuse(

@@ -1,17 +1,18 @@
 //! `OutlierDetection`: when an endpoint is ejected.
 
+use http::StatusCode;
+
 use super::values::{duration, percent};
-use super::{NOT_YET, refuse_all};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::traffic::OutlierDetection;
-use crate::policy::reader::{Fields, Reader};
+use crate::policy::reader::{Fields, Reader, within};
 use crate::policy::source::Node;
 
 /// Reads the block; the detector is on wherever there is one.
 pub(super) fn outlier_detection(cx: &Reader<'_>, node: &Node) -> Option<OutlierDetection> {
     let mut fields = cx.mapping(node)?;
     let default = OutlierDetection::default();
-    let found = OutlierDetection {
+    let mut found = OutlierDetection {
         consecutive_5xx: fields
             .optional("consecutive5xxErrors", Reader::u32)
             .unwrap_or(default.consecutive_5xx),
@@ -34,11 +35,14 @@ pub(super) fn outlier_detection(cx: &Reader<'_>, node: &Node) -> Option<OutlierD
         ..OutlierDetection::default()
     };
     warn_of_consecutive_errors(cx, &mut fields);
-    refuse_split(cx, &mut fields);
-    let reason = "errors are the 5xx";
-    refuse_all(&mut fields, NOT_YET, &[("outlierDetectionHttpErrorCodes", reason)]);
+    found.consecutive_local_failures = local_failures(cx, &mut fields);
+    found.error_codes = fields.list("outlierDetectionHttpErrorCodes", status);
     fields.finish();
     Some(found)
+}
+
+fn status(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
+    StatusCode::from_u16(within(100..=599)(cx, node)?).ok()
 }
 
 fn warn_of_consecutive_errors(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
@@ -49,18 +53,16 @@ fn warn_of_consecutive_errors(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) 
     }
 }
 
-/// Local errors are not counted apart from those of the server.
-fn refuse_split(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
+/// Failures in a row that are Envoy's default.
+const LOCAL_FAILURES: u32 = 5;
+
+/// Reads whether failures to answer are counted apart, and how many are too many.
+fn local_failures(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<u32> {
     let is_split = fields.optional("splitExternalLocalOriginErrors", Reader::bool) == Some(true);
-    if is_split {
-        let reason = "local errors are counted with those of the server";
-        let refused = [
-            ("splitExternalLocalOriginErrors", reason),
-            ("consecutiveLocalOriginFailures", reason),
-        ];
-        refuse_all(fields, NOT_YET, &refused);
-    } else if let Some((key, _)) = fields.entry("consecutiveLocalOriginFailures") {
+    let limit = fields.optional("consecutiveLocalOriginFailures", Reader::u32);
+    if let Some((key, _)) = fields.entry("consecutiveLocalOriginFailures").filter(|_| !is_split) {
         let message = "`consecutiveLocalOriginFailures` needs `splitExternalLocalOriginErrors: true`";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
     }
+    is_split.then(|| limit.unwrap_or(LOCAL_FAILURES))
 }

@@ -1,8 +1,8 @@
 //! `ServiceEntry`: services that the mesh knows, and their endpoints.
 
+use super::client_tls::spiffe_id;
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::Scope;
-use super::traffic_policy::spiffe_id;
 use super::values::given_or;
 use super::workload_entry::{Addresses, endpoint};
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};

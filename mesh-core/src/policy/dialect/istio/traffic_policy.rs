@@ -1,13 +1,18 @@
 //! `TrafficPolicy`: the blocks of a destination rule, of a subset and of a port.
 
+use std::time::Duration;
+
+use super::client_tls::client_tls;
 use super::connection_pool::limits;
-use super::names::refuse_duplicates;
+use super::load_balancer::{load_balancer, number};
+use super::names::{is_dns_name, refuse_duplicates};
 use super::outlier_detection::outlier_detection;
 use super::retries::retries;
-use super::values::{given_or, port_number};
-use super::{NOT_HERE, NOT_YET, refuse_all};
-use crate::policy::diagnostic::{Code, Diagnostic};
-use crate::policy::model::traffic::{Algorithm, ClientTls, TrafficPolicy};
+use super::values::{duration_or_zero, port_number};
+use super::{NOT_YET, refuse_all};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::model::filter::Fraction;
+use crate::policy::model::traffic::{RetryConcurrency, RetryPolicy, TrafficPolicy};
 use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::{Node, Spanned};
 
@@ -18,21 +23,40 @@ pub(super) struct Settings {
     pub(super) ports: Vec<(u16, TrafficPolicy)>,
 }
 
+/// Where a policy stands: for all ports or for one, in a rule for all workloads or for some.
+#[derive(Clone, Copy)]
+pub(super) enum Level {
+    Service { is_selected: bool },
+    Port { is_selected: bool },
+}
+
+impl Level {
+    /// Whether the rule has a `workloadSelector`.
+    pub(super) const fn is_selected(self) -> bool {
+        let (Self::Service { is_selected } | Self::Port { is_selected }) = self;
+        is_selected
+    }
+
+    pub(super) const fn is_port(self) -> bool {
+        matches!(self, Self::Port { .. })
+    }
+}
+
 const REFUSED: &[(&str, &str)] = &[
     ("tunnel", "connections are not tunnelled"),
     ("proxyProtocol", "no PROXY header is sent"),
-    (
-        "retryBudget",
-        "retries are budgeted by their rate, not by their number at a time",
-    ),
 ];
 
-/// Reads a policy with its ports.
-pub(super) fn traffic_policy(cx: &Reader<'_>, node: &Node) -> Option<Settings> {
+/// Reads a policy with its ports; `is_selected` says whether its rule has a `workloadSelector`.
+pub(super) fn traffic_policy(cx: &Reader<'_>, node: &Node, is_selected: bool) -> Option<Settings> {
     let mut fields = cx.mapping(node)?;
-    let mut traffic = blocks(&mut fields);
+    let mut traffic = blocks(cx, &mut fields, Level::Service { is_selected });
     traffic.retry = retry_policy(cx, &mut fields);
-    let ports = fields.list("portLevelSettings", port_level);
+    traffic.retry_concurrency = fields.optional("retryBudget", retry_budget);
+    let ports = fields.list("portLevelSettings", |cx, node| port_level(cx, node, is_selected));
+    fields.one_of(&["tunnel", "proxyProtocol"]);
+    fields.optional("tunnel", tunnel);
+    fields.optional("proxyProtocol", proxy_protocol);
     refuse_all(&mut fields, NOT_YET, REFUSED);
     fields.finish();
     if is_empty(node) {
@@ -54,20 +78,37 @@ fn is_empty(node: &Node) -> bool {
 }
 
 /// The blocks that a port can have as well.
-fn blocks(fields: &mut Fields<'_, '_, '_>) -> TrafficPolicy {
-    TrafficPolicy {
-        balance: fields.optional("loadBalancer", load_balancer),
+fn blocks(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, level: Level) -> TrafficPolicy {
+    let traffic = TrafficPolicy {
         limits: fields.optional("connectionPool", limits),
         outliers: fields.optional("outlierDetection", outlier_detection),
-        tls: fields.optional("tls", client_tls),
-        ..TrafficPolicy::default()
+        tls: fields.optional("tls", |cx, node| client_tls(cx, node, level)),
+        ..fields.optional("loadBalancer", load_balancer).unwrap_or_default()
+    };
+    warn_of_failover(cx, fields, &traffic);
+    traffic
+}
+
+/// Without outlier detection nothing is ever found to have failed.
+fn warn_of_failover(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, traffic: &TrafficPolicy) {
+    let Some(locality) = traffic.locality.as_ref().filter(|_| traffic.outliers.is_none()) else {
+        return;
+    };
+    let setting = fields.node("loadBalancer").and_then(|node| {
+        node.get("localityLbSetting")
+            .or_else(|| node.get("locality_lb_setting"))
+    });
+    if let Some(node) = setting.filter(|_| !(locality.failover.is_empty() && locality.failover_priority.is_empty())) {
+        let message = "failover has no effect without `outlierDetection`";
+        let help = "it is by outlier detection that endpoints are found to have failed";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
     }
 }
 
-fn port_level(cx: &Reader<'_>, node: &Node) -> Option<(Spanned<u16>, TrafficPolicy)> {
+fn port_level(cx: &Reader<'_>, node: &Node, is_selected: bool) -> Option<(Spanned<u16>, TrafficPolicy)> {
     let mut fields = cx.mapping(node)?;
     let port = fields.required("port", port_number);
-    let traffic = blocks(&mut fields);
+    let traffic = blocks(cx, &mut fields, Level::Port { is_selected });
     fields.finish();
     if node
         .entries()
@@ -84,10 +125,7 @@ fn port_level(cx: &Reader<'_>, node: &Node) -> Option<(Spanned<u16>, TrafficPoli
 }
 
 /// `retryPolicy` is not Istio's: it is taken as the retries of routes that set none.
-fn retry_policy(
-    cx: &Reader<'_>,
-    fields: &mut Fields<'_, '_, '_>,
-) -> Option<crate::policy::model::traffic::RetryPolicy> {
+fn retry_policy(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<RetryPolicy> {
     let policy = fields.optional("retryPolicy", retries);
     if let Some((key, _)) = fields.entry("retryPolicy") {
         let message =
@@ -98,134 +136,43 @@ fn retry_policy(
     policy
 }
 
-fn load_balancer(cx: &Reader<'_>, node: &Node) -> Option<Algorithm> {
+/// Reads how many retries there may be at a time.
+fn retry_budget(cx: &Reader<'_>, node: &Node) -> Option<RetryConcurrency> {
     let mut fields = cx.mapping(node)?;
-    let is_hashed = matches!(
-        fields.one_of(&["simple", "consistentHash"]),
-        Some(("consistentHash", _))
-    );
-    let algorithm = given_or(&mut fields, "simple", Algorithm::LeastRequest, simple);
-    let refused = [
-        ("consistentHash", "requests are not hashed"),
-        ("localityLbSetting", LOCALITY),
-        ("zoneAwareLbSetting", LOCALITY),
-        ("warmup", WARMUP),
-        ("warmupDurationSecs", WARMUP),
-    ];
-    refuse_all(&mut fields, NOT_YET, &refused);
-    fields.finish();
-    algorithm.filter(|_| !is_hashed)
-}
-
-const LOCALITY: &str = "localities are not weighed";
-const WARMUP: &str = "new endpoints get their full share at once";
-
-/// `None` stands for the address that the caller dialled.
-const SIMPLE: &[(&str, Option<Algorithm>)] = &[
-    ("LEAST_REQUEST", Some(Algorithm::LeastRequest)),
-    ("ROUND_ROBIN", Some(Algorithm::RoundRobin)),
-    ("RANDOM", Some(Algorithm::Random)),
-    ("UNSPECIFIED", Some(Algorithm::LeastRequest)),
-    ("LEAST_CONN", Some(Algorithm::LeastRequest)),
-    ("PASSTHROUGH", None),
-];
-
-fn simple(cx: &Reader<'_>, node: &Node) -> Option<Algorithm> {
-    let algorithm = choice(SIMPLE)(cx, node)?;
-    if algorithm.is_none() {
-        let message = format!(
-            "`PASSTHROUGH` is {}: callers dial no address that could be kept",
-            NOT_HERE.title()
-        );
-        cx.report(Diagnostic::new(NOT_HERE, node.span, message));
-    }
-    if node.as_text() == Some("LEAST_CONN") {
-        let diagnostic = Diagnostic::new(Code::DEPRECATED, node.span, "`LEAST_CONN` is deprecated");
-        cx.report(diagnostic.with_help("write `LEAST_REQUEST`, which it means"));
-    }
-    algorithm
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum TlsMode {
-    Disable,
-    IstioMutual,
-    Refused,
-}
-
-const TLS_MODES: &[(&str, TlsMode)] = &[
-    ("DISABLE", TlsMode::Disable),
-    ("ISTIO_MUTUAL", TlsMode::IstioMutual),
-    ("SIMPLE", TlsMode::Refused),
-    ("MUTUAL", TlsMode::Refused),
-];
-
-/// Fields of the modes that are refused.
-const TLS_FIELDS: &[(&str, &str)] = &[
-    ("clientCertificate", CERTIFICATE),
-    ("privateKey", CERTIFICATE),
-    ("caCertificates", CERTIFICATE),
-    ("caCrl", CERTIFICATE),
-    ("credentialName", CERTIFICATE),
-    ("sni", "the name in the handshake is the service's"),
-    ("insecureSkipVerify", "servers are always verified"),
-];
-const CERTIFICATE: &str = "a workload has only its own identity";
-
-fn client_tls(cx: &Reader<'_>, node: &Node) -> Option<ClientTls> {
-    let mut fields = cx.mapping(node)?;
-    // Without a mode it is the first of Istio's list, plain text.
-    let mode = given_or(&mut fields, "mode", TlsMode::Disable, choice(TLS_MODES));
-    let names = fields.list("subjectAltNames", spiffe_id);
-    if mode == Some(TlsMode::Refused) {
-        refuse_mode(cx, &mut fields);
-    } else {
-        refuse_all(&mut fields, NOT_YET, TLS_FIELDS);
-    }
-    if mode == Some(TlsMode::Disable) {
-        warn_of_names(cx, &mut fields);
+    let percent = fields.optional("percent", |cx, node| number(cx, node, 0.0, 100.0));
+    let least = fields.optional("minRetryConcurrency", Reader::u32);
+    if fields
+        .optional("budgetInterval", duration_or_zero)
+        .is_some_and(|interval| interval > Duration::ZERO)
+    {
+        fields.refuse("budgetInterval", NOT_YET, "requests count while they are under way");
     }
     fields.finish();
-    match mode? {
-        TlsMode::Disable => Some(ClientTls::Disable),
-        TlsMode::IstioMutual => Some(ClientTls::IstioMutual {
-            subject_alt_names: names,
-        }),
-        TlsMode::Refused => None,
-    }
+    let default = RetryConcurrency::default();
+    Some(RetryConcurrency {
+        share: percent.map_or(default.share, Fraction::from_percent),
+        min: least.unwrap_or(default.min),
+    })
 }
 
-/// Says it of the mode only: the fields beside it belong to it.
-fn refuse_mode(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
-    if let Some(node) = fields.node("mode") {
-        let mode = node.as_text().unwrap_or_default();
-        let message = format!(
-            "TLS mode `{mode}` is {}: endpoints speak the mesh's mTLS or plain text",
-            NOT_YET.title()
-        );
-        cx.report(Diagnostic::new(NOT_YET, node.span, message));
-    }
-    for (name, _) in TLS_FIELDS {
-        fields.skip(&[name]);
-    }
+fn tunnel(cx: &Reader<'_>, node: &Node) -> Option<()> {
+    let mut fields = cx.mapping(node)?;
+    fields.optional("protocol", choice(&[("CONNECT", ()), ("POST", ())]));
+    fields.required("targetHost", |cx, node| {
+        let text = cx.text(node)?;
+        match is_dns_name(text) || text.parse::<std::net::IpAddr>().is_ok() {
+            true => Some(()),
+            false => cx.invalid(node, format!("expected a host, found {}", quoted(text))),
+        }
+    });
+    fields.required("targetPort", Reader::port);
+    fields.finish();
+    Some(())
 }
 
-fn warn_of_names(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
-    if let Some((key, _)) = fields.entry("subjectAltNames") {
-        let message = "`subjectAltNames` has no effect on plain text";
-        cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message).with_help("give `mode: ISTIO_MUTUAL`"));
-    }
-}
-
-/// Reads a SPIFFE id in full.
-pub(super) fn spiffe_id(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    if text.strip_prefix("spiffe://").is_some_and(|rest| rest.contains('/')) {
-        return Some(text.into());
-    }
-    let title = NOT_YET.title();
-    let message = format!("subject alternative name `{text}` is {title}: only SPIFFE ids are verified");
-    let help = "write it as `spiffe://trust-domain/ns/namespace/sa/account`";
-    cx.report(Diagnostic::new(NOT_YET, node.span, message).with_help(help));
-    None
+fn proxy_protocol(cx: &Reader<'_>, node: &Node) -> Option<()> {
+    let mut fields = cx.mapping(node)?;
+    fields.optional("version", choice(&[("V1", ()), ("V2", ())]));
+    fields.finish();
+    Some(())
 }

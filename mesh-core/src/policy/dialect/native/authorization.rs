@@ -64,6 +64,7 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
         selector: selected.labels,
         action,
         rules: rules?,
+        ..AuthorizationPolicy::default()
     });
     Some(())
 }
@@ -79,12 +80,14 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Rule> {
             service_account(cx, node, scope)
         }),
         ip_blocks: condition(&mut fields, ["ip", "not_ip"], ip_block),
+        ..Source::default()
     };
     let operation = Operation {
         hosts: condition(&mut fields, ["hosts", "not_hosts"], host),
         ports: condition(&mut fields, ["ports", "not_ports"], |cx, node| cx.port(node)),
         methods: condition(&mut fields, ["methods", "not_methods"], method),
         paths: condition(&mut fields, ["paths", "not_paths"], path),
+        ..Operation::default()
     };
     fields.finish();
     Some(Rule {
@@ -97,6 +100,7 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Rule> {
             .into_iter()
             .collect(),
         origin: cx.origin(node.span),
+        ..Rule::default()
     })
 }
 

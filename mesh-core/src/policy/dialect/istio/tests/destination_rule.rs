@@ -1,8 +1,12 @@
 use std::time::Duration;
 
 use super::*;
+use http::StatusCode;
+
+use crate::policy::model::Export;
 use crate::policy::model::traffic::{
-    Algorithm, ClientTls, DestinationPolicy, H2Upgrade, Limits, OutlierDetection, RetryCondition, TrafficPolicy,
+    Algorithm, ClientTls, DestinationPolicy, H2Upgrade, Limits, OutlierDetection, RetryConcurrency, RetryCondition,
+    TcpKeepalive, TrafficPolicy,
 };
 
 const KIND: &str = "DestinationRule";
@@ -39,9 +43,11 @@ fn hosts_are_completed_and_patterns_kept() {
 #[test]
 fn every_limit_has_its_place() {
     let limits = traffic(
-        "connectionPool: { tcp: { maxConnections: 1, connectTimeout: 2s, idleTimeout: 3s, maxConnectionDuration: 4s }, \
+        "connectionPool: { tcp: { maxConnections: 1, connectTimeout: 2s, idleTimeout: 3s, maxConnectionDuration: 4s, \
+         tcpKeepalive: { probes: 13, time: 14s, interval: 15s } }, \
          http: { http1MaxPendingRequests: 5, http2MaxRequests: 6, maxRequestsPerConnection: 7, maxRetries: 8, \
-         idleTimeout: 9s, h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 10, useClientProtocol: false } }",
+         idleTimeout: 9s, h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 10, useClientProtocol: false, \
+         http2KeepAlive: { interval: 11s, timeout: 12s } } }",
     )
     .limits
     .unwrap();
@@ -56,6 +62,12 @@ fn every_limit_has_its_place() {
         idle_timeout: Some(Duration::from_secs(9)),
         h2_upgrade: H2Upgrade::Upgrade,
         streams_per_connection: Some(10),
+        http2_keepalive: Some((Duration::from_secs(11), Duration::from_secs(12))),
+        tcp_keepalive: Some(TcpKeepalive {
+            probes: Some(13),
+            time: Some(Duration::from_secs(14)),
+            interval: Some(Duration::from_secs(15)),
+        }),
         ..Limits::default()
     };
     assert_eq!(limits, expected);
@@ -88,13 +100,25 @@ fn outlier_detection_has_istios_defaults() {
         base_ejection: Duration::from_secs(2),
         max_ejected_percent: 10,
         min_healthy_percent: 30,
+        consecutive_local_failures: Some(7),
+        error_codes: vec![StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY],
         ..OutlierDetection::default()
     };
     let found = traffic(
         "outlierDetection: { consecutive5xxErrors: 0, consecutiveGatewayErrors: 5, interval: 1s, baseEjectionTime: 2s, \
-         maxEjectionPercent: 0, minHealthPercent: 30, splitExternalLocalOriginErrors: false }",
+         maxEjectionPercent: 0, minHealthPercent: 30, splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 7, \
+         outlierDetectionHttpErrorCodes: [429, 502] }",
     );
     assert_eq!(found.outliers, Some(expected));
+    let local = |text: &str| {
+        traffic(&format!(
+            "outlierDetection: {{ splitExternalLocalOriginErrors: {text} }}"
+        ))
+        .outliers
+        .unwrap()
+    };
+    assert_eq!(local("true").consecutive_local_failures, Some(5));
+    assert_eq!(local("false").consecutive_local_failures, None);
 }
 
 #[test]
@@ -213,6 +237,70 @@ fn blocks_are_checked() {
             ],
         ),
         (
+            "outlierDetection: { outlierDetectionHttpErrorCodes: [600] }",
+            &[
+                "4:54: error[MESH0104]: `outlierDetectionHttpErrorCodes`: expected a whole number of 100 to 599, found `600`",
+            ],
+        ),
+        (
+            "connectionPool: { http: { http2KeepAlive: {} } }",
+            &[
+                "4:43: error[MESH0103]: missing field `interval`",
+                "4:43: error[MESH0103]: missing field `timeout`",
+            ],
+        ),
+        (
+            "connectionPool: { tcp: { tcpKeepalive: { probes: -1, time: 0s } } }",
+            &[
+                "4:50: error[MESH0104]: `probes`: expected a whole number of 0 to 4294967295, found `-1`",
+                "4:60: error[MESH0104]: `time`: expected at least `1ms`, found `0s`",
+            ],
+        ),
+        (
+            "connectionPool: { http: { useClientProtocol: true } }",
+            &[
+                "4:27: warning[MESH0401]: field `useClientProtocol` is not yet in force: the protocol to an endpoint does not follow the caller's",
+            ],
+        ),
+        (
+            "connectionPool: { http: { h2UpgradePolicy: UPGRADE, useClientProtocol: true } }",
+            &[
+                "4:53: warning[MESH0401]: field `useClientProtocol` is not yet in force: the protocol to an endpoint does not follow the caller's",
+                "4:53: error[MESH0105]: fields `h2UpgradePolicy` and `useClientProtocol` exclude each other",
+            ],
+        ),
+        (
+            "retryBudget: { percent: 101, budgetInterval: 1s }",
+            &[
+                "4:25: error[MESH0104]: `percent`: expected a number of 0 to 100, found `101`",
+                "4:30: warning[MESH0401]: field `budgetInterval` is not yet in force: requests count while they are under way",
+            ],
+        ),
+        (
+            "tunnel: { targetHost: a.com, targetPort: 80 }, proxyProtocol: {}",
+            &[
+                "4:1: warning[MESH0401]: field `tunnel` is not yet in force: connections are not tunnelled",
+                "4:48: error[MESH0105]: fields `tunnel` and `proxyProtocol` exclude each other",
+                "4:48: warning[MESH0401]: field `proxyProtocol` is not yet in force: no PROXY header is sent",
+            ],
+        ),
+        (
+            "tunnel: { protocol: GET, targetHost: a b }",
+            &[
+                "4:1: warning[MESH0401]: field `tunnel` is not yet in force: connections are not tunnelled",
+                "4:9: error[MESH0103]: missing field `targetPort`",
+                "4:21: error[MESH0104]: `protocol`: unknown value `GET`, expected `CONNECT` or `POST`",
+                "4:38: error[MESH0104]: `targetHost`: expected a host, found `a b`",
+            ],
+        ),
+        (
+            "proxyProtocol: { version: V3 }",
+            &[
+                "4:1: warning[MESH0401]: field `proxyProtocol` is not yet in force: no PROXY header is sent",
+                "4:27: error[MESH0104]: `version`: unknown value `V3`, expected `V1` or `V2`",
+            ],
+        ),
+        (
             "outlierDetection: { consecutiveLocalOriginFailures: 5 }",
             &["4:21: error[MESH0301]: `consecutiveLocalOriginFailures` needs `splitExternalLocalOriginErrors: true`"],
         ),
@@ -254,91 +342,42 @@ fn ports_and_subsets_are_checked() {
     );
 }
 
-/// A block, and the column, name and reason of its field that is refused.
-const REFUSED: &[(&str, u32, &str, &str)] = &[
-    (
-        "loadBalancer: { consistentHash: {} }",
-        17,
-        "consistentHash",
-        "requests are not hashed",
-    ),
-    (
-        "loadBalancer: { localityLbSetting: {} }",
-        17,
-        "localityLbSetting",
-        "localities are not weighed",
-    ),
-    (
-        "loadBalancer: { warmup: {} }",
-        17,
-        "warmup",
-        "new endpoints get their full share at once",
-    ),
-    (
-        "connectionPool: { tcp: { tcpKeepalive: {} } }",
-        26,
-        "tcpKeepalive",
-        "probes are those of the system",
-    ),
-    (
-        "connectionPool: { http: { http2KeepAlive: {} } }",
-        27,
-        "http2KeepAlive",
-        "connections are not probed",
-    ),
-    (
-        "connectionPool: { http: { useClientProtocol: true } }",
-        27,
-        "useClientProtocol",
-        "the protocol to an endpoint does not follow the caller's",
-    ),
-    (
-        "outlierDetection: { splitExternalLocalOriginErrors: true }",
-        21,
-        "splitExternalLocalOriginErrors",
-        "local errors are counted with those of the server",
-    ),
-    (
-        "tls: { mode: ISTIO_MUTUAL, sni: a }",
-        28,
-        "sni",
-        "the name in the handshake is the service's",
-    ),
-    (
-        "retryBudget: {}",
-        1,
-        "retryBudget",
-        "retries are budgeted by their rate, not by their number at a time",
-    ),
-    ("tunnel: {}", 1, "tunnel", "connections are not tunnelled"),
-];
+#[test]
+fn a_budget_of_retries_is_read() {
+    let budget = |text: &str| {
+        traffic(&format!("retryBudget: {{ {text} }}"))
+            .retry_concurrency
+            .unwrap()
+    };
+    assert_eq!(budget(""), RetryConcurrency::default());
+    let found = budget("percent: 12.5, minRetryConcurrency: 7, budgetInterval: 0s");
+    assert_eq!((found.share.millionths(), found.min), (125_000, 7));
+}
 
 #[test]
-fn what_is_not_in_force_is_refused() {
-    for (block, column, field, reason) in REFUSED {
-        let line = format!("4:{column}: warning[MESH0401]: field `{field}` is not yet in force: {reason}");
-        assert_traffic(&[(block, &[&line])]);
+fn a_rule_for_some_workloads_is_for_its_own_namespace() {
+    let own = Export::Namespaces(vec!["shop".into()]);
+    let selector = "workloadSelector: { matchLabels: { app: front } }";
+    for export in ["", ", exportTo: ['.']", ", exportTo: [shop]", ", exportTo: []"] {
+        let rule = rule(&format!("host: a, {selector}{export}"));
+        assert_eq!(
+            (&rule.export, rule.workloads["app"].as_str()),
+            (&own, "front"),
+            "{export}"
+        );
     }
-    assert_traffic(&[
-        (
-            "tls: { mode: MUTUAL, clientCertificate: a, privateKey: b }",
-            &[
-                "4:14: warning[MESH0401]: TLS mode `MUTUAL` is not yet in force: endpoints speak the mesh's mTLS or plain text",
-            ],
-        ),
-        (
-            "tls: { mode: ISTIO_MUTUAL, subjectAltNames: [a.com] }",
-            &[
-                "4:46: warning[MESH0401]: subject alternative name `a.com` is not yet in force: only SPIFFE ids are verified",
-            ],
-        ),
-        (
-            "loadBalancer: { simple: PASSTHROUGH }",
-            &[
-                "4:25: error[MESH0402]: `PASSTHROUGH` is not supported in a process: callers dial no address that could be kept",
-            ],
-        ),
-    ]);
-    let line = "3:10: warning[MESH0401]: field `workloadSelector` is not yet in force: a rule holds for all workloads that see it";
-    assert_lines(KIND, &[("host: a, workloadSelector: {}", &[line])]);
+    let line = "3:61: error[MESH0301]: `exportTo`: a rule with a `workloadSelector` is for its own namespace";
+    assert_lines(
+        KIND,
+        &[
+            (&format!("host: a, {selector}, exportTo: ['*']"), &[line]),
+            (&format!("host: a, {selector}, exportTo: [other]"), &[line]),
+            (
+                "host: a, workloadSelector: {}",
+                &[
+                    "3:28: warning[MESH0505]: `selector` has no labels: the policy holds for every workload of its namespace",
+                ],
+            ),
+        ],
+    );
 }

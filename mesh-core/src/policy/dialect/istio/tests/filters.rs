@@ -169,7 +169,7 @@ fn a_rewrite_is_read_and_checked() {
         ),
         (
             &format!("{ROUTE}, rewrite: {{ uriRegexRewrite: {{ match: a , rewrite: '\\a' }} }}"),
-            &["4:88: error[MESH0104]: `rewrite`: expected the number of a group behind `\\`, such as `\\1`"],
+            &["4:90: error[MESH0104]: `rewrite`: expected the number of a group behind `\\`, such as `\\1`"],
         ),
         (
             &format!("{ROUTE}, rewrite: {{ authority: a }}, headers: {{ request: {{ set: {{ host: b }} }} }}"),

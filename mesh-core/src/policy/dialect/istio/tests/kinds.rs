@@ -24,11 +24,17 @@ fn kinds_that_are_not_in_force_are_refused_at_their_name() {
     let not_yet =
         "1:45: warning[MESH0401]: kind `Sidecar` is not yet in force: every service of the mesh can be called";
     assert_eq!(load_spec("Sidecar", "").lines, [not_yet]);
+    for (version, kind) in [
+        ("security.istio.io/v1", "RequestAuthentication"),
+        ("telemetry.istio.io/v1", "Telemetry"),
+    ] {
+        let lines = load(&format!("apiVersion: {version}\nkind: {kind}\nspec: {{}}\n")).lines;
+        let expected = format!("2:7: warning[MESH0401]: kind `{kind}`");
+        assert!(lines.len() == 1 && lines[0].starts_with(&expected), "{lines:?}");
+    }
     let never = "1:45: error[MESH0402]: kind `EnvoyFilter` is not supported in a process: there is no Envoy to patch";
     assert_eq!(load_spec("EnvoyFilter", "anything: 1").lines, [never]);
     for (version, kind, code) in [
-        ("security.istio.io/v1", "RequestAuthentication", "MESH0401"),
-        ("telemetry.istio.io/v1", "Telemetry", "MESH0401"),
         ("networking.istio.io/v1beta1", "ProxyConfig", "MESH0402"),
         ("networking.istio.io/v1", "WorkloadGroup", "MESH0402"),
         ("extensions.istio.io/v1alpha1", "WasmPlugin", "MESH0402"),

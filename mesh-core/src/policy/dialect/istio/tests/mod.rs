@@ -7,6 +7,7 @@ use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::{Document, Sources, parse};
 
 mod authorization_policy;
+mod client_tls;
 mod delegates;
 mod destination_rule;
 mod files;
@@ -14,6 +15,7 @@ mod filters;
 mod gateway;
 mod header_conditions;
 mod kinds;
+mod load_balancer;
 mod mesh_config;
 mod names;
 mod peer_authentication;

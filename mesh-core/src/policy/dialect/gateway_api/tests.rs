@@ -1,1 +1,0 @@
-//! Documents in, model or diagnostics out.

@@ -1,0 +1,71 @@
+//! Which tokens requests may carry.
+
+use std::time::Duration;
+
+use super::{Labels, Meta, Origin};
+
+/// A `RequestAuthentication`: a request without a token passes, one with a token that is not valid does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestAuthentication {
+    /// Name and place.
+    pub meta: Meta,
+    /// Workloads that it holds for; empty is the whole namespace.
+    pub selector: Labels,
+    /// The tokens.
+    pub rules: Vec<JwtRule>,
+}
+
+/// One kind of token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JwtRule {
+    /// Where it was written.
+    pub origin: Origin,
+    /// Who issues it.
+    pub issuer: String,
+    /// For whom it is issued; empty is anybody.
+    pub audiences: Vec<String>,
+    /// Where the issuer's keys are.
+    pub keys: JwtKeys,
+    /// Headers that it is in, each with the text before it.
+    pub from_headers: Vec<(String, String)>,
+    /// Query parameters that it is in.
+    pub from_params: Vec<String>,
+    /// Cookies that it is in.
+    pub from_cookies: Vec<String>,
+    /// The header that the application gets its payload in.
+    pub payload_header: Option<String>,
+    /// Whether the application gets it.
+    pub forward: Forward,
+    /// Claims that the application gets in headers: header and claim.
+    pub claim_headers: Vec<(String, String)>,
+    /// Limit for fetching keys.
+    pub timeout: Option<Duration>,
+    /// Claims whose text is a list, separated by blanks.
+    pub space_delimited_claims: Vec<String>,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JwtKeys {
+    /// Where OpenID Connect's discovery of the issuer says.
+    #[default]
+    Discovered,
+    /// At this address.
+    Fetched(String),
+    /// These: a JSON Web Key Set.
+    Inline(String),
+}
+
+/// Whether the application gets the token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it does or it does not")]
+pub enum Forward {
+    /// It is removed.
+    #[default]
+    Remove,
+    /// It stays.
+    Keep,
+}
