@@ -237,11 +237,12 @@ fn pauses(snapshot: &Snapshot, view: &RequestView<'_>, gateway: Option<&str>, fa
     }
 }
 
-fn of_retry(retry: &RetryPolicy) -> [(String, Json); 4] {
+fn of_retry(retry: &RetryPolicy) -> [(String, Json); 5] {
     let millis = |duration: std::time::Duration| Json::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let word = |value: String| Json::from(value.to_ascii_lowercase());
     [
         ("retry.backoff.base_ms".into(), millis(retry.backoff.base)),
+        ("retry.backoff.least_ms".into(), millis(retry.backoff.least)),
         ("retry.backoff.max_ms".into(), millis(retry.backoff.max)),
         (
             "retry.previous_hosts".into(),

@@ -139,6 +139,7 @@ fn tls(tls: &EndpointTls) -> String {
                     origination.certificate.as_ref().map(|(certificate, _)| certificate),
                 ),
                 ("credentials", origination.credential_name.as_ref()),
+                ("revoked", origination.revoked.as_ref()),
             ] {
                 text.extend(file.map(|file| format!(", {what} {file}")));
             }

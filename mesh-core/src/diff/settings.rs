@@ -28,6 +28,7 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
         ("trust_domain", json!(mesh.trust_domain)),
         ("root_namespace", json!(mesh.root_namespace)),
         ("cluster_domain", json!(mesh.cluster_domain)),
+        ("trust_domain_aliases", listed(&mesh.trust_domain_aliases)),
         ("outbound", json!(word(&mesh.outbound))),
         ("access_log", json!(mesh.access_log.as_ref().map(log))),
     ];
@@ -37,11 +38,16 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
 /// What holds for the endpoints of one service, subset and port.
 pub(super) fn of_cluster(settings: &ClusterSettings) -> Facts {
     let budget = &settings.budget;
+    let concurrency = settings.retry_concurrency.map(|limit| {
+        let percent = f64::from(limit.share.millionths()) / 10_000.0;
+        format!("{percent}% of the requests, at least {}", limit.min)
+    });
     let mut facts = named([
         ("balance", json!(word(&settings.algorithm))),
         ("retry_budget.percent", json!(budget.percent)),
         ("retry_budget.min_per_second", json!(budget.min_per_second)),
         ("retry_budget.ttl_ms", millis(budget.ttl)),
+        ("retry_concurrency", json!(concurrency)),
     ]);
     facts.extend(limits(&settings.limits));
     if let Some(detection) = &settings.outliers {
@@ -87,6 +93,16 @@ fn outliers(detection: &OutlierDetection) -> Facts {
         ("outliers.min_healthy_percent", json!(detection.min_healthy_percent)),
         ("outliers.error_codes", json!(codes)),
     ])
+}
+
+/// A set of names; none is not said.
+fn listed(names: &[String]) -> Json {
+    let mut names = names.to_vec();
+    names.sort();
+    match names.is_empty() {
+        true => Json::Null,
+        false => json!(names),
+    }
 }
 
 /// Facts, without those that say nothing.

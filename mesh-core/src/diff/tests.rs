@@ -1,5 +1,5 @@
 use super::impact::{read, replay};
-use super::{Change, Changes, changes, workloads};
+use super::{Area, Change, Changes, changes, workloads};
 use crate::policy::Loaded;
 use crate::policy::diagnostic::Paint;
 use crate::policy::model::Policy;
@@ -418,4 +418,75 @@ fn lines_that_are_no_requests_are_told_by_place() {
         read("r.jsonl", "\n", None).unwrap_err().to_string(),
         "r.jsonl:1: there is no request to ask for"
     );
+}
+
+/// An `AuthorizationPolicy` for the orders.
+fn access(rules: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{ name: p, namespace: shop }}\nspec: {{ action: ALLOW, rules: [{rules}] }}\n"
+    )
+}
+
+#[test]
+fn conditions_on_headers_ports_and_sources_are_asked_for() {
+    for (old, new) in [
+        (
+            "{ when: [{ key: 'request.headers[x]', values: [a] }] }",
+            "{ when: [{ key: 'request.headers[x]', values: [a, b] }] }",
+        ),
+        (
+            "{ when: [{ key: source.ip, values: [10.0.0.0/24] }] }",
+            "{ when: [{ key: source.ip, values: [10.0.0.0/24, 10.1.0.0/24] }] }",
+        ),
+        (
+            "{ when: [{ key: source.namespace, values: [a] }] }",
+            "{ when: [{ key: source.namespace, values: [a, b] }] }",
+        ),
+        (
+            "{ when: [{ key: destination.port, values: ['80'] }] }",
+            "{ when: [{ key: destination.port, values: ['81'] }] }",
+        ),
+        (
+            "{ from: [{ source: { ipBlocks: [10.0.0.1/32] } }] }",
+            "{ from: [{ source: { ipBlocks: [10.0.0.2/32] } }] }",
+        ),
+        (
+            "{ from: [{ source: { notNamespaces: [a] } }] }",
+            "{ from: [{ source: { notNamespaces: [b] } }] }",
+        ),
+        (
+            "{ to: [{ operation: { hosts: [a.example] } }] }",
+            "{ to: [{ operation: { hosts: [b.example] } }] }",
+        ),
+        (
+            "{ to: [{ operation: { paths: ['/a/{*}/b'] } }] }",
+            "{ to: [{ operation: { paths: ['/a/{**}/b'] } }] }",
+        ),
+        (
+            "{ to: [{ operation: { notMethods: [GET] } }] }",
+            "{ to: [{ operation: { notMethods: [POST] } }] }",
+        ),
+    ] {
+        let found = diff(&access(old), &access(new)).changes;
+        assert!(!found.is_empty(), "{old} → {new}");
+        assert!(found.iter().all(|change| change.area == Area::Access), "{found:#?}");
+        assert!(diff(&access(old), &access(old)).changes.is_empty());
+    }
+}
+
+#[test]
+fn a_policy_on_trial_means_nothing() {
+    let policy = |annotation: &str| {
+        access("{ to: [{ operation: { methods: [GET] } }] }").replace(
+            "namespace: shop }",
+            &format!("namespace: shop, annotations: {{ {annotation} }} }}"),
+        )
+    };
+    let (on_trial, in_force) = (policy("istio.io/dry-run: 'true'"), policy("note: x"));
+    let other = access("{ to: [{ operation: { methods: [POST] } }] }").replace(
+        "namespace: shop }",
+        "namespace: shop, annotations: { istio.io/dry-run: 'true' } }",
+    );
+    assert!(diff(&on_trial, &other).changes.is_empty());
+    assert!(!diff(&on_trial, &in_force).changes.is_empty());
 }

@@ -36,10 +36,12 @@ struct Named {
     roots: BTreeSet<String>,
     /// Labels that some selector looks at, with the selector's namespace.
     selectors: BTreeSet<(String, Labels)>,
+    /// Service accounts that some policy is for, with its namespace.
+    accounts: BTreeSet<(String, String)>,
 }
 
 /// Workloads by what tells them apart.
-type Found = BTreeMap<(String, Labels), Workload>;
+type Found = BTreeMap<(String, Labels, Option<String>), Workload>;
 
 impl Named {
     fn collect_selectors(&mut self, policy: &Policy) {
@@ -51,6 +53,9 @@ impl Named {
         };
         for one in &policy.authorizations {
             add(&one.meta.namespace, &one.selector);
+            let accounts = one.service_accounts.iter();
+            self.accounts
+                .extend(accounts.map(|account| (one.meta.namespace.clone(), account.clone())));
         }
         for one in &policy.peer_authentications {
             add(&one.meta.namespace, &one.selector);
@@ -101,6 +106,9 @@ impl Named {
                 self.add(&labelled(namespace, "default", selector), found);
             }
         }
+        for (namespace, account) in &self.accounts {
+            self.add(&Workload::new(namespace, account), found);
+        }
         self.collect_endpoints(policy, found);
     }
 
@@ -130,7 +138,9 @@ impl Named {
         for (_, selector) in self.selectors.iter().filter(|(_, one)| selects(one, &workload.labels)) {
             labels.extend(selector.clone());
         }
-        let key = (workload.namespace.clone(), labels.clone());
+        let account = Some(workload.service_account.clone());
+        let account = account.filter(|account| self.accounts.iter().any(|(_, known)| known == account));
+        let key = (workload.namespace.clone(), labels.clone(), account);
         let is_better = found
             .get(&key)
             .is_none_or(|known| known.service_account == "default" && workload.service_account != "default");

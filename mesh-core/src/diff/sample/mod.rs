@@ -46,7 +46,8 @@ pub(super) fn of_patterns(condition: &Condition<Pattern>) -> Vec<String> {
     texts
 }
 
-fn of_pattern(pattern: &Pattern) -> Vec<String> {
+/// Texts for one pattern, and one that it may not take.
+pub(super) fn of_pattern(pattern: &Pattern) -> Vec<String> {
     match pattern {
         Pattern::Exact(text) => vec![text.clone(), longer(text)],
         Pattern::Prefix(text) => vec![text.clone(), longer(text)],
@@ -57,6 +58,7 @@ fn of_pattern(pattern: &Pattern) -> Vec<String> {
             text.replace("{**}", ANY).replace("{*}", ANY),
             text.replace("{**}", "x/y").replace("{*}", ANY),
         ],
+        Pattern::Regex(text) => regex::samples(text),
     }
 }
 
