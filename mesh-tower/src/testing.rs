@@ -2,12 +2,11 @@
 //!
 //! `docs/testing.md` describes the files, `mesh test` runs them from a shell, and this module from `cargo test`:
 //!
-//! ```
-//! # fn main() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
-//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).unwrap();
-//! // #[test] fn policies() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
-//! mesh_tower::testing::policy_tests("policy-tests").into_result()
-//! # }
+//! ```no_run
+//! #[test]
+//! fn policies() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
+//!     mesh_tower::testing::policy_tests("policy-tests").into_result()
+//! }
 //! ```
 //!
 //! All decisions are [`mesh_core::trial`]'s, which needs texts; here they are read.

@@ -70,7 +70,18 @@ fn tell(change: &Change, workloads: usize, paint: Paint, text: &mut String) {
         } else {
             "sent by"
         };
-        text.push_str(&format!("      {verb} {}\n", change.workloads.join("; ")));
+        text.push_str(&format!("      {verb} {}\n", some(&change.workloads)));
+    }
+}
+
+/// Names that are told at most; others are counted.
+const NAMES: usize = 6;
+
+fn some(names: &[String]) -> String {
+    let told = names.iter().take(NAMES).cloned().collect::<Vec<_>>().join("; ");
+    match names.len().saturating_sub(NAMES) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::mesh::{Folder, keys};
+use crate::seeds::seeds;
 
 const SHOP: &str = "\
 namespace: shop
@@ -211,5 +212,23 @@ fn garbage_is_never_more_than_exit_2() {
         folder.write("../requests.jsonl", bytes);
         let run = folder.mesh(&["diff", "policy", "policy", "--impact", "requests.jsonl"]);
         assert_eq!(run.code, 2, "{bytes:?}");
+    }
+}
+
+#[test]
+fn documents_of_the_seeds_mean_the_same_in_any_order() {
+    for path in seeds() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut documents: Vec<&str> = text
+            .split("\n---")
+            .map(|document| document.trim_start_matches("---"))
+            .collect();
+        documents.reverse();
+        let folder = Folder::new(&[("a.yaml", &text)]);
+        folder.write("../next/b.yaml", documents.join("\n---\n").as_bytes());
+
+        let run = folder.mesh(&DIFF);
+
+        assert_eq!(run.code, 0, "{}: {}{}", path.display(), run.out, run.err);
     }
 }
