@@ -19,7 +19,8 @@ Examples:
   mesh check policy/
   mesh explain --policy policy/ http://orders/api/orders
   mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/
-  mesh test policy-tests/"
+  mesh test policy-tests/
+  mesh diff policy/ policy-next/"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Explain(Box<ExplainArguments>),
     /// Try whether policies do what files of tests say
     Test(TestArguments),
+    /// Tell what changes in meaning from one policy to another
+    Diff(DiffArguments),
 }
 
 /// When to print colours.
@@ -160,6 +163,45 @@ pub(crate) struct TestArguments {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: TestFormat,
+}
+
+/// Arguments of `mesh diff`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Both policies are asked the same questions: what becomes of the requests and callers that either of them names. Order,
+names of files, comments and equivalent spellings are no change. Without --as they are asked for every workload that
+they name.
+
+A file of --impact holds one JSON object a line: {\"as\": {\"namespace\": \"shop\"}, \"method\": \"GET\", \"url\":
+\"http://orders/api\", \"headers\": {}}, with \"direction\": \"inbound\" also \"from\", \"source_ip\" and \"port\"; or a line
+of the mesh's access log in JSON.
+
+Exit codes: 0 no change, 1 changes, 2 a policy cannot be read or does not load.
+
+Examples:
+  mesh diff old/ new/
+  mesh diff --as namespace=production,app=web policy/ policy-next/
+  mesh diff policy/ policy-next/ --impact access.log
+  git show main:policy/shop.yaml | mesh diff - policy/shop.yaml")]
+pub(crate) struct DiffArguments {
+    /// The old policy: a file or directory; `-` is the standard input
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// The new policy
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// Ask for this workload alone: `namespace`, `sa` (service account), and labels
+    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload)]
+    pub(crate) workload: Option<Workload>,
+    /// Also ask for recorded requests, and count those that change
+    #[arg(long, value_name = "FILE")]
+    pub(crate) impact: Option<PathBuf>,
+    /// Exit with 0 where there are changes, too
+    #[arg(long)]
+    pub(crate) exit_zero: bool,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
 }
 
 /// Reads `namespace=NS,sa=SA,app=APP,…`.

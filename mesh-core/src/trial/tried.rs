@@ -8,7 +8,7 @@ use super::{PolicyFiles, TestResult, Verdict, compare, simulate};
 use crate::policy::Loaded;
 use crate::policy::diagnostic::{Code, Diagnostic, Paint, Report};
 use crate::policy::model::authz::{Action, AuthorizationPolicy};
-use crate::policy::model::{Policy, kubernetes_parts, selects};
+use crate::policy::model::{Policy, kubernetes_parts};
 use crate::snapshot::Snapshot;
 use crate::workload::Workload;
 
@@ -158,12 +158,7 @@ fn unmatched<'p>(told: &Json, policy: Option<&'p Policy>, workload: &Workload) -
         return Vec::new();
     };
     let root = &policy.mesh.root_namespace;
-    let holds = |one: &&AuthorizationPolicy| {
-        let namespace = &one.meta.namespace;
-        (*namespace == workload.namespace || namespace == root)
-            && one.action == Action::Allow
-            && selects(&one.selector, &workload.labels)
-    };
+    let holds = |one: &&AuthorizationPolicy| one.action == Action::Allow && one.holds_for(workload, root);
     let policies = policy.authorizations.iter().filter(holds);
     policies.map(|one| one.meta.name.as_str()).collect()
 }

@@ -62,8 +62,7 @@ mod when;
 
 use std::sync::Arc;
 
-use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
-use crate::policy::model::selects;
+use crate::policy::model::authz::{Action, AuthorizationPolicy};
 use crate::policy::model::server::Server;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
@@ -135,17 +134,13 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
-        let holds = |policy: &&AuthorizationPolicy| {
-            let namespace = &policy.meta.namespace;
-            (*namespace == workload.namespace || namespace == root_namespace)
-                && selects(&policy.selector, &workload.labels)
-                && (policy.service_accounts.is_empty() || policy.service_accounts.contains(&workload.service_account))
-                && policy.enforcement == Enforcement::Enforced
-        };
         let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
         let mut fallback = Fallback::AllowWithoutPolicy;
         let (mut guarded, mut routed) = (Vec::new(), Vec::new());
-        for policy in policies.into_iter().filter(holds) {
+        for policy in policies
+            .into_iter()
+            .filter(|policy| policy.holds_for(workload, root_namespace))
+        {
             fallback = match policy.action {
                 Action::Audit | Action::Custom => continue,
                 Action::Allow if !policy.ports.is_empty() => {

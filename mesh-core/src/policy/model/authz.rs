@@ -2,7 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{Labels, Meta, Origin};
+use super::{Labels, Meta, Origin, selects};
+use crate::workload::Workload;
 
 /// An `AuthorizationPolicy`, or an entry of the native `authorization`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,6 +52,17 @@ impl AuthorizationPolicy {
             enforcement: Enforcement::Enforced,
             rules: Vec::new(),
         }
+    }
+
+    /// Whether it is in force for a workload: by namespace, labels and service account.
+    #[must_use]
+    pub fn holds_for(&self, workload: &Workload, root_namespace: &str) -> bool {
+        let namespace = &self.meta.namespace;
+        let accounts = &self.service_accounts;
+        (*namespace == workload.namespace || namespace == root_namespace)
+            && selects(&self.selector, &workload.labels)
+            && (accounts.is_empty() || accounts.contains(&workload.service_account))
+            && self.enforcement == Enforcement::Enforced
     }
 }
 
