@@ -58,18 +58,43 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How to print the answer of `mesh check`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// The offending text, underlined
+    #[default]
+    Human,
+    /// One object
+    Json,
+    /// Workflow commands, shown beside the lines of a change
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// A test suite with a case for each file
+    Junit,
+}
+
+/// What `mesh check` makes an error of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deny {
+    /// Every warning
+    Warnings,
+}
+
 /// Arguments of `mesh check`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 All files together are one policy, as they are for a service. Of a directory, files *.yaml, *.yml and *.json are read,
 those of its subdirectories, too; names that start with a dot are passed over.
 
-Exit codes: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
+Exit codes, whatever the format: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
 
 Examples:
   mesh check policy/
   mesh check base/ production/orders.yaml
   kubectl get virtualservices,destinationrules -o yaml | mesh check -
+  mesh check --deny warnings -o github policy/
+  mesh check -o sarif policy/ > mesh.sarif
   mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
 pub(crate) struct CheckArguments {
     /// Policy files and directories; `-` is the standard input
@@ -77,7 +102,10 @@ pub(crate) struct CheckArguments {
     pub(crate) paths: Vec<PathBuf>,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
+    pub(crate) output: CheckFormat,
+    /// What to treat as errors
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) deny: Option<Deny>,
 }
 
 /// Arguments of `mesh explain`.

@@ -12,6 +12,8 @@ mod mesh;
 #[cfg(test)]
 mod outbound;
 #[cfg(test)]
+mod outputs;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod test;
