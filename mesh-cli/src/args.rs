@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Report every problem of policy files, each with its place
     Check(CheckArguments),
-    /// Tell what becomes of one request, and which rule says so
+    /// Tell what becomes of one request, and which rule says so; or what a code means
     Explain(Box<ExplainArguments>),
     /// Try whether policies do what files of tests say
     Test(TestArguments),
@@ -113,6 +113,7 @@ pub(crate) struct CheckArguments {
 #[command(after_help = "\
 Without --inbound the workload of --as sends the request: its route, destinations, timeout and retries are told.
 With --inbound that workload receives it: mTLS and authorization are told. Nothing is sent.
+A code of a finding, without --policy, is explained with an example.
 
 Exit codes: 0 told (inbound: allowed), 1 the policy has errors, 2 nothing to read or wrong usage, 3 inbound: denied.
 
@@ -122,10 +123,11 @@ Examples:
   mesh explain --policy policy/ --as namespace=production,sa=web,app=web,version=v2 http://orders/
   mesh explain --inbound --policy policy/ --as namespace=production,app=orders \\
       --from cluster.local/ns/production/sa/web http://orders:8080/api/orders
-  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/")]
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/
+  mesh explain MESH0104")]
 pub(crate) struct ExplainArguments {
     /// A policy file or directory; `-` is the standard input; may be given again
-    #[arg(long, required = true, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) policy: Vec<PathBuf>,
     /// The workload that asks: `namespace`, `sa` (service account), and labels: any other key [default: namespace=default,sa=default]
     #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
@@ -151,8 +153,8 @@ pub(crate) struct ExplainArguments {
     /// Inbound: the caller's address
     #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
     pub(crate) source_ip: IpAddr,
-    /// The request's URL; `http://` may be left out
-    #[arg(value_parser = url)]
+    /// The request's URL; `http://` may be left out. Without --policy, the code of a finding
+    #[arg(value_name = "URL | CODE", value_parser = url)]
     pub(crate) url: Uri,
 }
 

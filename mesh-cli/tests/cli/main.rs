@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 #[cfg(unix)]
 mod docs;
 #[cfg(test)]

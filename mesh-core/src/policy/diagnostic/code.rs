@@ -16,6 +16,7 @@ struct Entry {
     severity: Severity,
     title: &'static str,
     explanation: &'static str,
+    text: &'static str,
 }
 
 impl Code {
@@ -41,6 +42,15 @@ impl Code {
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         self.0.explanation
+    }
+
+    /// All about it, as Markdown: what it means, an example that is wrong, one that is right, and why.
+    ///
+    /// The first two blocks of code are the examples: files of a policy, of which the first gives this code alone and
+    /// the second none.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        self.0.text
     }
 
     /// The code with this id.
@@ -80,6 +90,7 @@ macro_rules! codes {
                     severity: Severity::$severity,
                     title: $title,
                     explanation: $explanation,
+                    text: include_str!(concat!("codes/", $id, ".md")),
                 });
             )*
 
@@ -89,7 +100,8 @@ macro_rules! codes {
     };
 }
 
-// One row a code: name, id, severity, title, explanation. Rows stay in the order of the ids.
+// One row a code: name, id, severity, title, explanation; the long text is in `codes/ID.md`. Rows stay in the order of
+// the ids.
 codes! {
     SYNTAX = "MESH0001", Error, "syntax error",
         "The text is no YAML or JSON. The rest of that document is not read; the documents after it are.";

@@ -219,4 +219,6 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod tests;
