@@ -11,6 +11,7 @@ use super::dialect::istio::delegate::Documents;
 use super::model::{Origin, Policy};
 
 mod hosts;
+mod reach;
 mod references;
 mod rules;
 mod shadowed;
@@ -55,6 +56,7 @@ impl Known {
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
     hosts::check(policy, report);
+    reach::check(policy, report);
     rules::check(policy, report);
     shadowed::check(policy, report);
 }

@@ -168,6 +168,8 @@ codes! {
         "Two route tables hold for the same host and callers. Only one is used: the oldest, then the first by name.";
     RETRIES_OUTLAST_TIMEOUT = "MESH0509", Warning, "retries outlast the timeout",
         "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
+    INEFFECTIVE_MATCH = "MESH0510", Warning, "ineffective condition",
+        "Of the conditions of a rule any may hold, and this one takes nothing that another, or a rule before it, does not take.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }

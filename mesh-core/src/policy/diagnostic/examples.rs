@@ -2,6 +2,8 @@
 //!
 //! `MESH_UPDATE=1 cargo test -p mesh-core examples` writes the snapshots anew, to be read before they are kept.
 
+#![expect(clippy::disallowed_methods, reason = "tests read and write their snapshots")]
+
 use super::{Code, Paint};
 use crate::policy::Loaded;
 use crate::snapshot::Snapshot;

@@ -1,5 +1,7 @@
 use super::super::Loaded;
 
+mod reach;
+
 /// All findings about some files, each `file:line:column: severity[CODE]: message`.
 fn findings(files: &[&str]) -> Vec<String> {
     let names = ["a", "b", "c"];
