@@ -170,6 +170,32 @@ codes! {
         "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
     INEFFECTIVE_MATCH = "MESH0510", Warning, "ineffective condition",
         "Of the conditions of a rule any may hold, and this one takes nothing that another, or a rule before it, does not take.";
+    UNSAFE_RETRY = "MESH0511", Warning, "unsafe retry",
+        "A request that changes something is tried again after it may have been done, so that it may be done twice.";
+    NEVER_MATCHES = "MESH0512", Warning, "can never match",
+        "No request or caller has the text that the rule asks for.";
+    TLS_MODES_DIFFER = "MESH0513", Warning, "TLS modes differ",
+        "Callers speak plain text to workloads that take only mTLS, or the other way round: every request fails.";
+    ALLOWS_ALL = "MESH0514", Warning, "allows everything",
+        "A rule of an ALLOW policy has no condition, so that it allows every request of anybody.";
+    DENY_BYPASSED = "MESH0515", Warning, "denial can be bypassed",
+        "A rule denies a path, and not a near one that servers often take for the same.";
+    IDENTITY_NOT_ASSURED = "MESH0516", Warning, "identity not assured",
+        "A rule asks for the identity of the caller, and the workloads take plain text, in which callers have none.";
+    NEVER_EJECTS = "MESH0517", Warning, "never ejects",
+        "Outlier detection may eject a share of the endpoints that is less than one of them, so that it never does.";
+    HOST_NOT_COMPLETED = "MESH0518", Warning, "host not completed",
+        "A short name of two parts is not completed with a namespace: it means a host of DNS, and no service of the mesh.";
+    LITERAL_WILDCARD = "MESH0519", Warning, "literal wildcard",
+        "A `*` in the middle of a text, or a second one, is compared as it is.";
+    PORT_STANDS_ALONE = "MESH0520", Warning, "port settings stand alone",
+        "Settings of a port are used in place of those of the host, not beside them, so that blocks of these are not in force there.";
+    SUSPICIOUS_WEIGHTS = "MESH0521", Warning, "suspicious weights",
+        "Weights are relative to their sum. One that is nearly a hundred was mostly meant to be a hundred.";
+    MODES_OVERLAP = "MESH0522", Warning, "modes overlap",
+        "Two mTLS policies select the same workloads. Only one of them counts: the oldest, then the first by name.";
+    CLAIMS_NOT_CHECKED = "MESH0523", Warning, "claims not checked",
+        "A route asks for claims of a token, and no policy checks tokens, so that no request has claims.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }

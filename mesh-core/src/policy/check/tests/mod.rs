@@ -1,6 +1,9 @@
 use super::super::Loaded;
 
+mod authz;
 mod reach;
+mod rules;
+mod traffic;
 
 /// All findings about some files, each `file:line:column: severity[CODE]: message`.
 fn findings(files: &[&str]) -> Vec<String> {

@@ -105,16 +105,22 @@ fn a_condition_that_takes_nothing_of_its_own_is_told() {
 
 #[test]
 fn rules_for_connections_are_compared_by_name_and_port() {
-    let table = |tls: &str| istio("VirtualService", "v", &format!("hosts: [shop], tls: [{tls}]"));
+    let table = |tls: &str| {
+        let hosts = "hosts: ['*.example.com']";
+        istio("VirtualService", "v", &format!("{hosts}, tls: [{tls}]"))
+    };
     let rule = |names: &str| format!("{{ match: [{{ sniHosts: [{names}] }}], {TO} }}");
     let both = |first: &str, second: &str| {
         let found = findings(&[&table(&format!("{}, {}", rule(first), rule(second)))]);
+        assert!(found.iter().all(|one| one.contains("warning")), "{found:?}");
         found.iter().filter(|one| one.contains("MESH0507")).count()
     };
-    assert_eq!(both("shop", "shop"), 1);
+    assert_eq!(both("a.example.com", "a.example.com"), 1);
+    assert_eq!(both("'*.example.com'", "a.example.com"), 1);
     assert_eq!(both("a.example.com", "b.example.com"), 0);
-    assert_eq!(both("'a.shop', shop", "shop"), 1);
-    assert_eq!(both("shop", "'a.shop', shop"), 0);
+    assert_eq!(both("a.example.com", "'*.example.com'"), 0);
+    assert_eq!(both("a.example.com, b.example.com", "b.example.com"), 1);
+    assert_eq!(both("b.example.com", "a.example.com, b.example.com"), 0);
 }
 
 #[test]
