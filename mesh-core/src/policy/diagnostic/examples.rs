@@ -93,3 +93,21 @@ fn a_long_text_says_what_is_wrong_what_is_right_and_why() {
         assert!(parts[4].trim().ends_with('.'), "{code}");
     }
 }
+
+#[test]
+fn the_table_of_the_documentation_has_every_code() {
+    let page = include_str!("../../../../docs/diagnostics.md");
+    let row = |code: &Code| {
+        let (severity, title, meaning) = (code.severity(), code.title(), code.explanation());
+        format!(
+            "| `{code}` | {severity} | {title} | {} |\n",
+            meaning.replace('|', "\\|")
+        )
+    };
+    let table: String = Code::ALL.iter().map(row).collect();
+    let (_, after) = page.split_once("|---|---|---|---|\n").unwrap();
+    assert_eq!(
+        after, table,
+        "docs/diagnostics.md ends with the table of codes, which is:\n{table}"
+    );
+}
