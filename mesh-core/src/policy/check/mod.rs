@@ -13,11 +13,13 @@ use super::model::{Meta, Origin, Policy};
 use modes::Modes;
 
 mod authz;
+mod gateways;
 mod hosts;
 mod modes;
 mod reach;
 mod references;
 mod rules;
+mod services;
 mod shadowed;
 mod traffic;
 
@@ -78,6 +80,8 @@ fn check_meaning(policy: &Policy, report: &mut Report) {
     authz::check(policy, &modes, report);
     traffic::check(policy, &modes, report);
     traffic::check_names(policy, report);
+    services::check(policy, report);
+    gateways::check(policy, report);
 }
 
 /// Documents in the order in which they win conflicts.

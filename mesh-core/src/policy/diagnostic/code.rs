@@ -196,6 +196,12 @@ codes! {
         "Two mTLS policies select the same workloads. Only one of them counts: the oldest, then the first by name.";
     CLAIMS_NOT_CHECKED = "MESH0523", Warning, "claims not checked",
         "A route asks for claims of a token, and no policy checks tokens, so that no request has claims.";
+    EMPTY_SUBSET = "MESH0524", Warning, "empty subset",
+        "No endpoint of the host has the labels of the subset, so that requests to it are answered with 503.";
+    HOST_NOT_SERVED = "MESH0525", Warning, "host not served",
+        "None of the gateways that a route table names serves its host, so that no request reaches these routes.";
+    PROTOCOLS_DIFFER = "MESH0526", Warning, "protocols differ",
+        "Two documents give the same port of the same host different protocols, and only one can be spoken.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }
