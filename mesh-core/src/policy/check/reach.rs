@@ -19,11 +19,9 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
     for table in policy.routes.iter().filter(|table| table.order == RuleOrder::Written) {
         check_rules(table.rules.iter().map(of_requests), report);
         for rules in [&table.tls, &table.tcp] {
-            let rules = rules.iter().map(|rule| Rule {
-                origin: &rule.origin,
-                delegated: None,
-                matches: rule.matches.iter().map(of_connections).collect(),
-            });
+            let rules = rules
+                .iter()
+                .map(|rule| Rule::new(&rule.origin, None, rule.matches.iter().map(of_connections)));
             check_rules(rules, report);
         }
     }
@@ -206,16 +204,27 @@ impl Seen<'_> {
     }
 }
 
+impl<'p> Rule<'p> {
+    /// A rule without matches takes everything.
+    fn new(origin: &'p Origin, delegated: Option<&'p Origin>, matches: impl Iterator<Item = Conditions<'p>>) -> Self {
+        let mut matches: Vec<Conditions<'p>> = matches.collect();
+        if matches.is_empty() {
+            matches.push(Conditions::anything(origin));
+        }
+        Self {
+            origin,
+            delegated,
+            matches,
+        }
+    }
+}
+
 fn of_requests(rule: &RouteRule) -> Rule<'_> {
-    let mut matches: Vec<Conditions<'_>> = rule.matches.iter().map(of_request).collect();
-    if matches.is_empty() {
-        matches.push(Conditions::anything(&rule.origin));
-    }
-    Rule {
-        origin: &rule.origin,
-        delegated: rule.delegated.as_ref(),
-        matches,
-    }
+    Rule::new(
+        &rule.origin,
+        rule.delegated.as_ref(),
+        rule.matches.iter().map(of_request),
+    )
 }
 
 fn of_request(one: &RouteMatch) -> Conditions<'_> {

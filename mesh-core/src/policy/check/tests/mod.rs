@@ -2,6 +2,7 @@ use super::super::Loaded;
 
 mod authz;
 mod gateways;
+mod oracle;
 mod reach;
 mod rules;
 mod services;

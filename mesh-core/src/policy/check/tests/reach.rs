@@ -121,6 +121,9 @@ fn rules_for_connections_are_compared_by_name_and_port() {
     assert_eq!(both("a.example.com", "'*.example.com'"), 0);
     assert_eq!(both("a.example.com, b.example.com", "b.example.com"), 1);
     assert_eq!(both("b.example.com", "a.example.com, b.example.com"), 0);
+    let all = format!("tcp: [{{ {TO} }}, {{ match: [{{ port: 80 }}], {TO} }}]");
+    let found = findings(&[&istio("VirtualService", "v", &format!("hosts: [shop], {all}"))]);
+    assert!(found.iter().any(|one| one.contains("MESH0507")), "{found:?}");
 }
 
 #[test]
