@@ -11,6 +11,7 @@ mod explain;
 mod policy;
 mod terminal;
 mod test;
+mod xml;
 
 use std::process::ExitCode;
 

@@ -209,7 +209,7 @@ pub struct RouteMatch {
 }
 
 /// Whether a path is compared as written or with its case folded (`ignoreUriCase`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a text is compared with its case or without")]
 pub enum PathCase {
     /// As written.

@@ -211,7 +211,7 @@ fn unknown_field(key: &Key, known: &[&'static str]) -> Diagnostic {
     let message = format!("unknown field {}", quoted(&key.name));
     let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, key.span, message);
     match nearest(&key.name, known.iter().copied()) {
-        Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
+        Some(name) => diagnostic.did_you_mean(name),
         None if known.is_empty() => diagnostic.with_help("no field can stand here"),
         None if known.len() <= LISTED => diagnostic.with_help(format!("expected {}", listed(known))),
         None => diagnostic,
