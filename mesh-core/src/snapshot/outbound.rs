@@ -111,7 +111,13 @@ impl<'a> Builder<'a> {
         for routes in tables {
             let mut rules = RuleList::default();
             for pattern in routes.hosts.iter().filter(|pattern| pattern.host.starts_with('*')) {
-                self.add_rules(&mut rules, routes)?;
+                if table.contains(&pattern.host) {
+                    continue;
+                }
+                match specific::competes(routes) {
+                    true => self.add_competing(&mut rules, &pattern.host)?,
+                    false => self.add_rules(&mut rules, routes)?,
+                }
                 if rules.is_empty() {
                     continue;
                 }
@@ -175,7 +181,7 @@ impl<'a> Builder<'a> {
         for rule in compiled {
             rules.push([rule.matcher], rule.route);
         }
-        if let Some(ports) = specific::ports(&tables) {
+        if let Some(ports) = specific::ports(&tables).filter(|_| !host.starts_with('*')) {
             rules.push([Matcher::other_ports(&ports)], self.default_route(host));
         }
         Ok(())

@@ -27,6 +27,8 @@ pub(super) struct Registry<'a> {
     claims: BTreeMap<&'a str, &'a RouteTable>,
     /// Patterns of tables, in order of precedence.
     patterns: Vec<(&'a str, &'a RouteTable)>,
+    /// The tables of each host or pattern whose rules compete, in order of precedence.
+    competing: BTreeMap<&'a str, Vec<&'a RouteTable>>,
     destinations: ByHost<'a, DestinationPolicy>,
     profiles: ByHost<'a, ServiceProfile>,
 }
@@ -99,6 +101,7 @@ impl<'a> Registry<'a> {
             tables: visible_tables(policy, &workload.namespace, visibility),
             claims: BTreeMap::new(),
             patterns: Vec::new(),
+            competing: BTreeMap::new(),
             destinations: ByHost::default(),
             profiles: ByHost::default(),
         };
@@ -112,6 +115,9 @@ impl<'a> Registry<'a> {
     fn add_tables(&mut self) {
         for table in &self.tables {
             for host in table.hosts.iter().map(|host| host.host.as_str()) {
+                if competes(table) {
+                    self.competing.entry(host).or_default().push(table);
+                }
                 if host.starts_with('*') {
                     self.patterns.push((host, table));
                 } else {
@@ -359,14 +365,13 @@ impl<'a> Registry<'a> {
     /// The tables that compete for a host: those that are as near to the caller's namespace as the first of them. Routes
     /// of the caller's own namespace take the place of the others.
     pub(super) fn competing(&self, host: &str) -> Vec<&'a RouteTable> {
-        let name = if self.claims.contains_key(host) {
-            host
-        } else {
-            self.full_name(host)
-        };
-        let named = |table: &&&RouteTable| competes(table) && table.hosts.iter().any(|claimed| claimed.host == name);
+        let exact = |name: &str| self.competing.get(name);
+        let tables = exact(host).or_else(|| exact(self.full_name(host))).or_else(|| {
+            let patterns = self.competing.iter().filter(|(name, _)| host_covers(name, host));
+            patterns.max_by_key(|(name, _)| name.len()).map(|(_, tables)| tables)
+        });
+        let mut tables = tables.map_or(&[][..], Vec::as_slice).iter().copied().peekable();
         let own = &self.workload.namespace;
-        let mut tables = self.tables.iter().filter(named).copied().peekable();
         let nearest = tables.peek().map(|table| distance(table, own));
         tables.filter(|table| Some(distance(table, own)) == nearest).collect()
     }

@@ -9,21 +9,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
-use crate::policy::model::route::{Binding, PathCase, RouteMatch, RouteRule, RuleOrder, StreamMatch, StringMatch};
+use crate::policy::model::route::{
+    Binding, PathCase, RouteMatch, RouteRule, RouteTable, RuleOrder, StreamMatch, StringMatch,
+};
 use crate::policy::model::{Labels, Origin, Policy};
 
 /// Matches that are compared with one, of those that share its path and a condition. What is beyond stays unnoticed.
 const COMPARED: usize = 64;
 
 pub(super) fn check(policy: &Policy, report: &mut Report) {
-    for table in policy.routes.iter().filter(|table| table.order == RuleOrder::Written) {
-        check_rules(table.rules.iter().map(of_requests), report);
+    for table in &policy.routes {
+        match table.order {
+            RuleOrder::Written => check_rules(table.rules.iter().map(of_requests), report),
+            RuleOrder::Specific => check_regexes(table, report),
+        }
         for rules in [&table.tls, &table.tcp] {
             let rules = rules
                 .iter()
                 .map(|rule| Rule::new(&rule.origin, None, rule.matches.iter().map(of_connections)));
             check_rules(rules, report);
         }
+    }
+}
+
+/// Where the most specific path wins, a regex comes behind every prefix.
+fn check_regexes(table: &RouteTable, report: &mut Report) {
+    let takes_every_path = |one: &&RouteMatch| {
+        let conditions = of_request(one);
+        let is_prefix = matches!(one.path, Some(StringMatch::SegmentPrefix(_)));
+        is_prefix && conditions.paths == [PathKey::Any] && conditions.needs.is_empty()
+    };
+    let matches = || table.rules.iter().flat_map(|rule| &rule.matches);
+    let Some(first) = matches().find(takes_every_path) else {
+        return;
+    };
+    for one in matches().filter(|one| matches!(one.path, Some(StringMatch::Regex(_)))) {
+        let message = "no request reaches this match: prefixes go before regexes, and one takes every path";
+        let diagnostic = Diagnostic::new(Code::UNREACHABLE_RULE, &one.origin, message);
+        let diagnostic = diagnostic.with_label(&first.origin, "takes every path");
+        report.push(diagnostic.with_help("match a prefix instead, or give the other rule a condition on the path"));
     }
 }
 

@@ -42,7 +42,8 @@ fn check_retries(rule: &RouteRule, report: &mut Report) {
     let (Some(timeout), Some(retry)) = (rule.timeout, &rule.retry) else {
         return;
     };
-    let Some(per_try) = retry.per_try_timeout else {
+    // Nobody wrote of retries where they are told to stand at the rule itself.
+    let Some(per_try) = retry.per_try_timeout.filter(|_| retry.origin != rule.origin) else {
         return;
     };
     let all = per_try.saturating_mul(retry.attempts);

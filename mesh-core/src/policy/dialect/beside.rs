@@ -13,6 +13,8 @@ use super::envelope::Kind;
 enum Fate {
     /// It configures no mesh: a warning says that it changes nothing.
     Ignored,
+    /// The same, but for this.
+    IgnoredBut(&'static str),
     /// It is refused for this reason.
     Refused(Code, &'static str),
 }
@@ -26,6 +28,11 @@ struct Row {
 
 const fn ignored(group: &'static str, kinds: &'static [&'static str]) -> Row {
     let fate = Fate::Ignored;
+    Row { group, kinds, fate }
+}
+
+const fn ignored_but(group: &'static str, kinds: &'static [&'static str], what: &'static str) -> Row {
+    let fate = Fate::IgnoredBut(what);
     Row { group, kinds, fate }
 }
 
@@ -47,10 +54,14 @@ const SMI: &str = "of SMI's objects splits, targets and groups of requests are r
 
 /// The first row that fits counts.
 const ROWS: &[Row] = &[
+    ignored_but(
+        "",
+        &["Namespace"],
+        "only gateways that choose namespaces look at its labels",
+    ),
     ignored(
         "",
         &[
-            "Namespace",
             "ServiceAccount",
             "ConfigMap",
             "Secret",
@@ -82,7 +93,11 @@ const ROWS: &[Row] = &[
     ignored("k8s.cni.cncf.io", ALL),
     not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
-    not_yet("inference.networking.k8s.io", ALL, "pools of models are not called"),
+    not_yet(
+        "inference.networking.k8s.io",
+        ALL,
+        "endpoints are not chosen by what they infer",
+    ),
     not_yet("policy.linkerd.io", ALL, LINKERD),
     not_here(
         "workload.linkerd.io",
@@ -141,9 +156,13 @@ pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut 
     let found = quoted(kind.name);
     let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
         None => unknown(kind),
-        Some(Fate::Ignored) if !told.insert((kind.span.file, kind.name)) => return,
+        Some(Fate::Ignored | Fate::IgnoredBut(_)) if !told.insert((kind.span.file, kind.name)) => return,
         Some(Fate::Ignored) => {
             let message = format!("kind {found} configures no mesh: it changes nothing here");
+            Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
+        }
+        Some(Fate::IgnoredBut(what)) => {
+            let message = format!("kind {found} configures no mesh: {what}");
             Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
         }
         Some(Fate::Refused(code, reason)) => {

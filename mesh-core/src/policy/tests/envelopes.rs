@@ -84,7 +84,7 @@ const UNREAD: &[(&str, &str, &str)] = &[
     (
         "v1",
         "Namespace",
-        "warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
+        "warning[MESH0504]: kind `Namespace` configures no mesh: only gateways that choose namespaces look at its labels",
     ),
     (
         "apps/v1",

@@ -19,6 +19,7 @@ mod attach;
 mod backend;
 mod backend_tls;
 mod cors;
+mod external_auth;
 mod filters;
 mod gateway;
 mod grants;

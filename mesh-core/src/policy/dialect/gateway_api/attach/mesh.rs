@@ -18,7 +18,7 @@ pub(super) struct Mesh {
     /// Hosts of objects such as `ServiceEntry`, by namespace and name.
     hosts: BTreeMap<(String, String), Vec<String>>,
     cluster_domain: String,
-    accepted: BTreeMap<(String, Audience, Option<u16>), Accepted>,
+    accepted: BTreeMap<(String, Audience), Accepted>,
 }
 
 impl Mesh {
@@ -88,9 +88,10 @@ impl Mesh {
         (host, audience): (&str, &Audience),
         report: &mut Report,
     ) -> bool {
-        let key = (host.to_owned(), audience.clone(), parent.port);
-        let accepted = self.accepted.entry(key).or_default();
-        accepted.accept(route, vec![host.to_owned()], &parent.origin, report)
+        let accepted = self.accepted.entry((host.to_owned(), audience.clone())).or_default();
+        // Ports overlap as patterns of hosts do: `*` is all of them.
+        let port = parent.port.map_or_else(|| "*".to_owned(), |port| port.to_string());
+        accepted.accept(route, vec![port], &parent.origin, report)
     }
 }
 
