@@ -47,6 +47,7 @@
 
 mod condition;
 mod decision;
+mod holds;
 mod hosts;
 mod index;
 mod mtls;
@@ -60,10 +61,10 @@ mod when;
 use std::sync::Arc;
 
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
-use crate::policy::model::selects;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
 
+use holds::holds;
 use index::{Ask, Stage};
 use rule::CompiledRule;
 
@@ -114,17 +115,13 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
-        let holds = |policy: &&AuthorizationPolicy| {
-            let namespace = &policy.meta.namespace;
-            (*namespace == workload.namespace || namespace == root_namespace)
-                && selects(&policy.selector, &workload.labels)
-                && (policy.service_accounts.is_empty() || policy.service_accounts.contains(&workload.service_account))
-                && policy.enforcement == Enforcement::Enforced
+        let counts = |policy: &&AuthorizationPolicy| {
+            holds(policy, workload, root_namespace) && policy.enforcement == Enforcement::Enforced
         };
         let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
         let mut fallback = Fallback::AllowWithoutPolicy;
         let mut guarded = Vec::new();
-        for policy in policies.into_iter().filter(holds) {
+        for policy in policies.into_iter().filter(counts) {
             fallback = match policy.action {
                 Action::Audit | Action::Custom => continue,
                 Action::Allow if !policy.ports.is_empty() => {

@@ -12,6 +12,8 @@ pub struct AuthorizationPolicy {
     pub meta: Meta,
     /// Workloads that it holds for; empty is the whole namespace.
     pub selector: Labels,
+    /// Where non-empty, only gateways that one of these names; then `selector` is empty.
+    pub targets: Vec<Target>,
     /// Where non-empty, only workloads with one of these service accounts.
     pub service_accounts: Vec<String>,
     /// Where non-empty, it guards only these ports of the workload: what no rule allows is denied there alone.
@@ -24,6 +26,40 @@ pub struct AuthorizationPolicy {
     pub enforcement: Enforcement,
     /// Any of them; none never matches.
     pub rules: Vec<Rule>,
+}
+
+/// An object that a policy is for (Istio's `targetRefs`), instead of workloads with labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target {
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl Target {
+    /// The object of this kind and name.
+    #[must_use]
+    pub const fn new(kind: TargetKind, name: String) -> Self {
+        Self { kind, name }
+    }
+}
+
+/// The kind of a [`Target`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// A gateway of the policy's namespace, which its workloads name in the label
+    /// `gateway.networking.k8s.io/gateway-name`.
+    Gateway,
+    /// All gateways of a class, which their workloads name in the label
+    /// `gateway.networking.k8s.io/gateway-class-name`; in the root namespace only.
+    GatewayClass,
+    /// A service behind a waypoint. No process is one: such a target picks no workload.
+    Service,
+    /// An entry behind a waypoint. No process is one: such a target picks no workload.
+    ServiceEntry,
 }
 
 /// Whether a policy counts.
@@ -44,6 +80,7 @@ impl AuthorizationPolicy {
         Self {
             meta,
             selector: Labels::new(),
+            targets: Vec::new(),
             service_accounts: Vec::new(),
             ports: Vec::new(),
             action,

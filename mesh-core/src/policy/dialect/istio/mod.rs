@@ -35,6 +35,7 @@ mod request_authentication;
 mod retries;
 mod route_match;
 mod scope;
+mod selection;
 mod service_entry;
 mod stream_route;
 mod string_match;

@@ -157,9 +157,9 @@ fn policies_are_checked() {
                 &["3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: no external authorizer is asked"],
             ),
             (
-                "targetRefs: []",
+                "targetRefs: [{ kind: Service, name: a }]",
                 &[
-                    "3:1: warning[MESH0401]: field `targetRefs` is not yet in force: policies are for workloads, which `selector` picks",
+                    "3:22: warning[MESH0401]: target `Service` is not yet in force: waypoints guard it, and no process is one; pick its workloads with `selector`",
                 ],
             ),
             (
@@ -272,4 +272,47 @@ fn a_policy_on_trial_is_refused() {
     let line = "4:36: warning[MESH0401]: annotation `istio.io/dry-run` is not yet in force: what the policy would decide is not logged";
     assert_eq!(load(&text("true")).lines, [line]);
     assert_eq!(load(&text("false")).lines, [""; 0]);
+}
+
+#[test]
+fn targets_are_gateways_by_name() {
+    use crate::policy::model::authz::{Target, TargetKind};
+    const GROUP: &str = "group: gateway.networking.k8s.io";
+    let single = found(&format!("targetRef: {{ {GROUP}, kind: Gateway, name: front }}"));
+    assert_eq!(single.targets, [Target::new(TargetKind::Gateway, "front".into())]);
+    let several = found(&format!(
+        "targetRefs: [{{ {GROUP}, kind: Gateway, name: a }}, {{ {GROUP}, kind: GatewayClass, name: b }}]"
+    ));
+    let expected = [
+        Target::new(TargetKind::Gateway, "a".into()),
+        Target::new(TargetKind::GatewayClass, "b".into()),
+    ];
+    assert_eq!(several.targets, expected);
+    assert_lines(
+        KIND,
+        &[
+            (
+                "targetRef: { kind: Gateway, name: a }",
+                &["3:20: error[MESH0301]: `Gateway` is of the group `gateway.networking.k8s.io`, not of ``"],
+            ),
+            (
+                "targetRef: { kind: Pod, name: a }",
+                &[
+                    "3:20: error[MESH0104]: `kind`: expected `Gateway`, `GatewayClass`, `Service` or `ServiceEntry`, found `Pod`",
+                ],
+            ),
+            (
+                "targetRef: { group: gateway.networking.k8s.io, kind: Gateway }",
+                &["3:12: error[MESH0103]: missing field `name`"],
+            ),
+            (
+                "targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: a, namespace: b }",
+                &["3:83: error[MESH0104]: `namespace`: a policy is for objects of its own namespace, leave it out"],
+            ),
+            (
+                "selector: { matchLabels: { a: b } }, targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: a }",
+                &["3:38: error[MESH0105]: fields `selector` and `targetRef` exclude each other"],
+            ),
+        ],
+    );
 }
