@@ -10,7 +10,7 @@ pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
 
 use serde::Serialize;
 
-use crate::decide::authz::{Authorizer, Peer};
+use crate::decide::authz::{Authorizer, Decision, Peer};
 use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
 use crate::outcome::Outcome;
@@ -427,6 +427,24 @@ pub struct Inbound {
     pub rule: Option<usize>,
     /// Where the deciding rule or policy was written.
     pub origin: Option<Place>,
+    /// The policy and rule that mark the request, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audited: Option<String>,
+    /// What the policies on trial would decide, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// The same in a sentence.
+    pub reason: String,
+}
+
+/// What the policies on trial would decide if there were no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Trial {
+    /// `allow` or `deny`.
+    pub decision: &'static str,
+    /// The deciding policy's name.
+    pub policy: Option<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -447,11 +465,7 @@ pub fn inbound(
     decided(
         &snapshot.inbound.authorizer,
         request,
-        Peer {
-            identity,
-            address,
-            port,
-        },
+        Peer::new(identity, address, port),
         mtls,
     )
 }
@@ -493,25 +507,37 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         policy: None,
         rule: None,
         origin: Place::new(origin),
+        audited: None,
+        trial: None,
         reason: reason.into(),
     }
 }
 
 fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
     let decision = authorizer.authorize(request, &peer);
-    let (word, status) = if decision.is_allowed() {
-        ("allow", 200)
-    } else {
-        ("deny", 403)
-    };
     Inbound {
         direction: "inbound",
-        decision: word,
-        status,
+        decision: word(&decision),
+        status: decision.status().as_u16(),
         mtls,
         policy: decision.policy().map(str::to_owned),
         rule: decision.rule_index(),
         origin: decision.origin().and_then(Place::new),
+        audited: decision
+            .audited()
+            .map(|rule| format!("rule {} of policy `{}`", rule.index, rule.policy)),
+        trial: decision.trial().map(|trial| Trial {
+            decision: word(&trial),
+            policy: trial.policy().map(str::to_owned),
+            reason: trial.to_string(),
+        }),
         reason: decision.to_string(),
+    }
+}
+
+fn word(decision: &Decision<'_>) -> &'static str {
+    match decision.is_allowed() {
+        true => "allow",
+        false => "deny",
     }
 }

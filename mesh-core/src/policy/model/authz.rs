@@ -172,6 +172,8 @@ pub enum Attribute {
     DestinationPort,
     /// `connection.sni`
     Sni,
+    /// `experimental.envoy.filters.…`: nothing here can tell it.
+    Foreign(String),
 }
 
 /// Who asks: every condition that is set must hold.
