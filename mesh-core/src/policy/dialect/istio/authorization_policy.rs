@@ -54,16 +54,11 @@ const ACTIONS: &[(&str, Action)] = &[
     ("CUSTOM", Action::Custom),
 ];
 
-/// Reads `provider`, and says of an action that decides nothing yet that it does not.
+/// Reads `provider`, which the action `CUSTOM` needs, and says that nobody is asked yet.
 fn provider(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, action: Option<Action>) -> Option<String> {
-    let reason = match action {
-        Some(Action::Audit) => Some("requests are not marked"),
-        Some(Action::Custom) => Some("no external authorizer is asked"),
-        _ => None,
-    };
-    if let (Some(node), Some(reason)) = (fields.node("action"), reason) {
-        let found = quoted(node.as_text().unwrap_or_default());
-        let message = format!("action {found} is {}: {reason}", NOT_YET.title());
+    if let (Some(node), Some(Action::Custom)) = (fields.node("action"), action) {
+        let title = NOT_YET.title();
+        let message = format!("action `CUSTOM` is {title}: no external authorizer is asked");
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
     }
     if action == Some(Action::Custom) {
@@ -93,6 +88,15 @@ fn check_custom(cx: &Reader<'_>, fields: &Fields<'_, '_, '_>, spec: &Node, actio
         let message = "action `CUSTOM` needs `rules`";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, fields.span(), message));
     }
+    let conditions = rules.iter().filter_map(|rule| rule.get("when")).flat_map(Node::items);
+    for key in conditions.filter_map(|condition| condition.get("key")) {
+        let text = key.as_text().unwrap_or_default();
+        let is_of_peer = text.starts_with("source.") && text != "source.ip";
+        if is_of_peer || text.starts_with("request.auth.") {
+            let message = format!("key {} cannot stand beside the action `CUSTOM`", quoted(text));
+            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
+        }
+    }
     let sources = rules.iter().filter_map(|rule| rule.get("from")).flat_map(Node::items);
     for (key, _) in sources.filter_map(|item| item.get("source")).flat_map(Node::entries) {
         if !key.name.to_ascii_lowercase().ends_with("ipblocks") {
@@ -119,7 +123,7 @@ pub(super) fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, crate::policy::source::Value::Sequence(items) if items.is_empty())
 }
 
-/// A policy on trial decides nothing.
+/// A policy on trial decides nothing; what it would decide is counted.
 fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
     const ANNOTATION: &str = "istio.io/dry-run";
     let annotations = object
@@ -129,12 +133,7 @@ fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
     let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     match value.and_then(|node| Some((node, node.as_text()?))) {
         None | Some((_, "false")) => Enforcement::Enforced,
-        Some((node, "true")) => {
-            let title = NOT_YET.title();
-            let message = format!("annotation `{ANNOTATION}` is {title}: what the policy would decide is not logged");
-            cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            Enforcement::DryRun
-        }
+        Some((_, "true")) => Enforcement::DryRun,
         Some((node, other)) => {
             cx.invalid::<()>(
                 node,
