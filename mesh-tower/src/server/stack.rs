@@ -79,6 +79,7 @@ fn admit(
     misdirected(connection, canonical.view().host)?;
     let rules = connection.rules(authorizer);
     let decision = rules.authorize(&canonical.view());
+    record(connection, &decision);
     if !decision.is_allowed() {
         exchange.origin = decision.origin().cloned();
         return Err(denied(&decision));
@@ -87,6 +88,19 @@ fn admit(
         *request.uri_mut() = uri;
     }
     Ok(())
+}
+
+/// What policies want known, whatever is decided.
+fn record(connection: &Connection, decision: &Decision<'_>) {
+    let metrics = &connection.shared.metrics;
+    if let Some(rule) = decision.audited() {
+        metrics.audited_request();
+        tracing::info!(peer = %connection.remote, policy = %rule.policy, rule = rule.index, "request audited");
+    }
+    if let Some(trial) = decision.trial() {
+        metrics.tried_request(trial.verdict());
+        tracing::debug!(peer = %connection.remote, decision = %trial, "policies on trial decide");
+    }
 }
 
 /// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
@@ -113,8 +127,8 @@ fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Ref
     let mode = || snapshot.inbound.mtls(connection.local.port()).0;
     match connection.security {
         Security::Web { .. } => Ok(()),
-        Security::Mutual(_) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
-        Security::Mutual(_) => connection.still_trusted().or_else(|ended| {
+        Security::Mutual(..) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
+        Security::Mutual(..) => connection.still_trusted().or_else(|ended| {
             tracing::warn!(peer = %connection.remote, "{ended}");
             refused("the caller's certificate is not valid any more")
         }),
