@@ -19,7 +19,8 @@ Examples:
   mesh check policy/
   mesh explain --policy policy/ http://orders/api/orders
   mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/
-  mesh test policy-tests/"
+  mesh test policy-tests/
+  mesh diff policy/ policy-next/"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -35,10 +36,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Report every problem of policy files, each with its place
     Check(CheckArguments),
-    /// Tell what becomes of one request, and which rule says so
+    /// Tell what becomes of one request, and which rule says so; or what a code means
     Explain(Box<ExplainArguments>),
     /// Try whether policies do what files of tests say
     Test(TestArguments),
+    /// Tell what changes in meaning from one policy to another
+    Diff(DiffArguments),
 }
 
 /// When to print colours.
@@ -58,18 +61,43 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How to print the answer of `mesh check`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// The offending text, underlined
+    #[default]
+    Human,
+    /// One object
+    Json,
+    /// Workflow commands, shown beside the lines of a change
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// A test suite with a case for each file
+    Junit,
+}
+
+/// What `mesh check` makes an error of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deny {
+    /// Every warning
+    Warnings,
+}
+
 /// Arguments of `mesh check`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 All files together are one policy, as they are for a service. Of a directory, files *.yaml, *.yml and *.json are read,
 those of its subdirectories, too; names that start with a dot are passed over.
 
-Exit codes: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
+Exit codes, whatever the format: 0 no errors (there may be warnings), 1 errors, 2 nothing to read or wrong usage.
 
 Examples:
   mesh check policy/
   mesh check base/ production/orders.yaml
   kubectl get virtualservices,destinationrules -o yaml | mesh check -
+  mesh check --deny warnings -o github policy/
+  mesh check -o sarif policy/ > mesh.sarif
   mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
 pub(crate) struct CheckArguments {
     /// Policy files and directories; `-` is the standard input
@@ -77,7 +105,10 @@ pub(crate) struct CheckArguments {
     pub(crate) paths: Vec<PathBuf>,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
+    pub(crate) output: CheckFormat,
+    /// What to treat as errors
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) deny: Option<Deny>,
 }
 
 /// Arguments of `mesh explain`.
@@ -85,6 +116,7 @@ pub(crate) struct CheckArguments {
 #[command(after_help = "\
 Without --inbound the workload of --as sends the request: its route, destinations, timeout and retries are told.
 With --inbound that workload receives it: mTLS and authorization are told. Nothing is sent.
+A code of a finding, without --policy, is explained with an example.
 
 Exit codes: 0 told (inbound: allowed), 1 the policy has errors, 2 nothing to read or wrong usage, 3 inbound: denied.
 
@@ -94,10 +126,11 @@ Examples:
   mesh explain --policy policy/ --as namespace=production,sa=web,app=web,version=v2 http://orders/
   mesh explain --inbound --policy policy/ --as namespace=production,app=orders \\
       --from cluster.local/ns/production/sa/web http://orders:8080/api/orders
-  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/")]
+  mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders:8080/
+  mesh explain MESH0104")]
 pub(crate) struct ExplainArguments {
     /// A policy file or directory; `-` is the standard input; may be given again
-    #[arg(long, required = true, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) policy: Vec<PathBuf>,
     /// The workload that asks: `namespace`, `sa` (service account), and labels: any other key [default: namespace=default,sa=default]
     #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload, default_value = "", hide_default_value = true)]
@@ -123,8 +156,8 @@ pub(crate) struct ExplainArguments {
     /// Inbound: the caller's address
     #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
     pub(crate) source_ip: IpAddr,
-    /// The request's URL; `http://` may be left out
-    #[arg(value_parser = url)]
+    /// The request's URL; `http://` may be left out. Without --policy, the code of a finding
+    #[arg(value_name = "URL | CODE", value_parser = url)]
     pub(crate) url: Uri,
 }
 
@@ -160,6 +193,45 @@ pub(crate) struct TestArguments {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: TestFormat,
+}
+
+/// Arguments of `mesh diff`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Both policies are asked the same questions: what becomes of the requests and callers that either of them names. Order,
+names of files, comments and equivalent spellings are no change. Without --as they are asked for every workload that
+they name.
+
+A file of --impact holds one JSON object a line: {\"as\": {\"namespace\": \"shop\"}, \"method\": \"GET\", \"url\":
+\"http://orders/api\", \"headers\": {}}, with \"direction\": \"inbound\" also \"from\", \"source_ip\" and \"port\"; or a line
+of the mesh's access log in JSON.
+
+Exit codes: 0 no change, 1 changes, 2 a policy cannot be read or does not load.
+
+Examples:
+  mesh diff old/ new/
+  mesh diff --as namespace=production,app=web policy/ policy-next/
+  mesh diff policy/ policy-next/ --impact access.log
+  git show main:policy/shop.yaml | mesh diff - policy/shop.yaml")]
+pub(crate) struct DiffArguments {
+    /// The old policy: a file or directory; `-` is the standard input
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// The new policy
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// Ask for this workload alone: `namespace`, `sa` (service account), and labels
+    #[arg(long = "as", value_name = "KEY=VALUE,…", value_parser = workload)]
+    pub(crate) workload: Option<Workload>,
+    /// Also ask for recorded requests, and count those that change
+    #[arg(long, value_name = "FILE")]
+    pub(crate) impact: Option<PathBuf>,
+    /// Exit with 0 where there are changes, too
+    #[arg(long)]
+    pub(crate) exit_zero: bool,
+    /// How to print the answer
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
 }
 
 /// Reads `namespace=NS,sa=SA,app=APP,…`.

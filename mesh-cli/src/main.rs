@@ -1,15 +1,17 @@
 //! The `mesh` command: asks the code that serves traffic what a policy means.
 //!
 //! `mesh check` reads policy files as a service does and reports every problem; `mesh explain` compiles them for one
-//! workload and tells what becomes of one request, and why; `mesh test` tries policies against files of tests.
-//! `docs/cli.md` is the reference.
+//! workload and tells what becomes of one request, and why; `mesh test` tries policies against files of tests;
+//! `mesh diff` tells what changes in meaning from one policy to another. `docs/cli.md` is the reference.
 
 mod args;
 mod check;
+mod diff;
 mod explain;
 mod policy;
 mod terminal;
 mod test;
+mod xml;
 
 use std::process::ExitCode;
 
@@ -23,7 +25,7 @@ use terminal::Terminal;
 enum Exit {
     /// The policy is good, or the request goes on.
     Good = 0,
-    /// The policy has errors, or a test fails.
+    /// The policy has errors, a test fails, or policies differ.
     Bad = 1,
     /// There was nothing to read, or the command makes no sense.
     Unusable = 2,
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Test(arguments) => test::run(arguments, &terminal),
+        Command::Diff(arguments) => diff::run(arguments, &terminal),
     };
     let exit = result.unwrap_or_else(|error| {
         terminal.complain(&*error);

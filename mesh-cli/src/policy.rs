@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mesh_core::policy::Loaded;
-use mesh_core::policy::diagnostic::{Code, Diagnostic, Paint, Place, Report};
+use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonReport, Paint, Place, Report};
 use mesh_core::policy::model::Policy;
 use mesh_core::policy::source::Sources;
 use mesh_core::snapshot::{CompileError, Snapshot};
@@ -114,8 +114,13 @@ impl PolicyText {
     }
 
     /// The report for programs.
-    pub(crate) fn json(&self) -> impl serde::Serialize + use<> {
+    pub(crate) fn json(&self) -> JsonReport {
         self.report.json(&self.sources)
+    }
+
+    /// The files that are text, in order.
+    pub(crate) fn file_names(&self) -> Vec<&str> {
+        self.sources.iter().map(|(_, file)| &**file.name()).collect()
     }
 }
 

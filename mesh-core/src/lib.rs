@@ -11,6 +11,7 @@
 //! request, time and seed give the same decision in a service, in a test and in `mesh explain`.
 
 pub mod decide;
+pub mod diff;
 pub mod explain;
 pub mod identity;
 pub mod outcome;

@@ -2,12 +2,11 @@
 //!
 //! `docs/testing.md` describes the files, `mesh test` runs them from a shell, and this module from `cargo test`:
 //!
-//! ```
-//! # fn main() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
-//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).unwrap();
-//! // #[test] fn policies() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
-//! mesh_tower::testing::policy_tests("policy-tests").into_result()
-//! # }
+//! ```no_run
+//! #[test]
+//! fn policies() -> Result<(), mesh_tower::testing::PolicyTestFailure> {
+//!     mesh_tower::testing::policy_tests("policy-tests").into_result()
+//! }
 //! ```
 //!
 //! All decisions are [`mesh_core::trial`]'s, which needs texts; here they are read.
@@ -193,3 +192,79 @@ impl fmt::Debug for PolicyTestFailure {
 }
 
 impl std::error::Error for PolicyTestFailure {}
+
+/// Keeps the guide's code true.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+pub struct Guide;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    const TEST: &str =
+        "policy: ../policy\ntests:\n  - { name: it, outbound: { url: http://orders/ }, expect: { outcome: routed } }\n";
+    const POLICY: &str = "services: { orders: { endpoints: [10.0.0.4:8080] } }\n";
+
+    #[test]
+    fn tests_and_their_policies_are_read_from_files() {
+        let folder = written(&[("tests/a.test.yaml", TEST), ("policy/shop.yaml", POLICY)]);
+        let tests = policy_tests(folder.path().join("tests"));
+        assert!(tests.is_ok() && tests.passed() == 1, "{tests}");
+        assert!(tests.into_result().is_ok());
+    }
+
+    #[test]
+    fn a_failure_says_in_both_its_forms_what_is_wrong() {
+        let wrong = TEST.replace("routed", "refused");
+        let folder = written(&[("tests/a.test.yaml", &wrong), ("policy/shop.yaml", POLICY)]);
+        let failure = policy_tests(folder.path().join("tests")).into_result().unwrap_err();
+        for text in [failure.to_string(), format!("{failure:?}")] {
+            assert!(text.contains("expected \"refused\"\n    found    \"routed\""), "{text}");
+        }
+        assert_eq!(failure.tests().reports.len(), 1);
+    }
+
+    #[test]
+    fn nothing_to_try_is_no_success() {
+        let folder = written(&[("empty/readme.md", "")]);
+        for path in ["missing", "empty"] {
+            let tests = policy_tests(folder.path().join(path));
+            assert!(!tests.is_ok() && tests.unread.is_some(), "{tests}");
+        }
+    }
+
+    #[test]
+    fn tests_are_found_by_their_names() {
+        let folder = written(&[
+            ("b.test.yml", ""),
+            ("a/x.test.yaml", ""),
+            ("a/x.yaml", ""),
+            (".git/y.test.yaml", ""),
+            ("target/z.test.yaml", ""),
+        ]);
+        let found = find_tests(folder.path()).unwrap();
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| path.strip_prefix(folder.path()).unwrap())
+            .collect();
+        assert_eq!(names, [Path::new("a/x.test.yaml"), Path::new("b.test.yml")]);
+    }
+
+    #[test]
+    fn places_are_told_without_detours() {
+        for (path, told) in [("a/../b", "b"), ("../b", "../b"), ("a/./b", "a/b"), ("a/..", ".")] {
+            assert_eq!(tidy(Path::new(path)), Path::new(told));
+        }
+    }
+}

@@ -178,7 +178,17 @@ fn with_api_version(path: &str, text: &str) -> String {
     completed.join("---\n")
 }
 
+/// Takes off the indentation of a document that was printed inside of a list.
+fn outdented(text: &str) -> String {
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let indentation = &first[..first.len() - first.trim_start().len()];
+    text.lines()
+        .map(|line| format!("{}\n", line.strip_prefix(indentation).unwrap_or(line)))
+        .collect()
+}
+
 fn completed(path: &str, text: &str) -> String {
+    let text = &outdented(text);
     let has = |field: &str| text.lines().any(|line| line.starts_with(field));
     let version = ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"]
         .into_iter()

@@ -1,5 +1,6 @@
-//! `mesh explain`: what becomes of one request, and why.
+//! `mesh explain`: what becomes of one request, and why; or what a code means.
 
+mod code;
 mod filters;
 mod human;
 
@@ -21,6 +22,9 @@ use crate::{Exit, Failure, check};
 ///
 /// Where nothing can be read or the answer cannot be written.
 pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    if arguments.policy.is_empty() {
+        return without_policy(arguments, terminal);
+    }
     let mut text = PolicyText::read(&arguments.policy)?;
     for remark in &text.remarks {
         terminal.warn(remark);
@@ -52,6 +56,15 @@ pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<E
         Format::Human => terminal.answer(&human::outbound(&answer, arguments, terminal.out))?,
     }
     Ok(Exit::Good)
+}
+
+/// What can be told of no policy: codes. A URL of one word is kept as its authority.
+fn without_policy(arguments: &ExplainArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let word = arguments.url.authority().map(|authority| authority.as_str());
+    match word.filter(|word| arguments.url.path() == "/" && code::is_meant(word)) {
+        Some(id) => code::run(id, arguments.output, terminal),
+        None => Err("a request is explained by a policy: give `--policy PATH`".into()),
+    }
 }
 
 /// Shows why the policy does not load, in the form that was asked for.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use mesh_core::trial::{TestResult, TrialReport, Verdict};
 
+use crate::xml::escaped;
+
 /// The document.
 pub(super) fn document(reports: &[TrialReport]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"mesh test\">\n");
@@ -64,31 +66,4 @@ fn case(file: &str, result: &TestResult, xml: &mut String) {
         escaped(&message),
         escaped(text.trim_end())
     );
-}
-
-/// Text as XML has it. Characters that no XML document can hold become `?`.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(letter),
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('?'),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_never_ends_an_element() {
-        assert_eq!(escaped("a<b>&\"c\"\u{1}\n"), "a&lt;b&gt;&amp;&quot;c&quot;?\n");
-    }
 }

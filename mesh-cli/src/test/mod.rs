@@ -59,7 +59,7 @@ fn read(arguments: &TestArguments) -> Result<PolicyTests, Failure> {
             return Err(error.into());
         }
     }
-    if arguments.files.iter().any(|path| is_stdin(path)) {
+    if arguments.files.iter().any(is_stdin) {
         let mut bytes = Vec::new();
         std::io::stdin().lock().take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
         tests

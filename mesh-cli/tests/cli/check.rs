@@ -70,7 +70,19 @@ fn all_problems_of_all_files_come_out_in_one_run() {
         .map(|one| {
             assert_eq!(
                 keys(one),
-                ["code", "column", "file", "help", "line", "message", "severity"]
+                [
+                    "code",
+                    "column",
+                    "end_column",
+                    "end_line",
+                    "file",
+                    "fix",
+                    "help",
+                    "labels",
+                    "line",
+                    "message",
+                    "severity"
+                ]
             );
             let place = format!("{}:{}:{}", one["file"].as_str().unwrap(), one["line"], one["column"]);
             (place, one["code"].as_str().unwrap())

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
+mod diff;
+#[cfg(test)]
 #[cfg(unix)]
 mod docs;
 #[cfg(test)]
@@ -11,6 +15,8 @@ mod inbound;
 mod mesh;
 #[cfg(test)]
 mod outbound;
+#[cfg(test)]
+mod outputs;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]

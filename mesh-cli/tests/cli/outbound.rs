@@ -290,7 +290,10 @@ spec:
 fn people_get_the_same_facts_in_lines() {
     let run = shop().tell(&[&ME, ["http://orders/api/list"].as_slice()].concat());
 
-    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (0, "warning: the policy has 1 warning: `mesh check` shows more\n")
+    );
     let expected = "\
 request      GET http://orders/api/list
 sent by      service account web of namespace production, app=web

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::mesh::run_in;
 
 /// The policies, without rules for alerts; none where the directory is missing.
-fn seeds() -> Vec<PathBuf> {
+pub(crate) fn seeds() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let named = std::env::var_os("MESH_SEEDS").map(PathBuf::from);
     let directory = root.join(named.unwrap_or_else(|| "../shared/seeds-yaml".into()));

@@ -11,6 +11,7 @@ pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
 use serde::Serialize;
 
 use crate::decide::authz::{Authorizer, Decision, Peer};
+use crate::decide::retry::{BY_CLASS, BY_DEFAULT};
 use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
 use crate::outcome::Outcome;
@@ -313,6 +314,10 @@ fn retries(policy: &RetryPolicy) -> Option<Retry> {
 
 /// As policies write them; the condition that only announces status codes says nothing beside them.
 fn conditions(on: &RetryOn) -> Vec<String> {
+    if let Some(classes) = &on.classes {
+        let named = (!classes.is_empty()).then_some(BY_CLASS);
+        return named.into_iter().chain([BY_DEFAULT]).map(str::to_owned).collect();
+    }
     let written = on.to_string();
     let names = written
         .split(',')

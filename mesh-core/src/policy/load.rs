@@ -7,7 +7,10 @@ use super::diagnostic::{Code, Diagnostic, Place, Report, listed, nearest, quoted
 use super::dialect::envelope::{self, Naming};
 use super::dialect::gateway_api;
 use super::dialect::istio::delegate;
+use super::dialect::kubernetes;
+use super::dialect::linkerd;
 use super::dialect::native;
+use super::dialect::smi;
 use super::dialect::{self, Dialect, Object, beside};
 use super::ledger::Ledger;
 use super::model::Policy;
@@ -108,6 +111,14 @@ impl Loaded {
     }
 }
 
+/// What documents hold.
+#[derive(Default)]
+struct Found<'n> {
+    items: Vec<Item<'n>>,
+    /// Kinds that change nothing.
+    told: beside::Told<'n>,
+}
+
 /// A document, or an item of a list, that is known by its kind.
 enum Item<'n> {
     Object(&'static Dialect, Object<'n>),
@@ -118,26 +129,39 @@ fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Optio
     let documents: Vec<Document> = files.iter().flat_map(|file| parse(sources, *file, report)).collect();
     let mut ledger = Ledger::default();
     let mut policy = Policy::default();
-    let mut items = Vec::new();
+    let mut found = Found::default();
     for document in &documents {
-        recognise(&Reader::new(sources, report), &document.root, &mut items);
+        recognise(&Reader::new(sources, report), &document.root, &mut found);
     }
+    let mut items = found.items;
     let is_complete = !report.has_errors();
     if items.is_empty() && is_complete {
         report.push(nothing(files, documents.len()));
     }
+    items.sort_by_key(order);
     for item in &items {
         read_settings(sources, report, item, &mut policy, &mut ledger);
     }
     for item in &items {
         read_item(sources, report, item, &mut policy, &mut ledger);
     }
+    kubernetes::resolve(&mut policy, report);
+    smi::resolve(&mut policy);
+    linkerd::resolve(&documents, &mut policy, report);
     gateway_api::resolve(&documents, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);
     check::check_known(&policy, &known, report);
     (!report.has_errors()).then_some(policy)
+}
+
+/// What others are made of is read before them, wherever it stands.
+fn order(item: &Item<'_>) -> u8 {
+    match item {
+        Item::Native(_) => 0,
+        Item::Object(_, object) => dialect::order(object),
+    }
 }
 
 /// Files without a policy are never meant as a policy of nothing, which would allow everything.
@@ -154,28 +178,29 @@ fn nothing(files: &[FileId], documents: usize) -> Diagnostic {
 }
 
 /// Finds out what a document is.
-fn recognise<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n>>) {
+fn recognise<'n>(cx: &Reader<'_>, node: &'n Node, found: &mut Found<'n>) {
     if envelope::is_object(node) {
-        recognise_object(cx, node, items);
+        recognise_object(cx, node, found);
     } else if is_native(node) {
-        items.push(Item::Native(node));
+        found.items.push(Item::Native(node));
     } else if !matches!(node.value, Value::Refused) {
         cx.report(foreign(node));
     }
 }
 
-fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n>>) {
+fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, found: &mut Found<'n>) {
     let Some(kind) = envelope::kind(cx, node) else {
         return;
     };
     if kind.is_list(node) {
         for item in envelope::items(cx, node) {
-            recognise(cx, item, items);
+            recognise(cx, item, found);
         }
         return;
     }
-    let Some(dialect) = dialect::find(kind.api_version, kind.name) else {
-        beside::report(cx, kind);
+    let known = dialect::find(kind.api_version, kind.name).filter(|_| !kubernetes::is_idle(kind.name, node));
+    let Some(dialect) = known else {
+        beside::report(cx, kind, &mut found.told);
         return;
     };
     let naming = match (dialect.is_settings)(kind.name) {
@@ -183,7 +208,7 @@ fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, items: &mut Vec<Item<'n
         false => Naming::Required,
     };
     let object = envelope::object(cx, node, kind, naming);
-    items.extend(object.map(|object| Item::Object(dialect, object)));
+    found.items.extend(object.map(|object| Item::Object(dialect, object)));
 }
 
 /// Whether a document has a section of the native dialect, or one that is misspelt.
@@ -247,7 +272,9 @@ fn read_item(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &m
             let name = metadata
                 .and_then(|metadata| metadata.get("name"))
                 .unwrap_or(object.node);
-            ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
+            if !object.meta.name.is_empty() {
+                ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
+            }
             ledger.watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
         }
         Item::Object(..) => {}

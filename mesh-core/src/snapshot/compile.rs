@@ -61,13 +61,15 @@ impl CompileError {
 }
 
 pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
-    let mut builder = Builder::new(Registry::new(policy, workload));
+    let registry = Registry::new(policy, workload);
+    let mesh = registry.mesh();
+    let mut builder = Builder::new(registry);
     let outbound = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
     Ok(Snapshot {
         generation,
         workload: Arc::new(workload.clone()),
-        mesh: policy.mesh.clone(),
+        mesh,
         outbound,
         targets: builder.into_targets(),
         inbound: Inbound::compile(policy, workload)?,

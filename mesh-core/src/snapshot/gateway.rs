@@ -1,6 +1,7 @@
 //! Gateways that this workload serves: ports, TLS and the virtual hosts bound to them.
 
 use crate::decide::route::string::host_covers;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -87,25 +88,12 @@ impl<'a> Builder<'a> {
     fn gateway_port(&mut self, gateway: &Gateway, number: u16) -> Result<GatewayPort, CompileError> {
         let servers: Vec<_> = gateway.servers.iter().filter(|server| server.port == number).collect();
         let mut table: HostTable<VirtualHost> = HostTable::default();
-        for host in self.bound_hosts(gateway, &servers) {
+        for (host, tables) in self.served_hosts(gateway, &servers) {
             let virtual_host = match servers.iter().find(|server| redirects(server, &host)) {
                 Some(server) => to_https(&host, server)?,
-                None => self.gateway_host(gateway, &servers, &host, number)?,
+                None => self.gateway_host(&host, &tables, View::Gateway(gateway, number))?,
             };
             table.insert([host.as_str()], virtual_host);
-        }
-        if gateway.listeners == Listeners::Isolated {
-            // A listener without a route for a request answers 404: no other one takes it.
-            for host in servers.iter().flat_map(|server| &server.hosts) {
-                let name = host.host.as_str();
-                table.insert(
-                    [name],
-                    VirtualHost {
-                        name: name.into(),
-                        ..VirtualHost::default()
-                    },
-                );
-            }
         }
         let tls = servers.iter().filter_map(|server| {
             let hosts = server.hosts.iter().map(|host| host.host.clone()).collect();
@@ -129,31 +117,34 @@ impl<'a> Builder<'a> {
         tables
     }
 
-    /// The names under which routes are served: the narrower of each pair of server host and table host.
-    fn bound_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> Vec<String> {
-        let mut hosts: Vec<String> = Vec::new();
+    /// The names under which routes are served, the narrower of each pair of server host and table host, with their
+    /// tables in order. A listener that is kept apart is there without a route, too: it then answers 404, and no other
+    /// one takes its requests.
+    fn served_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> BTreeMap<String, Vec<&'a RouteTable>> {
+        let mut hosts: BTreeMap<String, Vec<&RouteTable>> = BTreeMap::new();
+        if gateway.listeners == Listeners::Isolated {
+            let own = servers.iter().flat_map(|server| &server.hosts);
+            hosts.extend(own.map(|host| (host.host.clone(), Vec::new())));
+        }
         for table in self.bound_tables(gateway) {
-            for host in served(gateway, servers, table) {
-                if !hosts.contains(&host) {
-                    hosts.push(host);
-                }
+            let names: BTreeSet<String> = served(gateway, servers, table).into_iter().collect();
+            for name in names {
+                hosts.entry(name).or_default().push(table);
             }
         }
         hosts
     }
 
-    /// The rules of all tables with this host, in order; what takes everything goes last.
+    /// The rules of all tables of a host, in order; what takes everything goes last.
     fn gateway_host(
         &mut self,
-        gateway: &Gateway,
-        servers: &[&GatewayServer],
         host: &str,
-        port: u16,
+        tables: &[&RouteTable],
+        view: View<'_>,
     ) -> Result<VirtualHost, CompileError> {
-        let serves = |table: &&RouteTable| served(gateway, servers, table).iter().any(|name| name == host);
         let mut rules = Vec::new();
-        for table in self.bound_tables(gateway).into_iter().filter(serves) {
-            rules.extend(self.compiled(table, View::Gateway(gateway, port))?);
+        for table in tables {
+            rules.extend(self.compiled(table, view)?);
         }
         rules.sort_by_key(|rule| rule.rank.is_none() && rule.reach == Reach::All);
         specific::sort(&mut rules);

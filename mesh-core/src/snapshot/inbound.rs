@@ -21,8 +21,8 @@ pub struct Inbound {
 impl Inbound {
     pub(super) fn compile(policy: &Policy, workload: &Workload) -> Result<Self, CompileError> {
         let root = &policy.mesh.root_namespace;
-        let authorizer =
-            Authorizer::compile(&policy.authorizations, workload, root).map_err(CompileError::Authorization)?;
+        let authorizer = Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
+            .map_err(CompileError::Authorization)?;
         Ok(Self {
             authorizer,
             peer_authentications: policy.peer_authentications.clone(),

@@ -9,12 +9,14 @@ mod endpoints;
 mod gateway;
 mod inbound;
 mod outbound;
+mod profile;
 mod registry;
 mod specific;
 mod target;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod visibility;
 
 use std::sync::Arc;
 

@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::CompileError;
+use super::profile::replaces_routes;
 use super::registry::{Known, Registry};
 use super::specific::{self, Rank};
 use super::target::Target;
-use crate::decide::route::{Choice, HostTable, Matcher, Route, RouteClass, RuleList, VirtualHost};
+use super::{CompileError, profile};
+use crate::decide::route::{Choice, HostTable, Matcher, NamedBy, Route, RuleList, VirtualHost};
 use crate::decide::shape::{Edit, InvalidShape, Shape};
 use crate::policy::model::gateway::Gateway;
-use crate::policy::model::route::{
-    self, Binding, ProfileRoute, Retryable, RouteMatch, RouteRule, RouteTable, ServiceProfile, StringMatch,
-};
-use crate::policy::model::traffic::{RetryCondition, RetryOn, RetryPolicy};
+use crate::policy::model::route::{self, Binding, RouteMatch, RouteRule, RouteTable, StringMatch};
 use crate::policy::model::{Origin, selects};
 
 /// Builds virtual hosts and collects the targets that they name.
@@ -113,7 +111,13 @@ impl<'a> Builder<'a> {
         for routes in tables {
             let mut rules = RuleList::default();
             for pattern in routes.hosts.iter().filter(|pattern| pattern.host.starts_with('*')) {
-                self.add_rules(&mut rules, routes)?;
+                if table.contains(&pattern.host) {
+                    continue;
+                }
+                match specific::competes(routes) {
+                    true => self.add_competing(&mut rules, &pattern.host)?,
+                    false => self.add_rules(&mut rules, routes)?,
+                }
                 if rules.is_empty() {
                     continue;
                 }
@@ -128,13 +132,24 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The rules of a service: of the table that claims it, else the default route to itself.
+    /// The rules of a service: where its profile sends its requests, else of the table that claims it, else the default route to itself.
     fn service_host(&mut self, host: &str) -> Result<VirtualHost, CompileError> {
         let mut built = VirtualHost {
             name: host.into(),
             ..VirtualHost::default()
         };
-        match self.registry.claim(host) {
+        let profile = self.profile(host);
+        let claim = match self.overrides(profile) {
+            Some(overrides) => {
+                built.rules.push([Matcher::any()], overrides);
+                None
+            }
+            None => self
+                .registry
+                .claim(host)
+                .filter(|table| !specific::competes(table) || !replaces_routes(profile)),
+        };
+        match claim {
             Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,
             Some(table) => self.add_rules(&mut built.rules, table)?,
             None => {}
@@ -142,15 +157,17 @@ impl<'a> Builder<'a> {
         if built.rules.is_empty() {
             built.rules.push([Matcher::any()], self.default_route(host));
         }
-        if let Some(profile) = self.profile(host) {
-            add_classes(&mut built.classes, profile)?;
+        if let Some(profile) = profile {
+            profile::add_classes(&mut built.classes, profile)?;
         }
         Ok(built)
     }
 
     fn default_route(&mut self, host: &str) -> Route {
         let target = self.target(host, None, None);
-        Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)])
+        let mut route = Route::new("default".into(), Origin::default(), vec![(Choice::target(target), 1)]);
+        route.named_by = NamedBy::Class;
+        route
     }
 
     /// Appends the rules of all tables that compete for a host; ports that none of them is for keep the default.
@@ -164,7 +181,7 @@ impl<'a> Builder<'a> {
         for rule in compiled {
             rules.push([rule.matcher], rule.route);
         }
-        if let Some(ports) = specific::ports(&tables) {
+        if let Some(ports) = specific::ports(&tables).filter(|_| !host.starts_with('*')) {
             rules.push([Matcher::other_ports(&ports)], self.default_route(host));
         }
         Ok(())
@@ -297,21 +314,8 @@ impl<'a> Builder<'a> {
         self.target(&to.host, to.subset.as_deref(), port)
     }
 
-    /// The profile in the caller's own namespace, else that in the service's; others hold for others.
-    pub(super) fn profile(&self, host: &str) -> Option<&'a ServiceProfile> {
-        let full = self.registry.full_name(host);
-        let namespaces = [
-            Some(self.registry.workload.namespace.as_str()),
-            self.registry.namespace_of(full),
-        ];
-        namespaces.into_iter().flatten().find_map(|namespace| {
-            let here = self.registry.profiles_of(namespace, full).into_iter();
-            here.min_by_key(|profile| profile.meta.precedence())
-        })
-    }
-
     /// The index of a target, built when it is first named.
-    fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
+    pub(super) fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
         let host = self.registry.callee(host).to_owned();
         let name = (host.clone(), subset.map(str::to_owned), port);
         if let Some(index) = self.by_name.get(&name) {
@@ -350,42 +354,3 @@ fn reach(conditions: &RouteMatch) -> Reach {
         Reach::Some
     }
 }
-
-fn add_classes(classes: &mut RuleList<RouteClass>, profile: &ServiceProfile) -> Result<(), CompileError> {
-    for route in &profile.routes {
-        let matcher =
-            Matcher::new(&class_conditions(route)).map_err(|error| CompileError::matching(&route.origin, error))?;
-        let mut class = RouteClass::new(route.name.as_str().into(), route.origin.clone(), route.timeout);
-        class.retry = class_retry(route).map(Arc::new);
-        classes.push([matcher], class);
-    }
-    Ok(())
-}
-
-fn class_conditions(route: &ProfileRoute) -> RouteMatch {
-    RouteMatch {
-        origin: route.origin.clone(),
-        path: route.path_regex.clone().map(StringMatch::Regex),
-        method: route
-            .method
-            .as_ref()
-            .map(|method| StringMatch::Exact(method.as_str().into())),
-        ..RouteMatch::default()
-    }
-}
-
-/// A retryable class tries failed requests again until the budget or the timeout ends it; the number is a backstop.
-fn class_retry(route: &ProfileRoute) -> Option<RetryPolicy> {
-    let on = RetryOn {
-        conditions: vec![RetryCondition::FiveXx],
-        ..RetryOn::default()
-    };
-    match route.retryable {
-        Retryable::Yes => Some(RetryPolicy::new(PROFILE_ATTEMPTS, on, route.origin.clone())),
-        // An explicit no, which also switches the default retries off.
-        Retryable::No => Some(RetryPolicy::new(0, RetryOn::default(), route.origin.clone())),
-    }
-}
-
-/// Linkerd sets no limit beside its budget; a single request may use at most this share of it.
-const PROFILE_ATTEMPTS: u32 = 10;

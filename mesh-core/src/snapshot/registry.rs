@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::decide::route::string::host_covers;
-use crate::policy::model::route::{Binding, RouteTable, ServiceProfile};
+use crate::policy::model::profile::ServiceProfile;
+use crate::policy::model::route::{Binding, RouteTable};
 use crate::policy::model::service;
 use crate::policy::model::service::{EndpointSource, Location, Service, ServicePort};
 use crate::policy::model::traffic::DestinationPolicy;
-use crate::policy::model::{Export, Meta, Origin, Policy, kubernetes_parts, selects};
+use crate::policy::model::{Export, MeshSettings, Meta, Origin, Policy, kubernetes_parts, selects};
 use crate::workload::Workload;
 
 use super::specific::competes;
+use super::visibility::Visibility;
 
 /// The known services, and how names relate to namespaces.
 #[derive(Debug)]
 pub(super) struct Registry<'a> {
     pub(super) policy: &'a Policy,
     pub(super) workload: &'a Workload,
+    visibility: Visibility<'a>,
     services: BTreeMap<&'a str, Entry<'a>>,
     /// The tables that the clients of this workload's namespace see, in order of precedence.
     tables: Vec<&'a RouteTable>,
@@ -24,6 +27,8 @@ pub(super) struct Registry<'a> {
     claims: BTreeMap<&'a str, &'a RouteTable>,
     /// Patterns of tables, in order of precedence.
     patterns: Vec<(&'a str, &'a RouteTable)>,
+    /// The tables of each host or pattern whose rules compete, in order of precedence.
+    competing: BTreeMap<&'a str, Vec<&'a RouteTable>>,
     destinations: ByHost<'a, DestinationPolicy>,
     profiles: ByHost<'a, ServiceProfile>,
 }
@@ -81,17 +86,22 @@ pub(super) enum Known {
     Called,
     /// Only settings or route classes speak of it.
     Tuned,
+    /// The workload's clients do not see it; rules may send them there.
+    Hidden,
 }
 
 impl<'a> Registry<'a> {
     pub(super) fn new(policy: &'a Policy, workload: &'a Workload) -> Self {
+        let visibility = Visibility::of(policy, workload);
         let mut registry = Self {
             policy,
             workload,
+            visibility,
             services: BTreeMap::new(),
-            tables: visible_tables(policy, &workload.namespace),
+            tables: visible_tables(policy, &workload.namespace, visibility),
             claims: BTreeMap::new(),
             patterns: Vec::new(),
+            competing: BTreeMap::new(),
             destinations: ByHost::default(),
             profiles: ByHost::default(),
         };
@@ -105,6 +115,9 @@ impl<'a> Registry<'a> {
     fn add_tables(&mut self) {
         for table in &self.tables {
             for host in table.hosts.iter().map(|host| host.host.as_str()) {
+                if competes(table) {
+                    self.competing.entry(host).or_default().push(table);
+                }
                 if host.starts_with('*') {
                     self.patterns.push((host, table));
                 } else {
@@ -155,13 +168,14 @@ impl<'a> Registry<'a> {
                 defined.entry(host).or_default().push(service);
             }
         }
-        for (host, mut services) in defined {
+        for (host, mut services) in defined.into_iter().filter(|(host, _)| !host.starts_with('*')) {
             let named = self.kubernetes_parts(host).map(|(_, namespace)| namespace);
             services.sort_by_key(|service| service.claim(host, named));
             if let Some(first) = services.first().copied() {
                 services.retain(|service| service.is_one_with(first, host));
             }
-            let known = Known::Called;
+            let is_seen = services.first().is_none_or(|service| self.visibility.service(service));
+            let known = if is_seen { Known::Called } else { Known::Hidden };
             self.services.insert(host, Entry { known, services });
         }
     }
@@ -177,17 +191,33 @@ impl<'a> Registry<'a> {
             .destinations
             .iter()
             .filter(|one| self.sees(&one.meta, &one.export));
-        let tuned = tuned.map(|one| one.host.as_str());
+        let tuned = tuned.map(|one| (one.meta.namespace.as_str(), one.host.as_str()));
         let profiled = policy.profiles.iter().filter(|one| self.profiles(one));
-        let profiled = profiled.map(|profile| profile.host.as_str());
+        let profiled = profiled.map(|profile| (profile.meta.namespace.as_str(), profile.host.as_str()));
+        let tuned = tuned.chain(profiled).map(|(namespace, host)| {
+            let namespace = self.namespace_of(host).unwrap_or(namespace);
+            match self.visibility.name(namespace, host) {
+                true => (host, Known::Tuned),
+                false => (host, Known::Hidden),
+            }
+        });
         let called = routed.map(|host| (host, Known::Called));
-        let named: Vec<_> = called
-            .chain(tuned.chain(profiled).map(|host| (host, Known::Tuned)))
-            .collect();
+        let named: Vec<_> = called.chain(tuned).collect();
         for (host, known) in named.into_iter().filter(|(host, _)| !host.starts_with('*')) {
             let services = Vec::new();
-            self.services.entry(host).or_insert(Entry { known, services });
+            let entry = self.services.entry(host).or_insert(Entry { known, services });
+            if known == Known::Called {
+                // A rule that is seen makes a name of a service that is not.
+                entry.known = known;
+            }
         }
+    }
+
+    /// The settings of the mesh as they hold for the workload.
+    pub(super) fn mesh(&self) -> MeshSettings {
+        let mesh = self.policy.mesh.clone();
+        let outbound = self.visibility.outbound().unwrap_or(mesh.outbound);
+        MeshSettings { outbound, ..mesh }
     }
 
     /// The names that a caller may dial and that are known in this way.
@@ -335,14 +365,13 @@ impl<'a> Registry<'a> {
     /// The tables that compete for a host: those that are as near to the caller's namespace as the first of them. Routes
     /// of the caller's own namespace take the place of the others.
     pub(super) fn competing(&self, host: &str) -> Vec<&'a RouteTable> {
-        let name = if self.claims.contains_key(host) {
-            host
-        } else {
-            self.full_name(host)
-        };
-        let named = |table: &&&RouteTable| competes(table) && table.hosts.iter().any(|claimed| claimed.host == name);
+        let exact = |name: &str| self.competing.get(name);
+        let tables = exact(host).or_else(|| exact(self.full_name(host))).or_else(|| {
+            let patterns = self.competing.iter().filter(|(name, _)| host_covers(name, host));
+            patterns.max_by_key(|(name, _)| name.len()).map(|(_, tables)| tables)
+        });
+        let mut tables = tables.map_or(&[][..], Vec::as_slice).iter().copied().peekable();
         let own = &self.workload.namespace;
-        let mut tables = self.tables.iter().filter(named).copied().peekable();
         let nearest = tables.peek().map(|table| distance(table, own));
         tables.filter(|table| Some(distance(table, own)) == nearest).collect()
     }
@@ -361,12 +390,13 @@ impl<'a> Registry<'a> {
     }
 }
 
-fn visible_tables<'a>(policy: &'a Policy, namespace: &str) -> Vec<&'a RouteTable> {
+fn visible_tables<'a>(policy: &'a Policy, namespace: &str, visibility: Visibility<'a>) -> Vec<&'a RouteTable> {
     let mesh = policy
         .routes
         .iter()
         .filter(|table| table.bindings.contains(&Binding::Mesh));
-    let mut tables: Vec<_> = mesh.filter(|table| table.export.includes(namespace)).collect();
+    let seen = mesh.filter(|table| table.export.includes(namespace) && visibility.table(table));
+    let mut tables: Vec<_> = seen.collect();
     tables.sort_by_key(|table| (distance(table, namespace), !competes(table), table.meta.precedence()));
     tables
 }

@@ -66,7 +66,7 @@ pub(super) fn ports(tables: &[&RouteTable]) -> Option<Vec<u16>> {
     let mut ports: Vec<u16> = matches.collect::<Option<_>>()?;
     ports.sort_unstable();
     ports.dedup();
-    Some(ports)
+    Some(ports).filter(|ports| !ports.is_empty())
 }
 
 /// Whether the rules of a table compete with those of others.

@@ -214,6 +214,11 @@ impl Target {
         self.at(port).map_or(&self.retry, |own| &own.retry)
     }
 
+    /// The ports with settings of their own.
+    pub(crate) fn port_settings(&self) -> impl Iterator<Item = u16> {
+        self.port_settings.iter().map(|own| own.port)
+    }
+
     fn at(&self, port: u16) -> Option<&PortSettings> {
         self.port_settings.iter().find(|own| own.port == port)
     }

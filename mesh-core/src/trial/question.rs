@@ -55,6 +55,15 @@ pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>
 
 /// The answer of the server, which knows path and query, and the host from its header.
 pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -> Result<Json, String> {
+    json_of(&inbound_answer(snapshot, asked, received)?)
+}
+
+/// The same, typed.
+pub(crate) fn inbound_answer(
+    snapshot: &Snapshot,
+    asked: &Asked,
+    received: &Received,
+) -> Result<explain::Inbound, String> {
     let request = asked.as_received()?;
     let (caller, transport) = match &received.from {
         Some(id) => (Caller::Mtls(id), Transport::Tls),
@@ -62,7 +71,7 @@ pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -
     };
     let port = received.port.unwrap_or_else(|| asked.port());
     let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
-    json_of(&match canonicalize(&request, options) {
+    Ok(match canonicalize(&request, options) {
         Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
         Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
     })
@@ -70,7 +79,7 @@ pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -
 
 impl Asked {
     /// The request with this target.
-    pub(super) fn request(&self, target: Uri) -> Request<()> {
+    pub(crate) fn request(&self, target: Uri) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = target;

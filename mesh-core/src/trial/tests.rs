@@ -248,6 +248,48 @@ fn a_service_without_endpoints_answers_itself() {
 }
 
 #[test]
+fn faults_are_drawn_before_any_server_is_called() {
+    let file = |fault: &str, expect: &str| {
+        run_files(&format!(
+            "policy: |\n  apiVersion: networking.istio.io/v1\n  kind: VirtualService\n  metadata: {{ name: a, namespace: default }}\n  spec: {{ hosts: [a], http: [{{ fault: {fault}, route: [{{ destination: {{ host: a }} }}] }}] }}\n  ---\n  services: {{ a: {{ endpoints: [10.0.0.1:80] }} }}\ntests:\n  - name: it\n    outbound: {{ url: http://a/ }}\n    upstream: [{{ status: 200, after: 1ms }}]\n    expect: {expect}\n"
+        ))
+    };
+    for (fault, expect) in [
+        (
+            "{ abort: { httpStatus: 418, percentage: { value: 100 } } }",
+            "{ status: 418, attempts: 0, flags: FI, details: fault_filter_abort }",
+        ),
+        (
+            "{ abort: { httpStatus: 418, percentage: { value: 0 } } }",
+            "{ status: 200, attempts: 1, elapsed_ms: 1 }",
+        ),
+        (
+            "{ delay: { fixedDelay: 2s, percentage: { value: 100 } } }",
+            "{ status: 200, attempts: 1, elapsed_ms: 2001, flags: DI }",
+        ),
+    ] {
+        let report = file(fault, expect);
+        assert!(report.is_ok(), "{report}");
+    }
+}
+
+#[test]
+fn hosts_that_no_policy_names_are_called_as_well() {
+    passes(
+        "    outbound: { url: http://elsewhere.example/ }\n    upstream: [{ connect_failure: true }, { status: 200 }]\n    expect: { outcome: passthrough, status: 200, attempts: 2 }\n",
+    );
+}
+
+#[test]
+fn an_endpoint_that_fails_in_a_row_is_left_alone() {
+    let policy = "policy: |\n  services:\n    a: { endpoints: [10.0.0.1:80], retry: { attempts: 5, on: [5xx] }, outliers: { consecutive_5xx: 2, interval: 10s, base_ejection: 30s, max_ejected_percent: 100 } }\n";
+    let report = run_files(&format!(
+        "{policy}tests:\n  - name: it\n    outbound: {{ url: http://a/ }}\n    upstream: [{{ status: 503 }}, {{ status: 503 }}]\n    expect: {{ status: 503, attempts: 2, flags: UH }}\n"
+    ));
+    assert!(report.is_ok(), "{report}");
+}
+
+#[test]
 fn a_seed_repeats_its_run() {
     let file = |seed: u64| {
         run_files(&format!(

@@ -244,7 +244,7 @@ impl<'a> Tries<'a> {
             // The rest are gRPC's, which is HTTP/2.
             _ => endpoint.speaks_http2(self.version),
         };
-        if retry.attempts > 0 && retry.on.conditions.iter().any(needs) {
+        if retry.attempts > 0 && (retry.on.classes.is_some() || retry.on.conditions.iter().any(needs)) {
             Copies::Keep
         } else {
             Copies::None

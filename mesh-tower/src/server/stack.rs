@@ -150,5 +150,8 @@ fn bad_request(reason: BadRequest) -> Refusal {
 
 fn denied(decision: &Decision<'_>) -> Refusal {
     tracing::debug!(%decision, "request denied");
-    Refusal::new(Outcome::Denied, "RBAC: access denied")
+    match decision.outcome() {
+        Some(Outcome::NoRoute) => Refusal::new(Outcome::NoRoute, "no route takes the request"),
+        _ => Refusal::new(Outcome::Denied, "RBAC: access denied"),
+    }
 }

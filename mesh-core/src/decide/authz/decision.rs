@@ -15,7 +15,7 @@ use crate::policy::model::authz::{Action, AuthorizationPolicy};
 pub enum Verdict {
     /// The request goes on.
     Allow,
-    /// It is answered with 403.
+    /// It is answered with 403, or with 404 where no route takes it.
     Deny,
 }
 
@@ -80,6 +80,8 @@ pub enum Reason<'a> {
     NoAllowMatched,
     /// `CONNECT` needs a rule that names it.
     ConnectNotNamed,
+    /// The port has routes, and none of them takes the request.
+    NoRoute,
 }
 
 /// A verdict with its reason; its text says it to people.
@@ -102,7 +104,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Adds what the policies on trial decide.
-    pub(super) const fn with_trial(mut self, trial: Decision<'a>) -> Self {
+    pub(super) const fn with_trial(mut self, trial: Self) -> Self {
         self.trial = Some((trial.verdict, trial.reason));
         self
     }
@@ -137,12 +139,19 @@ impl<'a> Decision<'a> {
         self.reason
     }
 
-    /// 200 or 403.
+    /// 200 or 403, or 404 where no route of the port takes the request.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self.verdict {
-            Verdict::Allow => StatusCode::OK,
-            Verdict::Deny => Outcome::Denied.status(),
+        self.outcome().map_or(StatusCode::OK, Outcome::status)
+    }
+
+    /// How the request ends; `None` where it goes on.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match (self.verdict, self.reason) {
+            (Verdict::Allow, _) => None,
+            (_, Reason::NoRoute) => Some(Outcome::NoRoute),
+            _ => Some(Outcome::Denied),
         }
     }
 
@@ -186,6 +195,7 @@ impl fmt::Display for Decision<'_> {
             Reason::NoPolicy => f.write_str("no authorization policy holds for this workload"),
             Reason::NoDenyMatched => f.write_str("no rule of a DENY policy matched, and there is no ALLOW policy"),
             Reason::NoAllowMatched => f.write_str("no rule of an ALLOW policy matched"),
+            Reason::NoRoute => f.write_str("no route of the port takes the request"),
             Reason::ConnectNotNamed => f.write_str("no rule of an ALLOW policy names the method `CONNECT`"),
             Reason::Rule(rule) => {
                 let does = match self.verdict {

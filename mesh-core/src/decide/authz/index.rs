@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::Truth;
 use super::peer::Facts;
+use super::routed::{RoutedPort, Taken, take};
 use super::rule::{CompiledRule, CompiledSource};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::Action;
@@ -23,11 +24,23 @@ const LARGE: usize = 8;
 pub(super) struct Ask<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) request: Option<&'a RequestView<'a>>,
+    /// The route that takes the request, on ports that have any.
+    pub(super) taken: Taken,
 }
 
 impl<'a> Ask<'a> {
-    pub(super) const fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>) -> Self {
-        Self { facts, request }
+    pub(super) fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>, routed: &[RoutedPort]) -> Self {
+        Self {
+            taken: take(routed, facts.port, request),
+            facts,
+            request,
+        }
+    }
+
+    /// The same where no port has routes.
+    pub(super) const fn without_routes(mut self) -> Self {
+        self.taken = Taken::Free;
+        self
     }
 
     pub(super) fn is_connect(&self) -> bool {

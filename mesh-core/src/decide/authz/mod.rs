@@ -4,8 +4,10 @@
 //!
 //! 1. A `CUSTOM` rule that matches has an external authorizer asked; there is none yet, so it denies.
 //! 2. A `DENY` rule that matches, or that cannot be told not to match, denies.
-//! 3. Without any `ALLOW` policy for the workload the request is allowed.
-//! 4. An `ALLOW` rule that matches allows; otherwise the request is denied.
+//! 3. On a port with routes, a request that none of them takes is denied, with 404.
+//! 4. An `ALLOW` rule that matches allows.
+//! 5. Where an `ALLOW` policy holds for the workload or guards the port, anything else is denied; where none does, it is
+//!    allowed.
 //!
 //! `AUDIT` rules mark the request, whatever is decided. Policies on trial decide beside the others, and change nothing:
 //! see [`Decision::trial`].
@@ -51,12 +53,13 @@
 
 mod condition;
 mod decision;
-mod holds;
 mod hosts;
 mod index;
 mod mtls;
 mod peer;
+mod routed;
 mod rule;
+mod servers;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -66,12 +69,14 @@ mod when;
 use std::sync::Arc;
 
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
+use crate::policy::model::server::Server;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
 
-use holds::holds;
 use index::{Ask, Stage};
+use routed::{RoutedPort, Taken};
 use rule::CompiledRule;
+use servers::Guard;
 use steps::Steps;
 
 pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
@@ -94,6 +99,8 @@ struct RuleSet {
     fallback: Fallback,
     /// Ports of which policies for single ports demand that something allows.
     guarded: Box<[u16]>,
+    /// Ports whose requests must be taken by a route.
+    routed: Box<[RoutedPort]>,
     path_rules: PathRules,
     /// The policies on trial, where there are any.
     trial: Option<Box<Self>>,
@@ -122,15 +129,29 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
+        Self::with_servers(policies, &[], workload, root_namespace)
+    }
+
+    /// The same with the servers that guard ports of the workload.
+    ///
+    /// # Errors
+    ///
+    /// Every rule with a pattern that cannot match any request that is served.
+    pub fn with_servers<'p>(
+        policies: impl IntoIterator<Item = &'p AuthorizationPolicy>,
+        servers: &[Server],
+        workload: &Workload,
+        root_namespace: &str,
+    ) -> Result<Self, Vec<InvalidRule>> {
         let of_workload = policies
             .into_iter()
-            .filter(|policy| holds(policy, workload, root_namespace));
+            .filter(|policy| policy.holds_for(workload, root_namespace));
         let (trial, enforced): (Vec<_>, Vec<_>) =
             of_workload.partition(|policy| policy.enforcement == Enforcement::DryRun);
         let mut invalid = Vec::new();
-        let mut rules = RuleSet::compile(&enforced, &mut invalid);
+        let mut rules = RuleSet::compile(&enforced, &servers::in_force(servers, workload), &mut invalid);
         if !trial.is_empty() {
-            rules.trial = Some(Box::new(RuleSet::compile(&trial, &mut invalid)));
+            rules.trial = Some(Box::new(RuleSet::compile(&trial, &[], &mut invalid)));
         }
         if !invalid.is_empty() {
             return Err(invalid);
@@ -155,14 +176,15 @@ impl Authorizer {
     /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules.decide(&Ask::new(peer.facts(), Some(request)))
+        self.rules
+            .decide(&Ask::new(peer.facts(), Some(request), &self.rules.routed))
     }
 
     /// Decides on a connection that carries no HTTP: what only requests have is not known, so that a `DENY` rule on
     /// methods denies it and an `ALLOW` rule on methods does not allow it.
     #[must_use]
     pub fn authorize_connection(&self, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules.decide(&Ask::new(peer.facts(), None))
+        self.rules.decide(&Ask::new(peer.facts(), None, &[]))
     }
 }
 
@@ -170,14 +192,20 @@ impl Authorizer {
 #[must_use]
 pub fn check(policy: &AuthorizationPolicy) -> Vec<InvalidRule> {
     let mut invalid = Vec::new();
-    compile_policy(policy, &mut Vec::new(), &mut invalid);
+    compile_policy(policy, None, &mut Vec::new(), &mut invalid);
     invalid
 }
 
-fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, invalid: &mut Vec<InvalidRule>) {
+/// Compiles the rules of a policy, which may be for the requests of one route alone.
+fn compile_policy(
+    policy: &AuthorizationPolicy,
+    route: Option<u32>,
+    rules: &mut Vec<CompiledRule>,
+    invalid: &mut Vec<InvalidRule>,
+) {
     let info = Arc::new(PolicyInfo::new(policy));
     for (index, rule) in policy.rules.iter().enumerate() {
-        match CompiledRule::new(&info, &policy.ports, (index, rule)) {
+        match CompiledRule::new(&info, (&policy.ports, route), (index, rule)) {
             Ok(rule) => rules.push(rule),
             Err(reason) => invalid.push(InvalidRule::new(&info, rule, reason)),
         }
@@ -185,10 +213,10 @@ fn compile_policy(policy: &AuthorizationPolicy, rules: &mut Vec<CompiledRule>, i
 }
 
 impl RuleSet {
-    fn compile(policies: &[&AuthorizationPolicy], invalid: &mut Vec<InvalidRule>) -> Self {
+    fn compile(policies: &[&AuthorizationPolicy], guards: &[Guard<'_>], invalid: &mut Vec<InvalidRule>) -> Self {
         let mut rules = Vec::new();
         let mut fallback = Fallback::AllowWithoutPolicy;
-        let mut guarded = Vec::new();
+        let (mut guarded, mut routed) = (Vec::new(), Vec::new());
         for policy in policies {
             fallback = match policy.action {
                 Action::Audit => fallback,
@@ -200,17 +228,21 @@ impl RuleSet {
                 Action::Deny | Action::Custom if fallback == Fallback::Deny => Fallback::Deny,
                 Action::Deny | Action::Custom => Fallback::AllowWithoutMatch,
             };
-            compile_policy(policy, &mut rules, invalid);
+            compile_policy(policy, None, &mut rules, invalid);
+        }
+        for guard in guards {
+            guarded.extend_from_slice(&guard.ports);
+            guard.compile(&mut rules, &mut routed, invalid);
         }
         // What only marks a request must not have others refused.
-        let with_paths = rules
-            .iter()
-            .any(|rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths());
+        let with_paths = |rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths();
+        let with_paths = !routed.is_empty() || rules.iter().any(with_paths);
         Self {
             stages: Steps::new(|action| Stage::new(action, &rules)),
             rules: rules.into(),
             fallback,
             guarded: guarded.into(),
+            routed: routed.into(),
             path_rules: if with_paths {
                 PathRules::Present
             } else {
@@ -228,7 +260,7 @@ impl RuleSet {
             search.found()
         });
         match &self.trial {
-            Some(trial) => decision.with_trial(trial.decide(ask)),
+            Some(trial) => decision.with_trial(trial.decide(&ask.without_routes())),
             None => decision,
         }
     }
@@ -255,6 +287,9 @@ impl RuleSet {
             Some((rule, Truth::True)) => return (Verdict::Deny, Reason::Rule(&rule.info)),
             Some((rule, _)) => return (Verdict::Deny, Reason::Unknown(&rule.info)),
             None => {}
+        }
+        if ask.taken == Taken::Nowhere {
+            return (Verdict::Deny, Reason::NoRoute);
         }
         match (first(Action::Allow), self.fallback) {
             (Some((rule, _)), _) => (Verdict::Allow, Reason::Rule(&rule.info)),

@@ -219,10 +219,10 @@ impl PeerRules {
     /// Decides on one request of the connection.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let ask = Ask::new(self.peer.facts(), Some(request));
+        let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
         let decision = decide(&self.rules, &self.candidates, &ask);
         match (&self.rules.trial, &self.trial) {
-            (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask)),
+            (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask.without_routes())),
             _ => decision,
         }
     }

@@ -10,6 +10,7 @@ use super::condition::{Check, PathSet, blocks, contains, paths, texts};
 use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
+use super::routed::Taken;
 use super::when::{self, Conditions, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
@@ -68,6 +69,8 @@ pub(super) struct CompiledRule {
     needs: Needs,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
+    /// The only route whose requests the rule is for.
+    route: Option<u32>,
 }
 
 /// What a rule looks at.
@@ -96,13 +99,15 @@ pub(super) struct CompiledOperation {
     ports: Check<Box<[u16]>>,
     methods: Check<PatternSet>,
     pub(super) paths: Check<PathSet>,
+    targets: Check<PatternSet>,
+    authorities: Check<PatternSet>,
     headers: Box<[HeaderCheck]>,
 }
 
 impl CompiledRule {
     pub(super) fn new(
         policy: &Arc<PolicyInfo>,
-        ports: &[u16],
+        (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
         let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
@@ -123,6 +128,7 @@ impl CompiledRule {
             operations: operations?,
             conditions,
             ports: ports.into(),
+            route,
         })
     }
 
@@ -131,7 +137,7 @@ impl CompiledRule {
     }
 
     pub(super) fn looks_at_paths(&self) -> bool {
-        self.operations.iter().any(|operation| !operation.paths.is_unset())
+        self.operations.iter().any(CompiledOperation::looks_at_path)
     }
 
     /// Whether the peer is one that the rule is about.
@@ -146,6 +152,9 @@ impl CompiledRule {
     /// Whether the request is one that the rule is about. A connection without HTTP is let in by no rule that looks at
     /// requests, even where one of its operations does not.
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
+        if self.route.is_some_and(|route| ask.taken != Taken::By(route)) {
+            return Truth::False;
+        }
         if ask.request.is_none() && self.needs == Needs::Request && self.action() == Action::Allow {
             return Truth::Unknown;
         }
@@ -164,8 +173,14 @@ impl CompiledRule {
 
 fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
     let in_operation = |operation: &Operation| {
-        let is_unset = operation.hosts.is_unset() && operation.methods.is_unset() && operation.paths.is_unset();
-        !is_unset || !operation.headers.is_empty()
+        let texts = [
+            &operation.hosts,
+            &operation.methods,
+            &operation.paths,
+            &operation.targets,
+            &operation.authorities,
+        ];
+        texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
     let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
     match has_token || rule.to.iter().any(in_operation) || conditions.need_a_request() {
@@ -219,6 +234,8 @@ impl CompiledOperation {
             ports: Check::new(&operation.ports, |ports, _| Ok(Box::from(ports)))?,
             methods: texts(&operation.methods)?,
             paths: paths(&operation.paths, action)?,
+            targets: texts(&operation.targets)?,
+            authorities: texts(&operation.authorities)?,
             headers: operation
                 .headers
                 .iter()
@@ -241,8 +258,32 @@ impl CompiledOperation {
                     .test(request.map(|r| r.method.as_str()), PatternSet::is_match)
             })
             .and(|| self.paths.test(ask.path(), PathSet::is_match))
+            .and(|| self.with_target(ask))
             .and(|| self.hosts.test(request, HostSet::is_match))
+            .and(|| {
+                self.authorities
+                    .test(request.map(|r| r.authority), PatternSet::is_match)
+            })
             .and(|| self.with_headers(request))
+    }
+
+    fn looks_at_path(&self) -> bool {
+        !self.paths.is_unset() || !self.targets.is_unset()
+    }
+
+    /// The text of path and query is put together only for rules that look at it, and requests that have a query.
+    fn with_target(&self, ask: &Ask<'_>) -> Truth {
+        if self.targets.is_unset() {
+            return Truth::True;
+        }
+        let query = ask.request.and_then(|request| request.query);
+        match (ask.path(), query) {
+            (Some(path), Some(query)) => {
+                let target = format!("{path}?{query}");
+                self.targets.test(Some(&*target), PatternSet::is_match)
+            }
+            (path, _) => self.targets.test(path, PatternSet::is_match),
+        }
     }
 
     fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {

@@ -141,14 +141,13 @@ fn of_a_peer(when: &When) -> Result<OfPeer, InvalidPattern> {
 
 impl OfPeer {
     fn truth(&self, facts: &Facts<'_>) -> Truth {
-        let block = |blocks: &Box<[IpNet]>, address| contains(blocks, address);
         match self {
             Self::Principal(check) => check.test(facts.principal, PatternSet::is_match),
             Self::Namespace(check) => facts.with_namespace(check),
             Self::Account(check) => facts.with_account(check),
             Self::TrustDomain(check) => check.test(facts.trust_domain(), PatternSet::is_match),
-            Self::SourceIp(check) => check.test(Some(facts.address), block),
-            Self::DestinationIp(check) => check.test(facts.local, block),
+            Self::SourceIp(check) => check.test(Some(facts.address), |blocks, address| contains(blocks, address)),
+            Self::DestinationIp(check) => check.test(facts.local, |blocks, address| contains(blocks, address)),
             Self::DestinationPort(check) => check.test(Some(facts.port), |ports, port| ports.contains(&port)),
             Self::ServerName(check) => check.test(facts.server_name, PatternSet::is_match),
             Self::Unknown => Truth::Unknown,

@@ -94,6 +94,14 @@ impl Attempt {
         }
     }
 
+    /// Whether it failed: by a 5xx, by its gRPC status, or without an answer.
+    pub(super) fn is_failure(&self) -> bool {
+        match self.status() {
+            Some(status) => status >= 500 || self.grpc_status.is_some_and(|status| status != 0),
+            None => self.is_unanswered(),
+        }
+    }
+
     pub(super) const fn is_connect_failure(&self) -> bool {
         matches!(self.result, Err(outcome) if is_connecting(outcome))
     }

@@ -44,6 +44,7 @@ pub use budget::Budget;
 pub use condition::{CONDITIONS, ConditionRow};
 pub use list::RetryOnError;
 
+use crate::policy::model::profile::{ResponseClass, ResponseResult};
 use crate::policy::model::traffic::{RetryCondition, RetryOn, RetryPolicy};
 use crate::policy::source::Origin;
 
@@ -85,6 +86,9 @@ pub enum Stop {
 pub fn decide(on: &RetryOn, attempt: &Attempt, repeat: Repeat) -> Decision {
     // A server that is asked too often is asked again only where the policy says just that, as in Envoy.
     let is_limited = attempt.is_rate_limited();
+    if let Some(classes) = on.classes.as_ref().filter(|_| !is_limited) {
+        return by_class(classes, attempt);
+    }
     let mut stop = if is_limited {
         Stop::RateLimited
     } else {
@@ -104,6 +108,26 @@ pub fn decide(on: &RetryOn, attempt: &Attempt, repeat: Repeat) -> Decision {
     Decision::Stop(stop)
 }
 
+/// What a response class calls a failure, as decisions name it.
+pub(crate) const BY_CLASS: &str = "response-classes";
+/// What is a failure where no response class takes it, gRPC's errors among them.
+pub(crate) const BY_DEFAULT: &str = "5xx";
+
+/// The first class that takes the response decides; others fail by 5xx or by their gRPC status, and so does no answer.
+fn by_class(classes: &[ResponseClass], attempt: &Attempt) -> Decision {
+    let taking = attempt
+        .status()
+        .and_then(|status| classes.iter().find(|class| class.condition.holds(status)));
+    let failure = match taking {
+        Some(class) => (class.result == ResponseResult::Failure).then_some(BY_CLASS),
+        None => attempt.is_failure().then_some(BY_DEFAULT),
+    };
+    match failure {
+        Some(condition) => Decision::Retry { condition },
+        None => Decision::Stop(Stop::NoCondition),
+    }
+}
+
 /// The conditions of a policy that names none: Istio's default.
 #[must_use]
 pub fn default_conditions() -> RetryOn {
@@ -116,6 +140,7 @@ pub fn default_conditions() -> RetryOn {
             RetryCondition::RetriableStatusCodes,
         ],
         codes: Vec::new(),
+        classes: None,
     }
 }
 

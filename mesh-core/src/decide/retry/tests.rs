@@ -389,6 +389,18 @@ fn pauses_fill_the_range_below_an_exponential_ceiling() {
     assert_eq!(backoff(0, &Backoff::DEFAULT, &mut rng), Duration::ZERO);
 }
 
+#[test]
+fn no_pause_is_shorter_than_the_least() {
+    let mut rng = SplitMix64::new(4);
+    let pauses = Backoff::at_least(Duration::from_millis(100));
+    for (number, ceiling) in [(1, 100), (2, 300), (9, 1000)] {
+        for _ in 0..200 {
+            let pause = backoff(number, &pauses, &mut rng).as_millis();
+            assert!((100..=ceiling).contains(&pause), "{number}: {pause} ms");
+        }
+    }
+}
+
 fn ten_seconds(percent: u32, min_per_second: u32) -> Budget {
     Budget::new(RetryBudget::new(percent, min_per_second, Duration::from_secs(10)))
 }

@@ -1,6 +1,8 @@
 //! A compiled match: conditions on path, method, headers and query.
 
+use super::class::CompiledCondition;
 use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
+use crate::policy::model::profile::RequestCondition;
 use crate::policy::model::route::{RouteMatch, StringMatch};
 use crate::request::RequestView;
 
@@ -18,6 +20,7 @@ pub struct Matcher {
     not_ports: Box<[u16]>,
     headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
+    class: Option<CompiledCondition>,
 }
 
 /// What an index may file a match under: no other path can match it.
@@ -64,6 +67,19 @@ impl Matcher {
             not_ports: Box::default(),
             headers: headers(conditions)?,
             query: query(conditions)?,
+            class: None,
+        })
+    }
+
+    /// Compiles the condition of a route class.
+    ///
+    /// # Errors
+    ///
+    /// A regex that does not compile.
+    pub fn of_class(condition: &RequestCondition) -> Result<Self, MatchError> {
+        Ok(Self {
+            class: Some(CompiledCondition::new(condition)?),
+            ..Self::default()
         })
     }
 
@@ -85,6 +101,7 @@ impl Matcher {
             && (self.not_ports.is_empty() || !self.not_ports.contains(&request.effective_port()))
             && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
             && self.query.iter().all(|matcher| matcher.is_match(request.query))
+            && self.class.as_ref().is_none_or(|class| class.holds(request))
     }
 }
 

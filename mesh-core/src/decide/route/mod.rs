@@ -5,6 +5,7 @@
 //! rule, in written order, that matches. Rules are indexed by path, so that the cost does not grow
 //! with their number; the order is kept by comparing positions, never by specificity.
 
+mod class;
 mod hosts;
 mod matcher;
 mod rules;
@@ -106,6 +107,19 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Retries; `None` takes the class's, else the target's.
     pub retry: Option<Arc<RetryPolicy>>,
+    /// What logs and metrics call its requests.
+    pub named_by: NamedBy,
+}
+
+/// What gives the requests of a rule their name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is nothing else that could")]
+pub enum NamedBy {
+    /// The rule.
+    #[default]
+    Rule,
+    /// The service's route class, where one takes the request: the rule is only the way to the service.
+    Class,
 }
 
 impl Route {
@@ -125,6 +139,7 @@ impl Route {
             shape: None,
             timeout: None,
             retry: None,
+            named_by: NamedBy::Rule,
         }
     }
 
@@ -216,7 +231,7 @@ impl<'a> Selected<'a> {
     #[must_use]
     pub fn name(&self) -> &'a Arc<str> {
         match self.class {
-            Some(class) if self.route.origin.line == 0 => &class.name,
+            Some(class) if self.route.named_by == NamedBy::Class => &class.name,
             _ => &self.route.name,
         }
     }
@@ -225,7 +240,7 @@ impl<'a> Selected<'a> {
     #[must_use]
     pub fn origin(&self) -> &'a Origin {
         match self.class {
-            Some(class) if self.route.origin.line == 0 => &class.origin,
+            Some(class) if self.route.named_by == NamedBy::Class => &class.origin,
             _ => &self.route.origin,
         }
     }

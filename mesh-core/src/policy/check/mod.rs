@@ -1,19 +1,28 @@
 //! Findings across documents: what each document alone cannot know.
 //!
 //! [`check`] looks at a whole [`Policy`]: names that nothing defines, hosts that two tables route, rules that no request
-//! reaches, retries that cannot fit, settings that others for the same put out of force. What a document defines that has errors of its own is not known, and gives
-//! no finding: one mistake is told once.
+//! reaches, retries that cannot fit, settings that others for the same put out of force. What a document defines that has
+//! errors of its own is not known, and gives no finding: one mistake is told once. What a policy means is looked at once
+//! it has no errors.
 
 use std::collections::BTreeSet;
 
 use super::diagnostic::Report;
 use super::dialect::istio::delegate::Documents;
-use super::model::{Origin, Policy};
+use super::model::{Meta, Origin, Policy};
+use modes::Modes;
 
+mod authz;
+mod gateways;
 mod hosts;
+mod modes;
+mod profiles;
+mod reach;
 mod references;
 mod rules;
+mod services;
 mod shadowed;
+mod traffic;
 
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
@@ -55,8 +64,33 @@ impl Known {
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
     hosts::check(policy, report);
-    rules::check(policy, report);
+    rules::check_limits(policy, report);
+    profiles::check(policy, report);
     shadowed::check(policy, report);
+    // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
+    if !report.has_errors() {
+        check_meaning(policy, report);
+    }
+}
+
+/// What loads, and hardly does what was meant.
+fn check_meaning(policy: &Policy, report: &mut Report) {
+    reach::check(policy, report);
+    rules::check(policy, report);
+    let modes = Modes::of(policy);
+    modes::check(policy, &modes, report);
+    authz::check(policy, &modes, report);
+    traffic::check(policy, &modes, report);
+    traffic::check_names(policy, report);
+    services::check(policy, report);
+    gateways::check(policy, report);
+}
+
+/// Documents in the order in which they win conflicts.
+fn oldest_first<T>(items: &[T], meta: impl Fn(&T) -> &Meta) -> Vec<&T> {
+    let mut sorted: Vec<&T> = items.iter().collect();
+    sorted.sort_by(|left, right| meta(left).precedence().cmp(&meta(right).precedence()));
+    sorted
 }
 
 #[cfg(test)]

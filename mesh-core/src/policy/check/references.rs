@@ -13,11 +13,13 @@ const LISTED: usize = 8;
 pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
     let names = Names::of(policy);
     let destinations = || {
-        policy
-            .routes
-            .iter()
-            .flat_map(|table| &table.rules)
-            .flat_map(|rule| &rule.destinations)
+        let rules = policy.routes.iter().flat_map(|table| &table.rules);
+        rules
+            .flat_map(|rule| {
+                let mirrors = rule.mirrors.iter().map(|mirror| &mirror.destination);
+                rule.destinations.iter().chain(mirrors)
+            })
+            .filter(|destination| destination.unresolved.is_none())
     };
     for destination in destinations() {
         check_subset(policy, known, &names, destination, report);

@@ -1,58 +1,27 @@
-//! Rules that no request reaches, weights that cannot be drawn, retries that cannot fit.
+//! Weights that cannot be drawn or are no shares of a hundred, retries that cannot fit or repeat what they must not,
+//! claims that nobody checks.
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
 use crate::policy::model::Policy;
-use crate::policy::model::route::{RouteMatch, RouteRule, RouteTable, RuleOrder, StringMatch};
+use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
+use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::time::format_duration;
 
+/// What cannot be.
+pub(super) fn check_limits(policy: &Policy, report: &mut Report) {
+    for rule in policy.routes.iter().flat_map(|table| &table.rules) {
+        check_weights(rule, report);
+    }
+}
+
+/// What is hardly meant.
 pub(super) fn check(policy: &Policy, report: &mut Report) {
-    for table in &policy.routes {
-        if table.order == RuleOrder::Written {
-            check_reach(table, report);
-        }
-        for rule in &table.rules {
-            check_weights(rule, report);
-            check_retries(rule, report);
-        }
+    for rule in policy.routes.iter().flat_map(|table| &table.rules) {
+        check_shares(rule, report);
+        check_retries(rule, report);
+        check_repetition(rule, report);
+        check_claims(policy, rule, report);
     }
-}
-
-/// Rules are tried in order: after one that takes every request there is nothing left.
-fn check_reach(table: &RouteTable, report: &mut Report) {
-    let Some(index) = table.rules.iter().position(takes_all) else {
-        return;
-    };
-    let Some(first) = table.rules.get(index) else {
-        return;
-    };
-    for rule in table.rules.iter().skip(index + 1) {
-        let message = "no request reaches this rule: one before it takes them all";
-        let diagnostic = Diagnostic::new(Code::UNREACHABLE_RULE, &rule.origin, message);
-        let diagnostic = diagnostic.with_label(&first.origin, "takes every request");
-        report.push(diagnostic.with_help("move it up, or give the other rule a condition"));
-    }
-}
-
-fn takes_all(rule: &RouteRule) -> bool {
-    rule.matches.is_empty() || rule.matches.iter().any(matches_all)
-}
-
-/// Whether a match has no condition, or only one that every path meets.
-fn matches_all(one: &RouteMatch) -> bool {
-    let any_path = match &one.path {
-        None => true,
-        Some(StringMatch::Prefix(prefix) | StringMatch::SegmentPrefix(prefix)) => matches!(prefix.as_str(), "" | "/"),
-        Some(StringMatch::Regex(regex)) => matches!(regex.as_str(), ".*" | "/.*"),
-        Some(_) => false,
-    };
-    let unconditional = RouteMatch {
-        name: one.name.clone(),
-        origin: one.origin.clone(),
-        path: one.path.clone(),
-        path_case: one.path_case,
-        ..RouteMatch::default()
-    };
-    any_path && *one == unconditional
 }
 
 /// Weights are drawn from their sum, which has 32 bits (as Envoy's).
@@ -73,7 +42,8 @@ fn check_retries(rule: &RouteRule, report: &mut Report) {
     let (Some(timeout), Some(retry)) = (rule.timeout, &rule.retry) else {
         return;
     };
-    let Some(per_try) = retry.per_try_timeout else {
+    // Nobody wrote of retries where they are told to stand at the rule itself.
+    let Some(per_try) = retry.per_try_timeout.filter(|_| retry.origin != rule.origin) else {
         return;
     };
     let all = per_try.saturating_mul(retry.attempts);
@@ -85,5 +55,68 @@ fn check_retries(rule: &RouteRule, report: &mut Report) {
         );
         let help = "make the tries shorter or fewer, or the timeout longer";
         report.push(Diagnostic::new(Code::RETRIES_OUTLAST_TIMEOUT, &retry.origin, message).with_help(help));
+    }
+}
+
+/// Sums near a hundred that are taken for a slip of somebody who counts in percent.
+const NEARLY_A_HUNDRED: std::ops::RangeInclusive<u64> = 80..=120;
+
+/// Weights are relative; who writes 90 and 20 mostly means shares of a hundred.
+fn check_shares(rule: &RouteRule, report: &mut Report) {
+    let weights: Vec<u32> = rule.destinations.iter().map(|one| one.weight).collect();
+    let sum: u64 = weights.iter().copied().map(u64::from).sum();
+    let are_equal = weights
+        .windows(2)
+        .all(|pair| matches!(pair, [left, right] if left == right));
+    if sum == 100 || !NEARLY_A_HUNDRED.contains(&sum) || are_equal {
+        return;
+    }
+    let message = format!("the weights add up to {sum}, and not to 100");
+    let diagnostic = Diagnostic::new(Code::SUSPICIOUS_WEIGHTS, &rule.origin, message);
+    report.push(diagnostic.with_help("each destination gets its weight of the sum, which need not be 100"));
+}
+
+/// What was sent may have been done, even if no answer came: doing it again is safe for some methods only.
+fn check_repetition(rule: &RouteRule, report: &mut Report) {
+    let Some(retry) = rule.retry.as_ref().filter(|retry| retry.attempts > 0) else {
+        return;
+    };
+    let methods = rule.matches.iter().filter_map(|one| match &one.method {
+        Some(StringMatch::Exact(method)) => Some(method.as_str()),
+        _ => None,
+    });
+    let Some(method) = methods.into_iter().find(|method| matches!(*method, "POST" | "PATCH")) else {
+        return;
+    };
+    let Some(condition) = unsafe_condition(&retry.on) else {
+        return;
+    };
+    let message = format!("`{method}` is tried again on `{condition}`, though it may have been done already");
+    let help = "try again only what was not sent: `connect-failure,refused-stream,reset-before-request`";
+    report.push(Diagnostic::new(Code::UNSAFE_RETRY, &retry.origin, message).with_help(help));
+}
+
+/// The first condition that holds after a request was sent, as Envoy names it. Those on gRPC statuses are left out: an
+/// idempotent call of gRPC is a `POST`, too.
+fn unsafe_condition(on: &RetryOn) -> Option<&'static str> {
+    on.conditions.iter().find_map(|condition| match condition {
+        RetryCondition::FiveXx => Some("5xx"),
+        RetryCondition::GatewayError => Some("gateway-error"),
+        RetryCondition::Reset => Some("reset"),
+        RetryCondition::RetriableStatusCodes => Some("retriable-status-codes"),
+        _ => None,
+    })
+}
+
+/// Claims are those of a token that was checked; without a check there are none.
+fn check_claims(policy: &Policy, rule: &RouteRule, report: &mut Report) {
+    if !policy.request_authentications.is_empty() {
+        return;
+    }
+    let on_claims = |one: &&RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
+    if let Some(one) = rule.matches.iter().find(on_claims) {
+        let message = "the rule asks for claims of a token, and no `RequestAuthentication` checks any";
+        let help = "without one, no request has claims: give the tokens' issuer";
+        report.push(Diagnostic::new(Code::CLAIMS_NOT_CHECKED, &one.origin, message).with_help(help));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::oldest_first;
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::service::Service;
 use crate::policy::model::traffic::{DestinationPolicy, TrafficPolicy};
@@ -94,12 +95,6 @@ fn check_subsets(policy: &Policy, report: &mut Report) {
 fn is_told(one: &Meta, winner: &Meta, report: &Report) -> bool {
     let is_other = one.origin != winner.origin;
     is_other && (one.name != winner.name || !report.has_errors())
-}
-
-fn oldest_first<T>(items: &[T], meta: impl Fn(&T) -> &Meta) -> Vec<&T> {
-    let mut sorted: Vec<&T> = items.iter().collect();
-    sorted.sort_by(|left, right| meta(left).precedence().cmp(&meta(right).precedence()));
-    sorted
 }
 
 fn shadowed(origin: &Origin, message: &str, winner: &Meta) -> Diagnostic {

@@ -16,6 +16,7 @@ struct Entry {
     severity: Severity,
     title: &'static str,
     explanation: &'static str,
+    text: &'static str,
 }
 
 impl Code {
@@ -41,6 +42,15 @@ impl Code {
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         self.0.explanation
+    }
+
+    /// All about it, as Markdown: what it means, an example that is wrong, one that is right, and why.
+    ///
+    /// The first two blocks of code are the examples: files of a policy, of which the first gives this code alone and
+    /// the second none.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        self.0.text
     }
 
     /// The code with this id.
@@ -80,6 +90,7 @@ macro_rules! codes {
                     severity: Severity::$severity,
                     title: $title,
                     explanation: $explanation,
+                    text: include_str!(concat!("codes/", $id, ".md")),
                 });
             )*
 
@@ -89,7 +100,8 @@ macro_rules! codes {
     };
 }
 
-// One row a code: name, id, severity, title, explanation. Rows stay in the order of the ids.
+// One row a code: name, id, severity, title, explanation; the long text is in `codes/ID.md`. Rows stay in the order of
+// the ids.
 codes! {
     SYNTAX = "MESH0001", Error, "syntax error",
         "The text is no YAML or JSON. The rest of that document is not read; the documents after it are.";
@@ -156,6 +168,40 @@ codes! {
         "Two route tables hold for the same host and callers. Only one is used: the oldest, then the first by name.";
     RETRIES_OUTLAST_TIMEOUT = "MESH0509", Warning, "retries outlast the timeout",
         "The limits of the tries add up to more than that of the whole request, so that the last tries may never happen.";
+    INEFFECTIVE_MATCH = "MESH0510", Warning, "ineffective condition",
+        "Of the conditions of a rule any may hold, and this one takes nothing that another, or a rule before it, does not take.";
+    UNSAFE_RETRY = "MESH0511", Warning, "unsafe retry",
+        "A request that changes something is tried again after it may have been done, so that it may be done twice.";
+    NEVER_MATCHES = "MESH0512", Warning, "can never match",
+        "No request or caller has the text that the rule asks for.";
+    TLS_MODES_DIFFER = "MESH0513", Warning, "TLS modes differ",
+        "Callers speak plain text to workloads that take only mTLS, or the other way round: every request fails.";
+    ALLOWS_ALL = "MESH0514", Warning, "allows everything",
+        "A rule of an ALLOW policy has no condition, so that it allows every request of anybody.";
+    DENY_BYPASSED = "MESH0515", Warning, "denial can be bypassed",
+        "A rule denies a path, and not a near one that servers often take for the same.";
+    IDENTITY_NOT_ASSURED = "MESH0516", Warning, "identity not assured",
+        "A rule asks for the identity of the caller, and the workloads take plain text, in which callers have none.";
+    NEVER_EJECTS = "MESH0517", Warning, "never ejects",
+        "Outlier detection may eject a share of the endpoints that is less than one of them, so that it never does.";
+    HOST_NOT_COMPLETED = "MESH0518", Warning, "host not completed",
+        "A short name of two parts is not completed with a namespace: it means a host of DNS, and no service of the mesh.";
+    LITERAL_WILDCARD = "MESH0519", Warning, "literal wildcard",
+        "A `*` in the middle of a text, or a second one, is compared as it is.";
+    PORT_STANDS_ALONE = "MESH0520", Warning, "port settings stand alone",
+        "Settings of a port are used in place of those of the host, not beside them, so that blocks of these are not in force there.";
+    SUSPICIOUS_WEIGHTS = "MESH0521", Warning, "suspicious weights",
+        "Weights are relative to their sum. One that is nearly a hundred was mostly meant to be a hundred.";
+    MODES_OVERLAP = "MESH0522", Warning, "modes overlap",
+        "Two mTLS policies select the same workloads. Only one of them counts: the oldest, then the first by name.";
+    CLAIMS_NOT_CHECKED = "MESH0523", Warning, "claims not checked",
+        "A route asks for claims of a token, and no policy checks tokens, so that no request has claims.";
+    EMPTY_SUBSET = "MESH0524", Warning, "empty subset",
+        "No endpoint of the host has the labels of the subset, so that requests to it are answered with 503.";
+    HOST_NOT_SERVED = "MESH0525", Warning, "host not served",
+        "None of the gateways that a route table names serves its host, so that no request reaches these routes.";
+    PROTOCOLS_DIFFER = "MESH0526", Warning, "protocols differ",
+        "Two documents give the same port of the same host different protocols, and only one can be spoken.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }

@@ -38,14 +38,16 @@ use std::sync::Arc;
 use super::source::{Origin, SourceSpan};
 
 mod code;
+mod json;
 mod nearest;
 mod render;
 mod report;
 
 pub use code::Code;
+pub use json::{JsonDiagnostic, JsonFix, JsonLabel, JsonPlace, JsonReport};
 pub use nearest::nearest;
 pub use render::Paint;
-pub use report::{JsonDiagnostic, JsonReport, Report};
+pub use report::Report;
 
 /// How bad it is. The set is complete: what needs neither a change nor attention is not said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -119,6 +121,18 @@ pub struct Diagnostic {
     pub labels: Vec<(Place, String)>,
     /// What to do about it.
     pub help: Option<String>,
+    /// A change that a program can make.
+    pub fix: Option<Fix>,
+}
+
+/// A change that most likely is what was meant: a word of a file becomes another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fix {
+    /// The word, its quotation marks included.
+    pub span: SourceSpan,
+    /// The word in its place, without quotation marks: they stay.
+    pub replacement: String,
 }
 
 impl Diagnostic {
@@ -134,6 +148,7 @@ impl Diagnostic {
             place: place.into(),
             labels: Vec::new(),
             help: None,
+            fix: None,
         }
     }
 
@@ -149,6 +164,18 @@ impl Diagnostic {
     pub fn with_help(mut self, help: impl AsRef<str>) -> Self {
         self.help = Some(one_line(help.as_ref()));
         self
+    }
+
+    /// Asks whether another word was meant; where the word stands at the place itself, programs can put it there.
+    #[must_use]
+    pub fn did_you_mean(mut self, word: &str) -> Self {
+        if let Place::Span(span) = self.place {
+            self.fix = Some(Fix {
+                span,
+                replacement: word.into(),
+            });
+        }
+        self.with_help(format!("did you mean `{word}`?"))
     }
 }
 
@@ -191,5 +218,7 @@ fn one_line(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::{Code, Diagnostic, Paint, Place, Severity, render};
-use crate::policy::source::{FileId, Origin, Sources};
+use super::{Code, Diagnostic, JsonDiagnostic, JsonReport, Paint, Place, Severity, render};
+use crate::policy::source::{FileId, Sources};
 
 /// Diagnostics that a report keeps; the ones after it are only counted.
 const KEPT: usize = 1000;
@@ -97,6 +95,15 @@ impl Report {
         self.warnings -= refused;
     }
 
+    /// Makes errors of all warnings (`mesh check --deny warnings`).
+    pub fn deny_warnings(&mut self) {
+        for diagnostic in &mut self.kept {
+            diagnostic.severity = Severity::Error;
+        }
+        self.errors += self.warnings;
+        (self.warnings, self.deferred) = (0, 0);
+    }
+
     /// Whether nothing at all was found.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -184,62 +191,5 @@ fn order(diagnostic: &Diagnostic, sources: &Sources) -> (Option<FileId>, Option<
             Some(span) => (Some(span.file), None, span.start),
             None => (None, Some(origin.file.clone()), origin.line),
         },
-    }
-}
-
-/// A report as `mesh check -o json` prints it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct JsonReport {
-    /// How many errors there are.
-    pub errors: usize,
-    /// How many warnings there are.
-    pub warnings: usize,
-    /// The problems (at most a thousand), in the order of files and positions.
-    pub diagnostics: Vec<JsonDiagnostic>,
-}
-
-/// A diagnostic of a [`JsonReport`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct JsonDiagnostic {
-    /// The id of the code, such as `MESH0101`.
-    pub code: &'static str,
-    /// `error` or `warning`.
-    pub severity: Severity,
-    /// What is wrong.
-    pub message: String,
-    /// The file, as the loader named it.
-    pub file: Option<String>,
-    /// The line, from 1.
-    pub line: Option<u32>,
-    /// The column in characters, from 1.
-    pub column: Option<u32>,
-    /// What to do about it.
-    pub help: Option<String>,
-}
-
-impl JsonDiagnostic {
-    fn new(diagnostic: &Diagnostic, sources: &Sources) -> Self {
-        let origin = match &diagnostic.place {
-            Place::Nowhere => None,
-            Place::Path(path) => Some(Origin {
-                file: path.clone(),
-                line: 0,
-                column: 0,
-            }),
-            Place::Span(span) => Some(sources.origin(*span)),
-            Place::Origin(origin) => Some(origin.clone()),
-        };
-        let positioned = origin.as_ref().filter(|origin| origin.line > 0);
-        Self {
-            code: diagnostic.code.id(),
-            severity: diagnostic.severity,
-            message: diagnostic.message.clone(),
-            line: positioned.map(|origin| origin.line),
-            column: positioned.map(|origin| origin.column),
-            file: origin.map(|origin| origin.file.to_string()),
-            help: diagnostic.help.clone(),
-        }
     }
 }

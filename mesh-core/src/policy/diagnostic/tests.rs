@@ -59,12 +59,89 @@ fn the_json_form_is_the_contract() {
         json,
         concat!(
             r#"{"errors":2,"warnings":1,"diagnostics":["#,
-            r#"{"code":"MESH0503","severity":"warning","message":"old","file":null,"line":null,"column":null,"help":null},"#,
-            r#"{"code":"MESH0006","severity":"error","message":"no policy files","file":"dir","line":null,"column":null,"help":null},"#,
-            r#"{"code":"MESH0101","severity":"error","message":"unknown field `b`","file":"dir/a.yaml","line":1,"column":3,"help":"did you"}"#,
+            r#"{"code":"MESH0503","severity":"warning","message":"old","file":null,"line":null,"column":null,"end_line":null,"end_column":null,"help":null,"labels":[],"fix":null},"#,
+            r#"{"code":"MESH0006","severity":"error","message":"no policy files","file":"dir","line":null,"column":null,"end_line":null,"end_column":null,"help":null,"labels":[],"fix":null},"#,
+            r#"{"code":"MESH0101","severity":"error","message":"unknown field `b`","file":"dir/a.yaml","line":1,"column":3,"end_line":1,"end_column":4,"help":"did you","labels":[],"fix":null}"#,
             "]}"
         )
     );
+}
+
+#[test]
+fn the_json_form_has_labels_and_a_fix_in_the_quotation_marks_of_the_text() {
+    let mut sources = Sources::new();
+    let file = sources.add("a.json", "{\"hots\": 1,\n\"b\": 2}");
+    let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, span(file, 1, 7), "unknown field `hots`")
+        .with_label(span(file, 10, 16), "beside this")
+        .did_you_mean("hosts");
+    let json = serde_json::to_value(one(diagnostic).json(&sources)).unwrap();
+    assert_eq!(
+        json["diagnostics"][0],
+        serde_json::json!({
+            "code": "MESH0101", "severity": "error", "message": "unknown field `hots`",
+            "file": "a.json", "line": 1, "column": 2, "end_line": 1, "end_column": 8,
+            "help": "did you mean `hosts`?",
+            "labels": [{
+                "message": "beside this",
+                "file": "a.json", "line": 1, "column": 11, "end_line": 2, "end_column": 5,
+            }],
+            "fix": {
+                "file": "a.json", "line": 1, "column": 2, "end_line": 1, "end_column": 8,
+                "replacement": "\"hosts\"",
+            },
+        })
+    );
+}
+
+#[test]
+fn warnings_that_are_denied_are_errors_even_if_they_are_only_counted() {
+    let mut sources = Sources::new();
+    let file = sources.add("a.yaml", "a\n".repeat(2000));
+    let mut report = Report::new();
+    for line in 0..1500 {
+        report.push(Diagnostic::new(
+            Code::NOT_YET_IN_FORCE,
+            span(file, line * 2, line * 2 + 1),
+            "later",
+        ));
+    }
+    report.deny_warnings();
+    assert_eq!((report.errors(), report.warnings()), (1500, 0));
+    assert!(report.lines(&sources)[0].starts_with("a.yaml:1:1: error[MESH0401]"));
+    report.refuse_deferred();
+    assert_eq!((report.errors(), report.warnings()), (1500, 0));
+}
+
+#[test]
+fn tabs_and_wide_characters_keep_the_mark_below_the_text() {
+    let mut sources = Sources::new();
+    let file = sources.add("a.yaml", "a:\t{ bad: 1 }\nname: 車輪, oops\n");
+    let tab = one(Diagnostic::new(
+        Code::UNKNOWN_FIELD,
+        span(file, 5, 8),
+        "unknown field `bad`",
+    ));
+    let wide = one(Diagnostic::new(
+        Code::UNKNOWN_FIELD,
+        span(file, 28, 32),
+        "unknown field `oops`",
+    ));
+    let expected = "\
+error[MESH0101]: unknown field `bad`
+ --> a.yaml:1:6
+  |
+1 | a:    { bad: 1 }
+  |         ^^^
+";
+    assert_eq!(tab.render(&sources, Paint::Plain), expected);
+    let expected = "\
+error[MESH0101]: unknown field `oops`
+ --> a.yaml:2:11
+  |
+2 | name: 車輪, oops
+  |             ^^^^
+";
+    assert_eq!(wide.render(&sources, Paint::Plain), expected);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Kinds that no dialect reads: those that usually stand beside policies, and those of later versions.
 
+use std::collections::BTreeSet;
+
 use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::reader::Reader;
+use crate::policy::source::FileId;
 
 use super::envelope::Kind;
 
@@ -10,6 +13,8 @@ use super::envelope::Kind;
 enum Fate {
     /// It configures no mesh: a warning says that it changes nothing.
     Ignored,
+    /// The same, but for this.
+    IgnoredBut(&'static str),
     /// It is refused for this reason.
     Refused(Code, &'static str),
 }
@@ -26,6 +31,11 @@ const fn ignored(group: &'static str, kinds: &'static [&'static str]) -> Row {
     Row { group, kinds, fate }
 }
 
+const fn ignored_but(group: &'static str, kinds: &'static [&'static str], what: &'static str) -> Row {
+    let fate = Fate::IgnoredBut(what);
+    Row { group, kinds, fate }
+}
+
 const fn not_yet(group: &'static str, kinds: &'static [&'static str], reason: &'static str) -> Row {
     let fate = Fate::Refused(Code::NOT_YET_IN_FORCE, reason);
     Row { group, kinds, fate }
@@ -38,19 +48,20 @@ const fn not_here(group: &'static str, reason: &'static str) -> Row {
 }
 
 const ALL: &[&str] = &[];
-const ENDPOINTS: &str =
-    "endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS";
 const GATEWAY_API: &str = "of Gateway API's objects routes, gateways, grants and TLS policies are read";
-const LINKERD: &str = "of Linkerd's objects only `ServiceProfile` is read";
-const SMI: &str = "of SMI's objects only `TrafficSplit` is read";
+const LINKERD: &str = "of Linkerd's policies these kinds and versions are not read";
+const SMI: &str = "of SMI's objects splits, targets and groups of requests are read";
 
 /// The first row that fits counts.
 const ROWS: &[Row] = &[
-    not_yet("", &["Service", "Endpoints"], ENDPOINTS),
+    ignored_but(
+        "",
+        &["Namespace"],
+        "only gateways that choose namespaces look at its labels",
+    ),
     ignored(
         "",
         &[
-            "Namespace",
             "ServiceAccount",
             "ConfigMap",
             "Secret",
@@ -65,7 +76,6 @@ const ROWS: &[Row] = &[
             "Event",
         ],
     ),
-    not_yet("discovery.k8s.io", ALL, ENDPOINTS),
     ignored("apps", ALL),
     ignored("batch", ALL),
     ignored("autoscaling", ALL),
@@ -83,18 +93,22 @@ const ROWS: &[Row] = &[
     ignored("k8s.cni.cncf.io", ALL),
     not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
+    not_yet(
+        "inference.networking.k8s.io",
+        ALL,
+        "endpoints are not chosen by what they infer",
+    ),
     not_yet("policy.linkerd.io", ALL, LINKERD),
+    not_here(
+        "workload.linkerd.io",
+        "endpoints are read from `services`, `ServiceEntry` and `WorkloadEntry`",
+    ),
     not_here("multicluster.linkerd.io", "a process links no clusters"),
     not_here("viz.linkerd.io", "there is no dashboard to configure"),
     not_here("config.linkerd.io", "there is no proxy to configure"),
     not_yet("specs.smi-spec.io", ALL, SMI),
     not_yet("access.smi-spec.io", ALL, SMI),
     not_here("metrics.smi-spec.io", "metrics are scraped from each process"),
-    not_yet(
-        "cilium.io",
-        &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"],
-        "rules of Cilium are not read, write an `AuthorizationPolicy`",
-    ),
     not_here("cilium.io", "there is no node agent to configure"),
 ];
 
@@ -105,6 +119,7 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("networking.istio.io/v1", "ServiceEntry"),
     ("networking.istio.io/v1", "WorkloadEntry"),
     ("networking.istio.io/v1", "Gateway"),
+    ("networking.istio.io/v1", "Sidecar"),
     ("security.istio.io/v1", "PeerAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("install.istio.io/v1alpha1", "IstioOperator"),
@@ -117,17 +132,37 @@ pub(in crate::policy) const READ: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
+    ("policy.linkerd.io/v1beta3", "Server"),
+    ("policy.linkerd.io/v1beta1", "ServerAuthorization"),
+    ("policy.linkerd.io/v1alpha1", "MeshTLSAuthentication"),
+    ("policy.linkerd.io/v1alpha1", "NetworkAuthentication"),
     ("split.smi-spec.io/v1alpha4", "TrafficSplit"),
+    ("access.smi-spec.io/v1alpha3", "TrafficTarget"),
+    ("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
+    ("v1", "Service"),
+    ("v1", "Endpoints"),
+    ("v1", "Pod"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
 ];
 
+/// Kinds that were told to change nothing, each once a file.
+pub(in crate::policy) type Told<'n> = BTreeSet<(FileId, &'n str)>;
+
 /// Says what becomes of an object that no dialect knows.
-pub(in crate::policy) fn report(cx: &Reader<'_>, kind: Kind<'_>) {
+pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut Told<'n>) {
     let is_of = |row: &&Row| row.group == kind.group() && (row.kinds.is_empty() || row.kinds.contains(&kind.name));
     let found = quoted(kind.name);
     let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
         None => unknown(kind),
+        Some(Fate::Ignored | Fate::IgnoredBut(_)) if !told.insert((kind.span.file, kind.name)) => return,
         Some(Fate::Ignored) => {
             let message = format!("kind {found} configures no mesh: it changes nothing here");
+            Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
+        }
+        Some(Fate::IgnoredBut(what)) => {
+            let message = format!("kind {found} configures no mesh: {what}");
             Diagnostic::new(Code::IGNORED_OBJECT, kind.span, message)
         }
         Some(Fate::Refused(code, reason)) => {

@@ -39,6 +39,16 @@ impl Kind<'_> {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// Whether its objects have fields beside `spec`, which their dialect reads.
+    fn has_fields_beside_spec(&self) -> bool {
+        matches!(
+            (self.group(), self.name),
+            ("", "Endpoints")
+                | ("discovery.k8s.io", "EndpointSlice")
+                | ("specs.smi-spec.io" | "access.smi-spec.io" | "cilium.io", _)
+        )
+    }
+
     /// Whether it is a list of objects: `List`, or `VirtualServiceList`.
     pub(in crate::policy) fn is_list(&self, node: &Node) -> bool {
         self.name.ends_with("List") && node.get("items").is_some()
@@ -114,7 +124,10 @@ pub(in crate::policy) fn object<'n>(
     };
     let spec = fields.node("spec");
     fields.skip(&["apiVersion", "kind", "status"]);
-    fields.finish();
+    match kind.has_fields_beside_spec() {
+        true => fields.leave(),
+        false => fields.finish(),
+    }
     read?;
     Some(Object {
         api_version: kind.api_version,
@@ -128,6 +141,9 @@ pub(in crate::policy) fn object<'n>(
 fn metadata(cx: &Reader<'_>, node: &Node, naming: Naming, meta: &mut Meta) -> Option<()> {
     let mut fields = cx.mapping(node)?;
     let name = match naming {
+        Naming::Required if fields.node("name").is_none() && fields.node("generateName").is_some() => {
+            fields.optional("generateName", generated_name)
+        }
         Naming::Required => fields.required("name", object_name),
         Naming::Optional => fields.optional("name", object_name).or_else(|| Some(String::new())),
     };
@@ -143,6 +159,19 @@ fn metadata(cx: &Reader<'_>, node: &Node, naming: Naming, meta: &mut Meta) -> Op
     fields.finish();
     meta.name = name?;
     Some(())
+}
+
+/// Reads the start of a name that the API server completes: such an object has no name yet.
+fn generated_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    let start = cx.text(node)?;
+    if is_object_name(start.trim_end_matches(['-', '.'])) {
+        return Some(String::new());
+    }
+    let found = quoted(start);
+    cx.invalid(
+        node,
+        format!("expected the start of a name of lower-case letters, digits, `-` and `.`, found {found}"),
+    )
 }
 
 /// Reads the name of an object: a DNS name in lower case (RFC 1123), of at most 253 characters.

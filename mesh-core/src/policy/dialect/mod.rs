@@ -10,15 +10,18 @@ use super::reader::{Reader, Spelling};
 use super::source::Node;
 
 pub(super) mod beside;
+pub mod cilium;
 pub(super) mod envelope;
 pub mod gateway_api;
 mod header_text;
 pub mod istio;
+pub mod kubernetes;
 pub mod linkerd;
 mod names;
 pub mod native;
 mod path_template;
 mod pattern;
+mod quantity;
 pub mod smi;
 mod values;
 
@@ -55,7 +58,23 @@ pub struct Dialect {
 }
 
 /// All dialects of objects with an envelope.
-pub const DIALECTS: &[Dialect] = &[istio::DIALECT, gateway_api::DIALECT, linkerd::DIALECT, smi::DIALECT];
+pub const DIALECTS: &[Dialect] = &[
+    istio::DIALECT,
+    gateway_api::DIALECT,
+    linkerd::DIALECT,
+    smi::DIALECT,
+    kubernetes::DIALECT,
+    cilium::DIALECT,
+];
+
+/// What is made of other objects is read after them.
+pub(super) fn order(object: &Object<'_>) -> u8 {
+    match object.kind {
+        "Service" => kubernetes::order(object),
+        "TrafficSplit" | "TrafficTarget" => 3,
+        _ => 0,
+    }
+}
 
 /// The dialect that knows such objects.
 pub(super) fn find(api_version: &str, kind: &str) -> Option<&'static Dialect> {

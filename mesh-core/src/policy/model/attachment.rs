@@ -117,6 +117,8 @@ pub enum ParentKind {
     Service,
     /// The hosts of a `ServiceEntry`, called by the clients of the mesh.
     ServiceEntry,
+    /// A port of workloads, which the route guards (Linkerd).
+    Server,
 }
 
 /// A listener of a gateway, and the routes that it takes.

@@ -2,7 +2,12 @@
 
 use ipnet::IpNet;
 
-use super::{Labels, Meta, Origin};
+use super::{Labels, Meta, Origin, selects};
+use crate::workload::Workload;
+
+/// Labels that Gateway API's controllers give to the workloads of a gateway.
+const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
 
 /// An `AuthorizationPolicy`, or an entry of the native `authorization`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +48,16 @@ impl Target {
     #[must_use]
     pub const fn new(kind: TargetKind, name: String) -> Self {
         Self { kind, name }
+    }
+
+    /// Whether a workload is it, for a policy of the workload's own namespace or of the root namespace.
+    fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
+        let is_labelled = |label| workload.label_value(label) == Some(self.name.as_str());
+        match self.kind {
+            TargetKind::Gateway => of_own && is_labelled(GATEWAY),
+            TargetKind::GatewayClass => in_root && is_labelled(CLASS),
+            TargetKind::Service | TargetKind::ServiceEntry => false,
+        }
     }
 }
 
@@ -88,6 +103,22 @@ impl AuthorizationPolicy {
             enforcement: Enforcement::Enforced,
             rules: Vec::new(),
         }
+    }
+
+    /// Whether it holds for a workload, enforced or on trial: by its namespace, and by targets, or labels and accounts.
+    #[must_use]
+    pub fn holds_for(&self, workload: &Workload, root_namespace: &str) -> bool {
+        let namespace = &self.meta.namespace;
+        let (of_own, in_root) = (*namespace == workload.namespace, namespace == root_namespace);
+        let accounts = &self.service_accounts;
+        let is_picked = || match self.targets.as_slice() {
+            [] => {
+                selects(&self.selector, &workload.labels)
+                    && (accounts.is_empty() || accounts.contains(&workload.service_account))
+            }
+            targets => targets.iter().any(|target| target.is(workload, of_own, in_root)),
+        };
+        (of_own || in_root) && is_picked()
     }
 }
 
@@ -208,6 +239,10 @@ pub struct Operation {
     pub methods: Condition<Pattern>,
     /// The canonical path without the query.
     pub paths: Condition<Pattern>,
+    /// The canonical path, and behind `?` the query where there is one.
+    pub targets: Condition<Pattern>,
+    /// The authority that the request names, its port included as it is sent.
+    pub authorities: Condition<Pattern>,
     /// Headers that must be there, with any value or one of this pattern.
     pub headers: Vec<(http::HeaderName, Pattern)>,
 }

@@ -10,7 +10,9 @@ pub mod filter;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
+pub mod profile;
 pub mod route;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod traffic;
@@ -32,6 +34,12 @@ pub struct Policy {
     pub services: Vec<service::Service>,
     /// Endpoints that services select by label (`WorkloadEntry`).
     pub workload_entries: Vec<service::WorkloadEntry>,
+    /// Endpoints in documents of their own (`EndpointSlice`), by namespace and service; only until all documents are read.
+    pub endpoint_sets: BTreeMap<(String, String), Vec<service::EndpointSet>>,
+    /// Workloads with addresses (`Pod`), by namespace; only until all documents are read.
+    pub pods: BTreeMap<String, Vec<service::Pod>>,
+    /// Requests that splits and targets name; only until all documents are read.
+    pub request_groups: Vec<route::RequestGroup>,
     /// Routes by host (`VirtualService`, `TrafficSplit`, native `routes`).
     pub routes: Vec<route::RouteTable>,
     /// Route tables without hosts, which others hand requests to; only until all documents are read.
@@ -39,7 +47,7 @@ pub struct Policy {
     /// What the callers of a namespace see of the mesh (`Sidecar`).
     pub sidecars: Vec<service::Sidecar>,
     /// Route classes of a service (`ServiceProfile`).
-    pub profiles: Vec<route::ServiceProfile>,
+    pub profiles: Vec<profile::ServiceProfile>,
     /// How to talk to a service (`DestinationRule`, native traffic settings).
     pub destinations: Vec<traffic::DestinationPolicy>,
     /// Front doors (`Gateway`).
@@ -54,6 +62,12 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
+    pub rate_limits: Vec<server::RateLimit>,
+    /// Ports of workloads with rules of their own (`Server`).
+    pub servers: Vec<server::Server>,
+    /// What documents say of servers; only until all documents are read.
+    pub server_documents: server::Pending,
 }
 
 /// Name, namespace and place of a document.

@@ -6,7 +6,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::filter::{Answer, Cors, Fault, HeaderOrder, HeaderRules, Mirror, Rewrite};
-use super::traffic::{RetryBudget, RetryPolicy};
+use super::traffic::RetryPolicy;
 use super::{Export, Labels, Meta, Origin};
 
 /// The routes of some hosts: a `VirtualService`, a `TrafficSplit` or a native service's `routes`.
@@ -209,7 +209,7 @@ pub struct RouteMatch {
 }
 
 /// Whether a path is compared as written or with its case folded (`ignoreUriCase`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a text is compared with its case or without")]
 pub enum PathCase {
     /// As written.
@@ -257,60 +257,28 @@ pub struct Destination {
     pub origin: Origin,
 }
 
-/// Route classes of a service (Linkerd's `ServiceProfile`): they give timeouts and retries, not destinations.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Kinds of requests by name (SMI's `HTTPRouteGroup`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ServiceProfile {
+pub struct RequestGroup {
     /// Name and place.
     pub meta: Meta,
-    /// The service's full name.
-    pub host: String,
-    /// First match wins.
-    pub routes: Vec<ProfileRoute>,
-    /// The budget that the retries of all its routes share.
-    pub budget: RetryBudget,
+    /// The kinds.
+    pub classes: Vec<RequestClass>,
 }
 
-/// One route class of a [`ServiceProfile`].
-#[derive(Clone, Debug, PartialEq)]
+/// One kind of requests of a [`RequestGroup`]: every condition that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ProfileRoute {
+pub struct RequestClass {
     /// Its name.
     pub name: String,
     /// Where it was written.
     pub origin: Origin,
-    /// The method, if it matters.
-    pub method: Option<Method>,
     /// A regex on the whole path, if it matters.
-    pub path_regex: Option<String>,
-    /// Whether failed requests of this class are tried again.
-    pub retryable: Retryable,
-    /// Limit for the whole exchange, retries included; `None` is no limit, as in Linkerd.
-    pub timeout: Option<Duration>,
-}
-
-impl ProfileRoute {
-    /// A class of every request, not retried and without a timeout.
-    #[must_use]
-    pub const fn new(name: String, origin: Origin) -> Self {
-        Self {
-            name,
-            origin,
-            method: None,
-            path_regex: None,
-            retryable: Retryable::No,
-            timeout: None,
-        }
-    }
-}
-
-/// Whether requests of a class may be tried again (`isRetryable`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a class is retryable or it is not")]
-pub enum Retryable {
-    /// They may.
-    Yes,
-    /// They may not.
-    #[default]
-    No,
+    pub path: Option<String>,
+    /// Methods; none are all of them.
+    pub methods: Vec<Method>,
+    /// Headers, each with a regex on its whole value.
+    pub headers: Vec<(HeaderName, String)>,
 }

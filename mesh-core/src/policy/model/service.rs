@@ -147,6 +147,66 @@ pub struct Endpoint {
     pub origin: Origin,
 }
 
+/// Endpoints of a service of Kubernetes in a document of their own; only until all documents are read.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct EndpointSet {
+    /// Name and place.
+    pub meta: Meta,
+    /// The name of the service, of the same namespace.
+    pub service: String,
+    /// Which of two kinds of documents it is: of both for one service, slices count.
+    pub kind: EndpointSetKind,
+    /// The endpoints.
+    pub members: Vec<Member>,
+}
+
+/// The kinds of documents that list endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "Kubernetes has these two")]
+pub enum EndpointSetKind {
+    /// `EndpointSlice`.
+    #[default]
+    Slice,
+    /// `Endpoints`.
+    Endpoints,
+}
+
+/// One endpoint of an [`EndpointSet`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Whether it takes requests.
+    pub readiness: Readiness,
+    /// The pod that it is.
+    pub pod: Option<String>,
+}
+
+/// Whether an endpoint takes requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it does or it does not")]
+pub enum Readiness {
+    /// It does.
+    #[default]
+    Ready,
+    /// It does not, or not yet.
+    NotReady,
+}
+
+/// A workload of Kubernetes with an address; only until all documents are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pod {
+    /// Name and place.
+    pub meta: Meta,
+    /// Its labels, address, service account and ports by their names.
+    pub endpoint: Endpoint,
+    /// Whether it takes requests.
+    pub readiness: Readiness,
+}
+
 /// An endpoint in a document of its own, which services select by its labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::filter::Fraction;
+use super::profile::ResponseClass;
 use super::{Export, Labels, Meta, Origin};
 
 /// A `DestinationRule`, or the traffic settings of a native service.
@@ -408,6 +409,9 @@ pub struct RetryOn {
     pub conditions: Vec<RetryCondition>,
     /// Response codes that are tried again.
     pub codes: Vec<StatusCode>,
+    /// Where given, a failure by these classes is tried again, whatever the method: whoever wrote them says that this is
+    /// safe (Linkerd's `isRetryable`).
+    pub classes: Option<Vec<ResponseClass>>,
 }
 
 /// A condition on which a request is tried again, with Envoy's meaning.

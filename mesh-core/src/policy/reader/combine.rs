@@ -50,7 +50,7 @@ pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Reader<'_>, &Nod
         let message = format!("unknown value {}, expected {}", quoted(text), listed(&names));
         let diagnostic = cx.diagnostic(Code::INVALID_VALUE, node.span, &message);
         cx.report(match nearest(text, names) {
-            Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
+            Some(name) => diagnostic.did_you_mean(name),
             None => diagnostic,
         });
         None

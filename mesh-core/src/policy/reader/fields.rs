@@ -177,6 +177,11 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
         self.refuse_unknown();
     }
 
+    /// Leaves the fields that were not asked for to another reader of the same mapping.
+    pub fn leave(mut self) {
+        self.is_finished = true;
+    }
+
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
         let mut misspelt = Vec::new();
@@ -206,7 +211,7 @@ fn unknown_field(key: &Key, known: &[&'static str]) -> Diagnostic {
     let message = format!("unknown field {}", quoted(&key.name));
     let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, key.span, message);
     match nearest(&key.name, known.iter().copied()) {
-        Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
+        Some(name) => diagnostic.did_you_mean(name),
         None if known.is_empty() => diagnostic.with_help("no field can stand here"),
         None if known.len() <= LISTED => diagnostic.with_help(format!("expected {}", listed(known))),
         None => diagnostic,

@@ -204,6 +204,11 @@ impl Sources {
             .find([',', '}', ']', '#'])
             .and_then(|end| rest.get(..end))
             .unwrap_or(rest);
+        // Of a field with a mapping or a list in the line, the name says which it is.
+        let word = match word.contains(['{', '[']) {
+            true => word.split(": ").next().unwrap_or(word),
+            false => word,
+        };
         Some(SourceSpan::new(id, start, start + offset(word.trim_end().len())))
     }
 }

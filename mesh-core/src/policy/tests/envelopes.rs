@@ -84,7 +84,7 @@ const UNREAD: &[(&str, &str, &str)] = &[
     (
         "v1",
         "Namespace",
-        "warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
+        "warning[MESH0504]: kind `Namespace` configures no mesh: only gateways that choose namespaces look at its labels",
     ),
     (
         "apps/v1",
@@ -92,34 +92,24 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "warning[MESH0504]: kind `Deployment` configures no mesh: it changes nothing here",
     ),
     (
-        "v1",
-        "Service",
-        "warning[MESH0401]: kind `Service` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
-        "discovery.k8s.io/v1",
-        "EndpointSlice",
-        "warning[MESH0401]: kind `EndpointSlice` is not yet in force: endpoints are read from native `services`, `ServiceEntry` and `WorkloadEntry`, or resolved by DNS",
-    ),
-    (
         "gateway.networking.x-k8s.io/v1alpha1",
         "XBackendTrafficPolicy",
         "warning[MESH0401]: kind `XBackendTrafficPolicy` is not yet in force: of Gateway API's objects routes, gateways, grants and TLS policies are read",
     ),
     (
-        "policy.linkerd.io/v1beta3",
+        "policy.linkerd.io/v1alpha9",
         "Server",
-        "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's objects only `ServiceProfile` is read",
+        "warning[MESH0401]: kind `Server` is not yet in force: of Linkerd's policies these kinds and versions are not read",
     ),
     (
-        "access.smi-spec.io/v1alpha3",
-        "TrafficTarget",
-        "warning[MESH0401]: kind `TrafficTarget` is not yet in force: of SMI's objects only `TrafficSplit` is read",
+        "workload.linkerd.io/v1beta1",
+        "ExternalWorkload",
+        "error[MESH0402]: kind `ExternalWorkload` is not supported in a process: endpoints are read from `services`, `ServiceEntry` and `WorkloadEntry`",
     ),
     (
-        "cilium.io/v2",
-        "CiliumNetworkPolicy",
-        "warning[MESH0401]: kind `CiliumNetworkPolicy` is not yet in force: rules of Cilium are not read, write an `AuthorizationPolicy`",
+        "access.smi-spec.io/v1alpha4",
+        "IdentityBinding",
+        "warning[MESH0401]: kind `IdentityBinding` is not yet in force: of SMI's objects splits, targets and groups of requests are read",
     ),
     (
         "cilium.io/v2",

@@ -158,7 +158,7 @@ fn nothing_is_no_policy() {
             "apiVersion: v1\nkind: Namespace\n",
             &[
                 "warning[MESH0403]: no policy found: no document configures a mesh",
-                "2:7: warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here",
+                "2:7: warning[MESH0504]: kind `Namespace` configures no mesh: only gateways that choose namespaces look at its labels",
             ],
         ),
         (

@@ -4,6 +4,7 @@ mod gateways;
 mod names;
 mod seeds;
 mod settings;
+mod sidecars;
 
 use http::Request;
 

@@ -271,3 +271,35 @@ fn a_budget_of_retries_holds_on_the_ports_of_a_subset() {
     assert_eq!(share(", subset: v1"), (500_000, 3));
     assert_eq!(share(", subset: v2"), (100_000, 1));
 }
+
+#[test]
+fn what_is_not_yet_in_force_compiles_and_is_explained() {
+    let balancers = [
+        "simple: PASSTHROUGH",
+        "consistentHash: { useSourceIp: true }",
+        "consistentHash: { httpHeaderName: x, maglev: { tableSize: 65537 } }",
+        "warmup: { duration: 10s }",
+        "localityLbSetting: { distribute: [{ from: a, to: { b: 100 } }] }",
+    ];
+    let mut rules: Vec<String> = balancers
+        .iter()
+        .map(|balancer| rule("r", &format!("trafficPolicy: {{ loadBalancer: {{ {balancer} }} }}")))
+        .collect();
+    rules.push(rule("r", "trafficPolicy: { tls: { mode: SIMPLE, sni: a.com } }"));
+    rules.push(object(
+        "ServiceEntry",
+        "shop",
+        "r",
+        "{ hosts: [\"*.example.com\", orders.shop.svc.cluster.local], ports: [{ number: 443, name: tls, protocol: TLS }] }",
+    ));
+    rules.push(object(
+        "VirtualService",
+        "shop",
+        "r",
+        "{ hosts: [orders], http: [{ route: [{ destination: { host: \"*.example.com\" } }] }] }",
+    ));
+    for text in rules {
+        let snapshot = compile(&text, &in_namespace("shop"));
+        assert_eq!(explained(&snapshot, "http://orders/", &[]).outcome, "routed", "{text}");
+    }
+}

@@ -182,12 +182,13 @@ fn outbound(cx: &Reader<'_>, node: &Node, upstream: Option<Vec<Step>>) -> Option
 fn grpc_answers(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, sent: &Sent) {
     let has_status = |step: &Step| matches!(step.answer, StepAnswer::Response { grpc: Some(_), .. });
     let steps = sent.upstream.as_deref().unwrap_or_default();
-    if !is_grpc(&sent.asked.headers) && steps.iter().any(has_status) {
-        if let Some((key, _)) = fields.entry("upstream") {
-            let message = "a gRPC status is looked at only where the request is of gRPC";
-            let help = "give the request the header `content-type: application/grpc`";
-            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
-        }
+    if is_grpc(&sent.asked.headers) || !steps.iter().any(has_status) {
+        return;
+    }
+    if let Some((key, _)) = fields.entry("upstream") {
+        let message = "a gRPC status is looked at only where the request is of gRPC";
+        let help = "give the request the header `content-type: application/grpc`";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
     }
 }
 

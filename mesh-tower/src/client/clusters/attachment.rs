@@ -337,3 +337,41 @@ impl Drop for Released {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mesh_core::policy::Loaded;
+
+    use super::*;
+
+    #[test]
+    fn limits_and_probes_of_a_policy_reach_the_pool() {
+        let text = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: { name: orders }\nspec:\n  host: orders\n  trafficPolicy:\n    connectionPool:\n      tcp: { connectTimeout: 2s, tcpKeepalive: { time: 7s, interval: 3s, probes: 4 } }\n      http: { http2KeepAlive: { interval: 20s, timeout: 5s } }\n";
+        let loaded = Loaded::from_files([("orders.yaml", text)]).in_force();
+        let policy = loaded
+            .policy
+            .unwrap_or_else(|| panic!("{:?}", loaded.report.lines(&loaded.sources)));
+        let limits = policy.destinations[0].traffic.limits.clone().unwrap();
+
+        let config = config(&limits, HttpVersion::Negotiate);
+
+        assert_eq!(
+            config.connect.keepalive,
+            Some(Keepalive {
+                time: Some(Duration::from_secs(7)),
+                interval: Some(Duration::from_secs(3)),
+                probes: Some(4),
+            })
+        );
+        assert_eq!(
+            config.http2_keepalive,
+            Some(Http2Keepalive {
+                interval: Duration::from_secs(20),
+                timeout: Duration::from_secs(5),
+            })
+        );
+        assert_eq!(config.connect.timeout, Duration::from_secs(2));
+    }
+}

@@ -155,9 +155,10 @@ proptest! {
 
 /// A cluster whose retries are limited by this share of its requests, in percent, and by nothing else.
 fn by_share(percent: f64, min: u32) -> Cluster<()> {
-    let mut concurrency = RetryConcurrency::default();
-    concurrency.share = Fraction::from_percent(percent);
-    concurrency.min = min;
+    let concurrency = RetryConcurrency {
+        share: Fraction::from_percent(percent),
+        min,
+    };
     let settings = ClusterSettings {
         limits: Limits {
             retries: Some(0),

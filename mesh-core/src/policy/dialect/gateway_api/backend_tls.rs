@@ -2,7 +2,7 @@
 
 use super::names::precise_hostname;
 use super::values::{Defaults, ObjectRef, bounded, contradiction, reference, text_within};
-use super::{NOT_YET, Object, Scope, kind_span, required_spec};
+use super::{NOT_YET, Object, Scope, kind_span, no_effect, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::attachment::PendingTls;
@@ -29,6 +29,10 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let targets = targets(cx, &mut fields);
     let tls = fields.required("validation", validation);
     fields.map("options", Reader::string);
+    if let Some((key, _)) = fields.entry("options") {
+        let message = "`options` has no effect: versions and cipher suites are those of the TLS library";
+        no_effect(cx, key.span, message);
+    }
     fields.finish();
     let Some(tls) = tls else { return };
     let pending = targets.into_iter().map(|target| {

@@ -4,6 +4,7 @@ use http::{HeaderName, StatusCode, header};
 
 use super::backend::bare;
 use super::cors::cors;
+use super::external_auth::external_auth;
 use super::names::{self, precise_hostname};
 use super::values::{Defaults, bounded, contradiction, given_or, object_ref, text_within};
 use super::{NOT_YET, Scope};
@@ -29,6 +30,8 @@ const PATH_LENGTH: usize = 1024;
 pub(super) struct Filters {
     pub(super) headers: HeaderRules,
     pub(super) redirect: Option<Spanned<Redirect>>,
+    /// Whether there is a redirect, right or wrong.
+    pub(super) redirects: bool,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) mirrors: Vec<Mirror>,
     pub(super) cors: Option<Cors>,
@@ -188,12 +191,13 @@ fn settings(
         Type::ResponseHeaders => all.headers.response = header_changes(cx, node)?,
         Type::Mirror => all.mirrors.push(mirror(cx, node, scope)?),
         Type::Redirect => {
+            all.redirects = true;
             let value = redirect(cx, node, all)?;
             all.redirect = Some(Spanned { value, span: node.span });
         }
         Type::Rewrite => all.rewrite = Some(rewrite(cx, node, all)?),
         Type::Cors => all.cors = Some(cors(cx, node)?),
-        Type::Auth => super::rules::external_auth(cx, node, scope)?,
+        Type::Auth => external_auth(cx, node, scope)?,
         Type::Extension => all.unresolved = Some(extension(cx, node)?),
     }
     if in_backend && matches!(found, Type::Mirror | Type::Redirect | Type::Cors) {

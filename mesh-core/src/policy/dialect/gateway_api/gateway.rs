@@ -185,6 +185,7 @@ fn check_listeners(cx: &Reader<'_>, listeners: &[Spanned<Read>]) {
         if let Some(first) = earlier().find(|other| other.admission.name == own.name) {
             let message = format!("listener {} is given twice", quoted(&own.name));
             super::rules::duplicate(cx, one.span, first.span, &message);
+            continue;
         }
         let mut beside = earlier().filter(|other| other.admission.port == own.port);
         let same = |other: &&Spanned<Read>| other.protocol == protocol && other.admission.host == own.host;

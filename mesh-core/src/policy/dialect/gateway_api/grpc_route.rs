@@ -7,6 +7,7 @@ use super::rules::{MATCHES, finish_rule, rules};
 use super::values::{bounded, given_or, text_within};
 use super::{Object, Scope, no_effect, required_spec};
 use crate::policy::diagnostic::quoted;
+use crate::policy::dialect::linkerd::annotate;
 use crate::policy::model::Policy;
 use crate::policy::model::attachment::{PendingRoute, RouteKind};
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
@@ -29,6 +30,7 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
             no_effect(cx, spec.span, "the route has no rules: it takes no request");
         }
         fields.finish();
+        annotate(cx, object, RouteKind::Grpc, &mut table);
         let mut route = PendingRoute::new(table, RouteKind::Grpc);
         route.parents = parents;
         Some(route)

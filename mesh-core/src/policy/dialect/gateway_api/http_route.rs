@@ -5,6 +5,7 @@ use super::parents::parents;
 use super::rules::{MATCHES, finish_rule, rules, times};
 use super::values::bounded;
 use super::{Object, Scope, names, required_spec};
+use crate::policy::dialect::linkerd::annotate;
 use crate::policy::model::Policy;
 use crate::policy::model::attachment::{Parent, PendingRoute, RouteKind};
 use crate::policy::model::route::{HostPattern, RouteRule, RouteTable, RuleOrder};
@@ -15,7 +16,7 @@ use crate::policy::source::Node;
 const HOSTNAMES: usize = 16;
 
 /// Reads an `HTTPRoute`.
-pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
+pub(in crate::policy::dialect) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let route = required_spec(cx, object).and_then(|spec| {
         let scope = Scope::new(object, &policy.mesh);
         let mut fields = cx.mapping(spec)?;
@@ -25,6 +26,7 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
             table.rules.push(rule_of_nothing(cx, spec));
         }
         fields.finish();
+        annotate(cx, object, RouteKind::Http, &mut table);
         let mut route = PendingRoute::new(table, RouteKind::Http);
         route.parents = parents;
         Some(route)

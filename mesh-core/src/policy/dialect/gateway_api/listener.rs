@@ -289,7 +289,7 @@ pub(super) fn namespaces(cx: &Reader<'_>, node: &Node, known: &[&'static str]) -
 }
 
 /// Reads a selector of labels, as Kubernetes writes it.
-fn selector(cx: &Reader<'_>, node: &Node) -> Option<Vec<Requirement>> {
+pub(in crate::policy::dialect) fn selector(cx: &Reader<'_>, node: &Node) -> Option<Vec<Requirement>> {
     let mut fields = cx.mapping(node)?;
     let labels = fields.optional("matchLabels", labels).unwrap_or_default();
     let mut all: Vec<Requirement> = labels

@@ -19,6 +19,7 @@ mod attach;
 mod backend;
 mod backend_tls;
 mod cors;
+mod external_auth;
 mod filters;
 mod gateway;
 mod grants;
@@ -33,6 +34,8 @@ mod stream_route;
 mod values;
 
 pub(in crate::policy) use attach::resolve;
+pub(super) use http_route::lower as http_route;
+pub(super) use listener::selector;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -59,6 +62,9 @@ struct Kind {
 }
 
 const GROUP: &str = "gateway.networking.k8s.io";
+
+/// The group of Linkerd's policies, which read routes as well.
+const LINKERD: &str = "policy.linkerd.io";
 
 const NOT_YET: Code = Code::NOT_YET_IN_FORCE;
 
@@ -152,6 +158,42 @@ fn no_effect(cx: &Reader<'_>, span: SourceSpan, message: &str) {
 struct Scope<'p> {
     namespace: &'p str,
     cluster_domain: &'p str,
+    without_backends: WithoutBackends,
+}
+
+/// What becomes of requests of a rule that names no backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WithoutBackends {
+    /// They are answered with 500.
+    Fail,
+    /// They go to the service that the route is for, as in Linkerd.
+    Parent,
+}
+
+impl WithoutBackends {
+    fn of(object: &Object<'_>) -> Self {
+        let text = |node: &Node, name: &str| node.get(name).and_then(Node::as_text).map(str::to_owned);
+        let annotations = object
+            .node
+            .get("metadata")
+            .and_then(|metadata| metadata.get("annotations"));
+        let annotations = annotations.map_or(&[][..], Node::entries);
+        let parents = object
+            .spec
+            .and_then(|spec| spec.get("parentRefs"))
+            .map_or(&[][..], Node::items);
+        let is_linkerds = object.api_version.starts_with(LINKERD)
+            || annotations.iter().any(|(key, _)| {
+                key.name
+                    .split('/')
+                    .next()
+                    .is_some_and(|domain| domain.ends_with(".linkerd.io"))
+            })
+            || parents
+                .iter()
+                .any(|parent| text(parent, "group").as_deref() == Some(LINKERD));
+        if is_linkerds { Self::Parent } else { Self::Fail }
+    }
 }
 
 impl<'p> Scope<'p> {
@@ -159,6 +201,7 @@ impl<'p> Scope<'p> {
         Self {
             namespace: &object.meta.namespace,
             cluster_domain: &mesh.cluster_domain,
+            without_backends: WithoutBackends::of(object),
         }
     }
 

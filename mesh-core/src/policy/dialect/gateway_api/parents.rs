@@ -1,7 +1,7 @@
 //! `parentRefs`: what a route is for.
 
 use super::values::{Defaults, bounded, reference};
-use super::{GROUP, NOT_YET, Scope, no_effect};
+use super::{GROUP, LINKERD, NOT_YET, Scope, no_effect};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::attachment::{Parent, ParentKind};
 use crate::policy::reader::{Fields, Reader, spanned};
@@ -65,7 +65,16 @@ fn parent(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Parent> {
     let reference = reference?;
     let kind = match (reference.group, reference.kind) {
         (GROUP, "Gateway") => ParentKind::Gateway,
-        ("", "Service") => ParentKind::Service,
+        ("" | "core", "Service") => ParentKind::Service,
+        (LINKERD, "Server") => ParentKind::Server,
+        (LINKERD, "EgressNetwork") => {
+            let message = format!(
+                "parent `EgressNetwork` is {}: requests to the outside are not routed",
+                NOT_YET.title()
+            );
+            cx.report(Diagnostic::new(NOT_YET, node.span, message));
+            return None;
+        }
         ("networking.istio.io", "ServiceEntry") => ParentKind::ServiceEntry,
         (_, "ListenerSet" | "XListenerSet") => {
             let message = format!(

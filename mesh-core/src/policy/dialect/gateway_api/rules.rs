@@ -7,9 +7,9 @@ use http::StatusCode;
 use super::backend::{backend, nothing};
 use super::filters::{Filters, Place, filters};
 use super::values::{bounded, contradiction, duration, given_or, limit, text_within};
-use super::{Scope, no_effect, refuse};
+use super::{Scope, WithoutBackends, no_effect, refuse};
 use crate::decide::retry::default_policy;
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::attachment::RouteKind;
 use crate::policy::model::filter::Answer;
 use crate::policy::model::route::{Destination, RouteMatch, RouteRule, StringMatch};
@@ -70,7 +70,7 @@ pub(super) fn finish_rule(
     });
     let names_backends = fields.node("backendRefs").is_some_and(|node| !node.items().is_empty());
     if let Some(redirect) = own.redirect.as_ref().filter(|_| names_backends) {
-        let span = fields.entry("backendRefs").map_or(fields.span(), |(key, _)| key.span);
+        let span = fields.entry("backendRefs").map_or(redirect.span, |(key, _)| key.span);
         let message = "a rule that redirects has no `backendRefs`: no request gets there";
         let told = Diagnostic::new(Code::INVALID_POLICY, span, message);
         cx.report(told.with_label(redirect.span, "redirects every request"));
@@ -84,15 +84,54 @@ pub(super) fn finish_rule(
     rule.headers = own.headers.clone();
     rule.rewrite = own.rewrite.clone();
     rule.cors = own.cors.clone();
-    rule.destinations = destinations(cx, fields.span(), &own, (names_backends, backends));
+    let may_be_empty = scope.without_backends == WithoutBackends::Parent && own.unresolved.is_none();
+    if names_backends || !may_be_empty {
+        rule.destinations = destinations(cx, fields.span(), &own, (names_backends, backends));
+    }
     rule.mirrors = own.mirrors;
-    rule.answer = own.redirect.map(|redirect| Answer::Redirect(redirect.value));
+    let redirect = own.redirect.filter(|_| own.unresolved.is_none());
+    rule.answer = redirect.map(|redirect| Answer::Redirect(redirect.value));
+    fields.optional("sessionPersistence", session);
     refuse(
         fields,
         "sessionPersistence",
         "requests of a session are balanced like others",
     );
     rule
+}
+
+/// Reads `sessionPersistence`, which is not in force.
+fn session(cx: &Reader<'_>, node: &Node) -> Option<()> {
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Kept {
+        Cookie,
+        Header,
+    }
+    let mut fields = cx.mapping(node)?;
+    fields.optional("sessionName", text_within(128));
+    let types = [("Cookie", Kept::Cookie), ("Header", Kept::Header)];
+    let kept = given_or(&mut fields, "type", Kept::Cookie, choice(&types));
+    fields.optional("absoluteTimeout", duration);
+    fields.optional("idleTimeout", duration);
+    let lifetime = fields.optional("cookieConfig", |cx, node| {
+        let mut fields = cx.mapping(node)?;
+        let lifetime = given_or(
+            &mut fields,
+            "lifetimeType",
+            "Session",
+            choice(&[("Session", "Session"), ("Permanent", "Permanent")]),
+        );
+        fields.finish();
+        lifetime
+    });
+    if lifetime == Some("Permanent") && fields.node("absoluteTimeout").is_none() {
+        fields.missing(&["absoluteTimeout"]);
+    }
+    if let Some((key, _)) = fields.entry("cookieConfig").filter(|_| kept == Some(Kept::Header)) {
+        contradiction(cx, key.span, "`cookieConfig` does not belong to `type: Header`");
+    }
+    fields.finish();
+    Some(())
 }
 
 /// What replaces a prefix needs to know which.
@@ -117,7 +156,7 @@ fn destinations(
     own: &Filters,
     (names_backends, backends): (bool, Vec<(Destination, Filters)>),
 ) -> Vec<Destination> {
-    if own.redirect.is_some() && own.unresolved.is_none() {
+    if own.redirects && own.unresolved.is_none() {
         return Vec::new();
     }
     let backends: Vec<Destination> = backends.into_iter().map(|(backend, _)| backend).collect();
@@ -164,14 +203,11 @@ fn timeouts(cx: &Reader<'_>, node: &Node) -> Option<Timeouts> {
     let per_try_node = fields.node("backendRequest");
     fields.finish();
     let (request, per_try) = (request?, per_try?);
-    if let (Some(limit), Some(own), Some(node)) = (request, per_try, per_try_node) {
-        if own > limit {
-            contradiction(
-                cx,
-                node.span,
-                "`backendRequest` must not be longer than `request`: a try is part of it",
-            );
-        }
+    let is_longer = request.zip(per_try).is_some_and(|(request, own)| own > request);
+    if let Some(node) = per_try_node.filter(|_| is_longer) {
+        let message = "`backendRequest` must not be longer than `request`: a try is part of it";
+        contradiction(cx, node.span, message);
+        return None;
     }
     Some((request, per_try))
 }
@@ -193,64 +229,16 @@ fn retry(cx: &Reader<'_>, node: &Node) -> Option<RetryPolicy> {
     if !codes.is_empty() {
         conditions.push(RetryCondition::RetriableStatusCodes);
     }
-    let mut policy = RetryPolicy::new(attempts?, RetryOn { conditions, codes }, cx.origin(node.span));
+    let on = RetryOn {
+        conditions,
+        codes,
+        ..RetryOn::default()
+    };
+    let mut policy = RetryPolicy::new(attempts?, on, cx.origin(node.span));
     if let Some(pause) = pause? {
         policy.backoff = Backoff::at_least(pause);
     }
     Some(policy)
-}
-
-/// Reads the `ExternalAuth` filter, which is not in force.
-pub(super) fn external_auth(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<()> {
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Protocol {
-        Http,
-        Grpc,
-    }
-    let mut fields = cx.mapping(node)?;
-    let protocol = fields.required(
-        "protocol",
-        choice(&[("HTTP", Protocol::Http), ("GRPC", Protocol::Grpc)]),
-    );
-    fields.required("backendRef", |cx, node| super::backend::bare(cx, node, scope));
-    for (name, wanted) in [("http", Protocol::Http), ("grpc", Protocol::Grpc)] {
-        let Some((key, _)) = fields.entry(name) else { continue };
-        if protocol.is_some_and(|protocol| protocol != wanted) {
-            contradiction(cx, key.span, format!("`{name}` does not belong to this `protocol`"));
-        }
-        fields.optional(name, auth_settings);
-    }
-    fields.optional("forwardBody", |cx, node| {
-        let mut fields = cx.mapping(node)?;
-        fields.optional("maxSize", Reader::u16);
-        fields.finish();
-        Some(())
-    });
-    fields.finish();
-    let message = format!(
-        "filter `ExternalAuth` is {}: no other server is asked",
-        super::NOT_YET.title()
-    );
-    cx.report(Diagnostic::new(super::NOT_YET, node.span, message));
-    Some(())
-}
-
-fn auth_settings(cx: &Reader<'_>, node: &Node) -> Option<()> {
-    let mut fields = cx.mapping(node)?;
-    fields.optional("path", |cx, node| {
-        let text = text_within(1024)(cx, node)?;
-        let is_path = text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c));
-        if is_path {
-            return Some(());
-        }
-        cx.invalid(node, format!("expected a path, found {}", quoted(text)))
-    });
-    fields.list("allowedHeaders", super::names::header);
-    fields.list("allowedResponseHeaders", super::names::header);
-    fields.finish();
-    Some(())
 }
 
 /// Reports what is given twice where names must differ.

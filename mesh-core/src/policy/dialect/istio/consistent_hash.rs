@@ -130,5 +130,5 @@ fn maglev(cx: &Reader<'_>, node: &Node) -> Option<Algorithm> {
 /// Whether a number below [`MAGLEV_BOUND`] is prime; O(its root).
 fn is_prime(number: u64) -> bool {
     let divisors = (2..).take_while(|divisor| divisor * divisor <= number);
-    number > 1 && divisors.into_iter().all(|divisor| number % divisor != 0)
+    number > 1 && divisors.into_iter().all(|divisor| !number.is_multiple_of(divisor))
 }

@@ -1,14 +1,16 @@
 //! `Gateway`: front doors, served by the processes whose labels they select.
 
+use std::net::IpAddr;
+
+use super::gateway_tls::{encrypted, plain};
 use super::names::{dns_label, is_dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::Scope;
-use super::values::given_or;
-use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
+use super::{NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
-use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, PlainText};
-use crate::policy::reader::{Fields, Reader, choice, spanned};
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, PlainText};
+use crate::policy::reader::{Fields, Reader, spanned};
 use crate::policy::source::Node;
 
 /// Reads a `Gateway`.
@@ -46,7 +48,8 @@ fn gateway(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'_>) 
 
 fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServer> {
     let mut fields = cx.mapping(node)?;
-    let port = fields.required("port", port);
+    let listening = bind(&mut fields);
+    let port = fields.required("port", |cx, node| port(cx, node, listening));
     let hosts = fields.list("hosts", |cx, node| host(cx, node, scope));
     if node
         .get("hosts")
@@ -57,18 +60,19 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
     // A name for people: nothing refers to it.
     fields.optional("name", Reader::string);
     let (mut tls, mut plain_text) = (None, PlainText::Serve);
-    match port.as_ref().map(|port| port.encryption) {
+    match port.as_ref().map(|port| port.protocol.encryption) {
         Some(Encryption::Tls) => tls = encrypted(cx, &mut fields),
         Some(Encryption::Plain) => plain_text = plain(cx, &mut fields).unwrap_or_default(),
         None => fields.skip(&["tls"]),
     }
+    fields.optional("defaultEndpoint", Reader::string);
     let refused = [
         ("bind", "a gateway listens where its process does"),
         ("defaultEndpoint", "connections are not forwarded as they are"),
     ];
     refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
-    let port = port?;
+    let port = port.filter(|port| port.protocol.speech == Speech::Http)?;
     Some(GatewayServer {
         port: port.number,
         port_name: port.name,
@@ -79,6 +83,37 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
     })
 }
 
+/// Whether a server listens at a socket, which has no port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    AtPort,
+    AtSocket,
+}
+
+/// Reads the address of a server: one of IP, or a socket.
+fn bind(fields: &mut Fields<'_, '_, '_>) -> Listening {
+    let listening = fields.optional("bind", |cx, node| {
+        let text = cx.text(node)?;
+        if let Some(path) = text.strip_prefix("unix://") {
+            return match path.starts_with(['/', '@']) {
+                true => Some(Listening::AtSocket),
+                false => cx.invalid(
+                    node,
+                    format!("expected the absolute path of a socket, found {}", quoted(path)),
+                ),
+            };
+        }
+        match text.is_empty() || text.parse::<IpAddr>().is_ok() {
+            true => Some(Listening::AtPort),
+            false => cx.invalid(
+                node,
+                format!("expected an IP address or a socket, found {}", quoted(text)),
+            ),
+        }
+    });
+    listening.unwrap_or(Listening::AtPort)
+}
+
 /// Whether a port's protocol starts with a TLS handshake.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Encryption {
@@ -86,56 +121,90 @@ enum Encryption {
     Tls,
 }
 
+/// Whether requests are read, or bytes are passed on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Http,
+    Bytes,
+}
+
+#[derive(Clone, Copy)]
+struct Protocol {
+    name: &'static str,
+    encryption: Encryption,
+    speech: Speech,
+}
+
+const fn protocol_of(name: &'static str, encryption: Encryption, speech: Speech) -> Protocol {
+    Protocol {
+        name,
+        encryption,
+        speech,
+    }
+}
+
+const PROTOCOLS: &[Protocol] = &[
+    protocol_of("HTTP", Encryption::Plain, Speech::Http),
+    protocol_of("HTTPS", Encryption::Tls, Speech::Http),
+    protocol_of("GRPC", Encryption::Plain, Speech::Http),
+    protocol_of("GRPC-WEB", Encryption::Plain, Speech::Http),
+    protocol_of("HTTP2", Encryption::Plain, Speech::Http),
+    protocol_of("MONGO", Encryption::Plain, Speech::Bytes),
+    protocol_of("TCP", Encryption::Plain, Speech::Bytes),
+    protocol_of("TLS", Encryption::Tls, Speech::Bytes),
+];
+
 struct Port {
     number: u16,
     name: String,
-    encryption: Encryption,
+    protocol: Protocol,
 }
 
-/// `None` are protocols of byte streams.
-const PROTOCOLS: &[(&str, Option<Encryption>)] = &[
-    ("HTTP", Some(Encryption::Plain)),
-    ("HTTPS", Some(Encryption::Tls)),
-    ("GRPC", Some(Encryption::Plain)),
-    ("GRPC-WEB", Some(Encryption::Plain)),
-    ("HTTP2", Some(Encryption::Plain)),
-    ("MONGO", None),
-    ("TCP", None),
-    ("TLS", None),
-];
-
-fn port(cx: &Reader<'_>, node: &Node) -> Option<Port> {
+fn port(cx: &Reader<'_>, node: &Node, listening: Listening) -> Option<Port> {
     let mut fields = cx.mapping(node)?;
-    let number = fields.required("number", Reader::port);
+    let number = match listening {
+        Listening::AtPort => fields.required("number", Reader::port),
+        Listening::AtSocket => fields.required("number", |cx, node| match cx.u16(node)? {
+            0 => Some(0),
+            port => cx.invalid(node, format!("a socket has no port, expected `0`, found `{port}`")),
+        }),
+    };
     let name = fields.required("name", dns_label);
     let protocol = fields.required("protocol", protocol);
-    let reason = "a gateway listens on the port that it names";
-    refuse_all(&mut fields, NOT_YET, &[("targetPort", reason)]);
+    fields.optional("targetPort", Reader::u16);
+    if let Some((key, _)) = fields.entry("targetPort") {
+        let message = format!(
+            "{} is deprecated, and has no effect in Istio and here",
+            quoted(&key.name)
+        );
+        cx.report(Diagnostic::new(Code::DEPRECATED, key.span, message));
+    }
     fields.finish();
     Some(Port {
         number: number?,
         name: name?,
-        encryption: protocol?,
+        protocol: protocol?,
     })
 }
 
-fn protocol(cx: &Reader<'_>, node: &Node) -> Option<Encryption> {
+fn protocol(cx: &Reader<'_>, node: &Node) -> Option<Protocol> {
     let text = cx.text(node)?;
-    match PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-        Some((_, Some(encryption))) => Some(*encryption),
-        Some((name, None)) => {
-            let message = format!("protocol `{name}` is {}: gateways speak HTTP", NOT_YET.title());
-            cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            None
-        }
-        None => {
-            let names: Vec<&str> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-            cx.invalid(
-                node,
-                format!("unknown protocol {}, expected {}", quoted(text), listed(&names)),
-            )
-        }
+    let Some(protocol) = PROTOCOLS.iter().find(|one| one.name.eq_ignore_ascii_case(text)) else {
+        let names: Vec<&str> = PROTOCOLS.iter().map(|one| one.name).collect();
+        return cx.invalid(
+            node,
+            format!("unknown protocol {}, expected {}", quoted(text), listed(&names)),
+        );
+    };
+    if protocol.speech == Speech::Bytes {
+        let message = format!(
+            "protocol `{}` is {}: gateways speak HTTP",
+            protocol.name,
+            NOT_YET.title()
+        );
+        cx.report(Diagnostic::new(NOT_YET, node.span, message));
     }
+    Some(*protocol)
 }
 
 /// Reads `[namespace/]name`, where the name has a dot or is `*`.
@@ -163,147 +232,4 @@ fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
             cx.invalid(node, format!("{expected}, found {}", quoted(text)))
         }
     }
-}
-
-/// A plain-text port may only send callers to the encrypted one.
-fn plain(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<PlainText> {
-    let (key, node) = fields.entry("tls")?;
-    let mut tls = cx.mapping(node)?;
-    let redirects = tls.optional("httpsRedirect", Reader::bool);
-    let has_more = node.entries().iter().any(|(key, _)| &*key.name != "httpsRedirect");
-    if has_more {
-        let message = "`tls` needs a port with the protocol `HTTPS`";
-        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
-    }
-    tls.skip(TLS_FIELDS);
-    tls.finish();
-    redirects
-        .filter(|redirects| *redirects)
-        .map(|_| PlainText::RedirectToHttps)
-}
-
-/// All fields of a server's `tls`.
-const TLS_FIELDS: &[&str] = &[
-    "httpsRedirect",
-    "mode",
-    "credentialName",
-    "credentialNames",
-    "tlsCertificates",
-    "serverCertificate",
-    "privateKey",
-    "caCertificates",
-    "caCrl",
-    "caCertCredentialName",
-    "subjectAltNames",
-    "verifyCertificateSpki",
-    "verifyCertificateHash",
-    "minProtocolVersion",
-    "maxProtocolVersion",
-    "cipherSuites",
-];
-
-fn encrypted(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Option<GatewayTls> {
-    let Some(node) = fields.node("tls") else {
-        fields.missing(&["tls"]);
-        return None;
-    };
-    let mut tls = cx.mapping(node)?;
-    if !is_simple(cx, &mut tls) {
-        // What stands beside a mode that is not in force belongs to it.
-        tls.skip(TLS_FIELDS);
-        tls.finish();
-        return None;
-    }
-    let credential = credential(&mut tls);
-    refuse_options(cx, &mut tls);
-    tls.finish();
-    Some(GatewayTls {
-        credential_name: credential?,
-        origin: cx.origin(node.span),
-    })
-}
-
-const MODES: &[(&str, Option<(Code, &str)>)] = &[
-    ("SIMPLE", None),
-    ("MUTUAL", Some((NOT_YET, CLIENTS))),
-    ("OPTIONAL_MUTUAL", Some((NOT_YET, CLIENTS))),
-    ("ISTIO_MUTUAL", Some((NOT_YET, CLIENTS))),
-    ("PASSTHROUGH", Some((NOT_YET, STREAMS))),
-    ("AUTO_PASSTHROUGH", Some((NOT_HERE, STREAMS))),
-];
-const CLIENTS: &str = "clients of a gateway show no certificate";
-const STREAMS: &str = "connections are not forwarded as they are";
-
-/// Whether TLS ends here with the server's certificate alone.
-fn is_simple(cx: &Reader<'_>, tls: &mut Fields<'_, '_, '_>) -> bool {
-    // Without a mode it is the first of Istio's list.
-    let Some(refusal) = given_or(tls, "mode", Some((NOT_YET, STREAMS)), choice(MODES)) else {
-        return false;
-    };
-    let Some((code, reason)) = refusal else {
-        return true;
-    };
-    let given = tls.node("mode");
-    let mode = given.and_then(Node::as_text).unwrap_or("PASSTHROUGH");
-    let span = given.map_or_else(|| tls.span(), |node| node.span);
-    let message = format!("TLS mode `{mode}` is {}: {reason}", code.title());
-    cx.report(Diagnostic::new(code, span, message).with_help("give `mode: SIMPLE` and `credentialName`"));
-    false
-}
-
-/// Reads where the certificate comes from, of which there must be one source.
-fn credential(tls: &mut Fields<'_, '_, '_>) -> Option<String> {
-    let sources = [
-        "credentialName",
-        "credentialNames",
-        "tlsCertificates",
-        "serverCertificate",
-    ];
-    let (name, _) = tls.required_one_of(&sources)?;
-    if name == "credentialName" {
-        return tls.optional(name, credential_name);
-    }
-    tls.refuse(
-        name,
-        NOT_YET,
-        "a gateway has one certificate, in the folder that `credentialName` names",
-    );
-    if name == "serverCertificate" {
-        tls.skip(&["privateKey"]);
-    }
-    None
-}
-
-/// Reads the name of a folder, which cannot lead out of the directory of all of them.
-fn credential_name(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.name(node)?;
-    let is_folder = text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if is_folder && !text.starts_with('.') {
-        return Some(text);
-    }
-    cx.invalid(node, format!("expected the name of a folder, found {}", quoted(&text)))
-}
-
-fn refuse_options(cx: &Reader<'_>, tls: &mut Fields<'_, '_, '_>) {
-    let redirects = tls.optional("httpsRedirect", Reader::bool) == Some(true);
-    if let Some((key, _)) = tls.entry("httpsRedirect").filter(|_| redirects) {
-        let message = "`httpsRedirect` needs a port with the protocol `HTTP`";
-        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
-    }
-    const VERSIONS: &str = "versions and cipher suites are those of the TLS library";
-    let refused = [
-        ("privateKey", "the key lies beside the certificate"),
-        ("caCertificates", CLIENTS),
-        ("caCrl", CLIENTS),
-        ("caCertCredentialName", CLIENTS),
-        ("subjectAltNames", CLIENTS),
-        ("verifyCertificateSpki", CLIENTS),
-        ("verifyCertificateHash", CLIENTS),
-        ("minProtocolVersion", VERSIONS),
-        ("maxProtocolVersion", VERSIONS),
-        ("cipherSuites", VERSIONS),
-    ];
-    refuse_all(tls, NOT_YET, &refused);
 }

@@ -3,8 +3,8 @@
 //! One row of `KINDS` is one kind. A kind that configures what this mesh does is lowered into the
 //! model by its own file, field by field; the others are known, and refused with a reason. The rules
 //! are those of Istio's own validation: what Istio rejects is an error here, what it deprecates is a
-//! warning, and a field that is not in force is an error that says so (`docs/dialects.md` has the
-//! table). All served versions of a kind have the same fields.
+//! warning, and what is not in force says so: what a later version brings is read, checked and told
+//! with a warning, what has no meaning in a process is refused (`docs/dialects.md` has the table). All served versions of a kind have the same fields.
 //!
 //! Where an item of a list is wrong, the others are read still: a policy with errors never comes in
 //! force, and a half-read document gives fewer findings about missing names than none.
@@ -26,22 +26,27 @@ mod destination_rule;
 mod faults;
 mod filters;
 mod gateway;
+mod gateway_tls;
 mod load_balancer;
 mod locality;
 mod mesh_config;
 mod outlier_detection;
 mod peer_authentication;
 mod request_authentication;
+mod resolution;
 mod retries;
 mod route_match;
 mod scope;
 mod selection;
 mod service_entry;
+mod service_port;
+mod sidecar;
 mod stream_route;
 mod string_match;
 mod telemetry;
 mod traffic_policy;
 mod virtual_service;
+mod without_effect;
 mod workload_entry;
 
 /// The dialect.
@@ -102,25 +107,15 @@ const KINDS: &[Kind] = &[
     read(NETWORKING, "ServiceEntry", service_entry::lower),
     read(NETWORKING, "WorkloadEntry", workload_entry::lower),
     read(NETWORKING, "Gateway", gateway::lower),
+    read(NETWORKING, "Sidecar", sidecar::lower),
+    read(NETWORKING, "WorkloadGroup", without_effect::workload_group),
+    read(NETWORKING, "ProxyConfig", without_effect::proxy_config),
     read(SECURITY, "PeerAuthentication", peer_authentication::lower),
     read(SECURITY, "AuthorizationPolicy", authorization_policy::lower),
     read(INSTALL, SETTINGS, mesh_config::lower),
-    refuse(
-        NETWORKING,
-        "Sidecar",
-        NOT_YET,
-        "every service of the mesh can be called",
-    ),
     read(SECURITY, "RequestAuthentication", request_authentication::lower),
     read(TELEMETRY, "Telemetry", telemetry::lower),
     refuse(NETWORKING, "EnvoyFilter", NOT_HERE, "there is no Envoy to patch"),
-    refuse(NETWORKING, "ProxyConfig", NOT_HERE, "there is no proxy to configure"),
-    refuse(
-        NETWORKING,
-        "WorkloadGroup",
-        NOT_HERE,
-        "no control plane registers workloads, name each in a `WorkloadEntry`",
-    ),
     refuse(
         EXTENSIONS,
         "WasmPlugin",

@@ -69,7 +69,11 @@ impl<'p> Scope<'p> {
 
 /// Reads a range of addresses; one address is the range of itself.
 pub(super) fn subnet(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
-    let text = cx.text(node)?;
+    let ending_in_colons = ending_in_colons(node);
+    let text = match &ending_in_colons {
+        Some(text) => text,
+        None => cx.text(node)?,
+    };
     let range = text.parse::<IpNet>().ok();
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     match range.or_else(address) {
@@ -82,6 +86,15 @@ pub(super) fn subnet(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
             ),
         ),
     }
+}
+
+/// `[2001:db8::]` is a list of one mapping with an empty value by the rules of YAML 1.2, and an address to everybody else.
+fn ending_in_colons(node: &Node) -> Option<String> {
+    let [(key, value)] = node.entries() else {
+        return None;
+    };
+    let address = format!("{}:", key.name);
+    (value.is_null() && address.parse::<IpAddr>().is_ok()).then_some(address)
 }
 
 /// Reads a selector of workloads, `{ matchLabels: { … } }`; without labels it selects the whole namespace.

@@ -1,16 +1,20 @@
 //! `ServiceEntry`: services that the mesh knows, and their endpoints.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::client_tls::spiffe_id;
-use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
-use super::scope::Scope;
-use super::values::given_or;
-use super::workload_entry::{Addresses, endpoint};
-use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
-use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
+use super::names::{is_host_pattern, labels, refuse_duplicates};
+use super::resolution::{Asked, Resolution, check_addresses, check_hosts, endpoint_source, resolution};
+use super::scope::{Scope, subnet};
+use super::service_port::ports;
+use super::{NOT_YET, required_spec};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
-use crate::policy::model::service::{Endpoint, EndpointSource, Location, Protocol, Service, ServicePort};
+use crate::policy::model::service::{Endpoint, EndpointSource, Location, Service};
 use crate::policy::model::{Labels, Policy};
-use crate::policy::reader::{Fields, Reader, choice, list_of, spanned};
+use crate::policy::reader::{Fields, Reader, choice, spanned};
 use crate::policy::source::{Node, Spanned};
 
 /// Reads a `ServiceEntry`: each of its hosts is a service.
@@ -31,31 +35,71 @@ fn services(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'_>)
     {
         fields.missing(&["hosts"]);
     }
+    let resolution = resolution(&mut fields);
+    let ports = ports(cx, &mut fields);
+    let addresses = fields.list("addresses", spanned(subnet));
+    check_addresses(cx, &mut fields, resolution);
+    let asked = Asked {
+        resolution: resolution.unwrap_or(Resolution::None),
+        hosts: &hosts,
+        ports: &ports,
+    };
+    let endpoints = endpoint_source(cx, &mut fields, &asked);
+    check_hosts(cx, &fields, &asked, endpoints.as_ref());
     let service = Service {
         meta: object.meta.clone(),
         hosts: Vec::new(),
-        ports: ports(cx, &mut fields),
-        endpoints: EndpointSource::Dns,
+        ports: ports.into_iter().map(|port| port.value.port).collect(),
         location: fields
             .optional("location", choice(LOCATIONS))
             .unwrap_or(Location::MeshExternal),
         subject_alt_names: fields.list("subjectAltNames", spiffe_id),
         export: scope.export_to(cx, &mut fields),
+        addresses: addresses.iter().map(|address| address.value).collect(),
         ..Service::default()
     };
-    let endpoints = endpoint_source(cx, &mut fields, &service.ports);
-    let reason = "callers name hosts, addresses are not taken over";
-    refuse_all(&mut fields, NOT_HERE, &[("addresses", reason)]);
     fields.finish();
     let spans: Vec<_> = hosts.iter().map(|host| (host.as_str(), host.span)).collect();
     refuse_duplicates(cx, "host", &spans);
+    warn_of_ranges(cx, &addresses);
     let endpoints = endpoints.unwrap_or_default();
-    let named = |host: Spanned<String>| Service {
-        hosts: vec![host.value],
-        endpoints: endpoints.clone(),
-        ..service.clone()
-    };
+    let is_asked = resolution == Some(Resolution::None);
+    let named = |host: Spanned<String>| named(&service, host.value, &endpoints, is_asked);
     Some(hosts.into_iter().map(named).collect())
+}
+
+/// The service of one host. Its addresses are further names of it, behind which its own endpoints are: only without a
+/// resolution the address itself is called.
+fn named(service: &Service, host: String, endpoints: &EndpointSource, is_asked: bool) -> Service {
+    let single = service
+        .addresses
+        .iter()
+        .filter(|net| net.prefix_len() == net.max_prefix_len());
+    let addresses: Vec<String> = single.map(|net| net.addr().to_string()).collect();
+    let by_name = *endpoints == EndpointSource::Dns && !addresses.is_empty() && !is_asked;
+    let endpoints = match by_name {
+        true => EndpointSource::Listed(vec![Endpoint {
+            address: host.clone(),
+            weight: 1,
+            origin: service.meta.origin.clone(),
+            ..Endpoint::default()
+        }]),
+        false => endpoints.clone(),
+    };
+    Service {
+        hosts: std::iter::once(host).chain(addresses).collect(),
+        endpoints,
+        ..service.clone()
+    }
+}
+
+/// A range tells connections apart that are made to addresses; requests name hosts.
+fn warn_of_ranges(cx: &Reader<'_>, addresses: &[Spanned<IpNet>]) {
+    for range in addresses.iter().filter(|net| net.prefix_len() < net.max_prefix_len()) {
+        let message = format!("`addresses`: the range `{}` has no effect", range.value);
+        let help = "requests name hosts or single addresses";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, range.span, message).with_help(help));
+    }
 }
 
 const LOCATIONS: &[(&str, Location)] = &[
@@ -65,196 +109,19 @@ const LOCATIONS: &[(&str, Location)] = &[
 
 fn host(cx: &Reader<'_>, node: &Node) -> Option<String> {
     let text = cx.text(node)?;
-    if text == "*" || !is_host_pattern(text) {
+    if text == "*" || !is_host_pattern(text) || text.parse::<IpAddr>().is_ok() {
         return cx.invalid(node, format!("expected a host name, found {}", quoted(text)));
     }
     if text.starts_with('*') {
         let message = format!("host {} is {}: a service has one name", quoted(text), NOT_YET.title());
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
-        return None;
     }
     Some(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
 }
 
-fn ports(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Vec<ServicePort> {
-    let ports = fields.list("ports", spanned(port));
-    let numbers: Vec<String> = ports.iter().map(|port| port.number.to_string()).collect();
-    let spans: Vec<_> = numbers
-        .iter()
-        .zip(&ports)
-        .map(|(number, port)| (number.as_str(), port.span))
-        .collect();
-    refuse_duplicates(cx, "port number", &spans);
-    let spans: Vec<_> = ports.iter().map(|port| (port.name.as_str(), port.span)).collect();
-    refuse_duplicates(cx, "port name", &spans);
-    ports.into_iter().map(|port| port.value).collect()
-}
-
-fn port(cx: &Reader<'_>, node: &Node) -> Option<ServicePort> {
-    let mut fields = cx.mapping(node)?;
-    let number = fields.required("number", Reader::port);
-    let name = fields.required("name", dns_label);
-    let protocol = fields.optional("protocol", protocol);
-    let target = fields.optional("targetPort", Reader::port);
-    fields.finish();
-    Some(ServicePort {
-        number: number?,
-        name: name?,
-        protocol: protocol.unwrap_or_default(),
-        target,
-    })
-}
-
-/// `None` are protocols of byte streams.
-const PROTOCOLS: &[(&str, Option<Protocol>)] = &[
-    ("HTTP", Some(Protocol::Http)),
-    ("HTTP2", Some(Protocol::Http2)),
-    ("GRPC", Some(Protocol::Grpc)),
-    ("GRPC-WEB", Some(Protocol::Http)),
-    ("HTTPS", Some(Protocol::Https)),
-    ("TCP", None),
-    ("TLS", None),
-    ("MONGO", None),
-    ("REDIS", None),
-    ("MYSQL", None),
-    ("UDP", None),
-    ("HTTP_PROXY", None),
-];
-
-/// Reads a protocol, in any case. Without one it is HTTP: callers speak nothing else.
-fn protocol(cx: &Reader<'_>, node: &Node) -> Option<Protocol> {
-    let text = cx.text(node)?;
-    if text.is_empty() {
-        return Some(Protocol::Http);
-    }
-    match PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
-        Some((_, Some(protocol))) => Some(*protocol),
-        Some((name, None)) => {
-            let message = format!("protocol `{name}` is {}: services speak HTTP", NOT_YET.title());
-            cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            None
-        }
-        None => {
-            let names: Vec<&str> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-            cx.invalid(
-                node,
-                format!("unknown protocol {}, expected {}", quoted(text), listed(&names)),
-            )
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Resolution {
-    None,
-    Static,
-    Dns,
-    DnsRoundRobin,
-    DynamicDns,
-}
-
-const RESOLUTIONS: &[(&str, Resolution)] = &[
-    ("NONE", Resolution::None),
-    ("STATIC", Resolution::Static),
-    ("DNS", Resolution::Dns),
-    ("DNS_ROUND_ROBIN", Resolution::DnsRoundRobin),
-    ("DYNAMIC_DNS", Resolution::DynamicDns),
-];
-
-/// Reads where the endpoints come from.
-fn endpoint_source(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, ports: &[ServicePort]) -> Option<EndpointSource> {
-    let resolution = given_or(fields, "resolution", Resolution::None, choice(RESOLUTIONS))?;
-    let given = fields.one_of(&["endpoints", "workloadSelector"]);
-    let addresses = match resolution {
-        Resolution::Static => Addresses::Ip,
-        _ => Addresses::IpOrName,
-    };
-    let source = match given {
-        Some(("endpoints", _)) => {
-            let read = |cx: &Reader<'_>, node: &Node| endpoints(cx, node, addresses, ports);
-            Some(EndpointSource::Listed(fields.optional("endpoints", read)?))
-        }
-        Some((name, _)) => Some(EndpointSource::Selected(fields.optional(name, workload_selector)?)),
-        None => None,
-    };
-    if !serves(cx, fields, resolution, source.as_ref()) {
-        return None;
-    }
-    match (resolution, source) {
-        (Resolution::Static, None) => Some(EndpointSource::Listed(Vec::new())),
-        (_, source) => Some(source.unwrap_or_default()),
-    }
-}
-
-/// Refuses what cannot be served, as Istio does or because a library cannot.
-fn serves(
-    cx: &Reader<'_>,
-    fields: &mut Fields<'_, '_, '_>,
-    resolution: Resolution,
-    source: Option<&EndpointSource>,
-) -> bool {
-    let listed = match source {
-        Some(EndpointSource::Listed(endpoints)) => endpoints.len(),
-        _ => 0,
-    };
-    let (code, message) = match resolution {
-        Resolution::None | Resolution::DynamicDns if listed > 0 => {
-            let message = "`endpoints` need the resolution `STATIC` or `DNS`";
-            (Code::INVALID_POLICY, message.into())
-        }
-        Resolution::DnsRoundRobin if listed > 1 => (
-            Code::INVALID_POLICY,
-            "resolution `DNS_ROUND_ROBIN` takes one endpoint".into(),
-        ),
-        Resolution::None => {
-            let reason = "callers dial no address that could be kept";
-            (NOT_HERE, format!("resolution `NONE` is {}: {reason}", NOT_HERE.title()))
-        }
-        Resolution::DnsRoundRobin => {
-            let reason = "all addresses of an answer are used";
-            (
-                NOT_YET,
-                format!("resolution `DNS_ROUND_ROBIN` is {}: {reason}", NOT_YET.title()),
-            )
-        }
-        Resolution::DynamicDns => {
-            let reason = "a service has one name";
-            (
-                NOT_YET,
-                format!("resolution `DYNAMIC_DNS` is {}: {reason}", NOT_YET.title()),
-            )
-        }
-        Resolution::Static | Resolution::Dns => return true,
-    };
-    let span = fields
-        .node("resolution")
-        .map_or_else(|| fields.span(), |node| node.span);
-    let help = "give `resolution: DNS`, or `STATIC` with endpoints";
-    cx.report(Diagnostic::new(code, span, message).with_help(help));
-    false
-}
-
-fn endpoints(cx: &Reader<'_>, node: &Node, addresses: Addresses, ports: &[ServicePort]) -> Option<Vec<Endpoint>> {
-    list_of(|cx, node| {
-        let endpoint = endpoint(cx, node, addresses)?;
-        check_port_names(cx, node, &endpoint, ports);
-        Some(endpoint)
-    })(cx, node)
-}
-
-fn check_port_names(cx: &Reader<'_>, node: &Node, endpoint: &Endpoint, ports: &[ServicePort]) {
-    let is_known = |name: &str| ports.iter().any(|port| port.name == name);
-    let keys = node.get("ports").map(Node::entries).unwrap_or_default();
-    for (key, _) in keys.iter().filter(|(key, _)| endpoint.ports.contains_key(&*key.name)) {
-        if !is_known(&key.name) {
-            let message = format!("the service has no port {}", quoted(&key.name));
-            cx.report(Diagnostic::new(Code::UNKNOWN_REFERENCE, key.span, message));
-        }
-    }
-}
-
-fn workload_selector(cx: &Reader<'_>, node: &Node) -> Option<Labels> {
-    let mut fields = cx.mapping(node)?;
+/// Reads a selector of workload entries, `{ labels: { … } }`.
+pub(super) fn workload_selector(cx: &Reader<'_>, node: &Node) -> Option<Labels> {
+    let mut fields: Fields<'_, '_, '_> = cx.mapping(node)?;
     let labels = fields.optional("labels", labels).unwrap_or_default();
     fields.finish();
     if node.get("labels").is_none_or(|labels| labels.entries().is_empty()) {

@@ -6,25 +6,27 @@ use std::net::IpAddr;
 use super::names::{is_dns_label, is_dns_name, labels};
 use super::values::count;
 use super::{NOT_YET, refuse_all, required_spec};
-use crate::policy::diagnostic::{Diagnostic, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::service::{Endpoint, WorkloadEntry};
 use crate::policy::model::{Labels, Policy};
-use crate::policy::reader::Reader;
+use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::{Node, Value};
 
 /// Which addresses an endpoint may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Addresses {
-    /// IP addresses.
+    /// IP addresses and sockets.
     Ip,
     /// IP addresses, and names that are resolved.
     IpOrName,
+    /// All of them.
+    Any,
 }
 
 /// Reads a `WorkloadEntry`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    let endpoint = required_spec(cx, object).and_then(|spec| endpoint(cx, spec, Addresses::IpOrName));
+    let endpoint = required_spec(cx, object).and_then(|spec| endpoint(cx, spec, Addresses::Any));
     policy.workload_entries.extend(endpoint.map(|endpoint| WorkloadEntry {
         meta: object.meta.clone(),
         endpoint,
@@ -33,6 +35,14 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
 
 /// Reads one endpoint.
 pub(super) fn endpoint(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Option<Endpoint> {
+    if node.get("address").is_none() && node.get("network").is_none() {
+        cx.mapping(node)?.missing(&["address"]);
+    }
+    template(cx, node, addresses)
+}
+
+/// Reads what endpoints have in common; `None` also where it has no address.
+pub(super) fn template(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Option<Endpoint> {
     let mut fields = cx.mapping(node)?;
     let address = fields.optional("address", |cx, node| address(cx, node, addresses));
     let ports = fields.optional("ports", ports).unwrap_or_default();
@@ -40,9 +50,8 @@ pub(super) fn endpoint(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Op
     let locality = fields.optional("locality", Reader::string);
     let weight = fields.optional("weight", count).unwrap_or(0);
     let service_account = fields.optional("serviceAccount", account);
-    if node.get("address").is_none() && node.get("network").is_none() {
-        fields.missing(&["address"]);
-    }
+    check_socket(cx, &mut fields);
+    fields.optional("network", Reader::string);
     refuse_all(
         &mut fields,
         NOT_YET,
@@ -61,6 +70,19 @@ pub(super) fn endpoint(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Op
     })
 }
 
+/// A socket is one port.
+fn check_socket(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
+    let is_socket = |node: &Node| node.as_text().is_some_and(|text| text.starts_with(SOCKET));
+    let has_socket = fields.node("address").is_some_and(is_socket);
+    if let Some((key, _)) = fields.entry("ports").filter(|_| has_socket) {
+        let message = "`ports` cannot stand beside the `address` of a socket";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
+    }
+}
+
+/// The beginning of the address of a socket.
+const SOCKET: &str = "unix://";
+
 /// The locality as a label says it, with dots for slashes.
 fn labelled_locality(labels: &Labels) -> String {
     labels
@@ -71,7 +93,7 @@ fn labelled_locality(labels: &Labels) -> String {
 
 fn address(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Option<String> {
     let text = cx.text(node)?;
-    if let Some(path) = text.strip_prefix("unix://") {
+    if let Some(path) = text.strip_prefix(SOCKET).filter(|_| addresses != Addresses::IpOrName) {
         return refuse_socket(cx, node, path);
     }
     if text.parse::<IpAddr>().is_ok() {
@@ -79,8 +101,10 @@ fn address(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Option<String>
     }
     let found = quoted(text);
     match addresses {
-        Addresses::IpOrName if is_dns_name(text) => Some(text.to_ascii_lowercase()),
-        Addresses::IpOrName => cx.invalid(node, format!("expected an IP address or a DNS name, found {found}")),
+        Addresses::IpOrName | Addresses::Any if is_dns_name(text) => Some(text.to_ascii_lowercase()),
+        Addresses::IpOrName | Addresses::Any => {
+            cx.invalid(node, format!("expected an IP address or a DNS name, found {found}"))
+        }
         Addresses::Ip => cx.invalid(node, format!("expected an IP address, found {found}")),
     }
 }

@@ -11,7 +11,7 @@
 //! let loaded = Loaded::from_files([("orders.yaml", "
 //! services:
 //!   orders:
-//!     endpoints: [10.0.0.4:8080, { address: 10.0.0.5:8080, labels: { version: v2 } }]
+//!     endpoints: [{ address: 10.0.0.4:8080, labels: { version: v1 } }, { address: 10.0.0.5:8080, labels: { version: v2 } }]
 //!     subsets: { v1: { version: v1 }, v2: { version: v2 } }
 //!     routes: [{ to: { v1: 90, v2: 10 }, timeout: 10s }]
 //!     balance: round_robin

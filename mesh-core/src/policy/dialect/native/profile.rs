@@ -7,7 +7,7 @@ use super::traffic::retry_budget;
 use super::values::duration;
 use crate::policy::diagnostic::quoted;
 use crate::policy::dialect::linkerd::method;
-use crate::policy::model::route::{ProfileRoute, Retryable, ServiceProfile};
+use crate::policy::model::profile::{ProfileRoute, RequestCondition, Retryable, ServiceProfile};
 use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node};
 
@@ -31,15 +31,17 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         host: scope.full_host(&key.name),
         routes,
         budget,
+        ..ServiceProfile::default()
     });
 }
 
 fn route(cx: &Reader<'_>, node: &Node) -> Option<ProfileRoute> {
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", Reader::name);
-    let mut route = ProfileRoute::new(String::new(), cx.origin(node.span));
-    route.method = fields.optional("method", method);
-    route.path_regex = fields.optional("path_regex", regex);
+    let method = fields.optional("method", method).map(RequestCondition::Method);
+    let path = fields.optional("path_regex", regex).map(RequestCondition::Path);
+    let condition = RequestCondition::All(method.into_iter().chain(path).collect());
+    let mut route = ProfileRoute::new(String::new(), condition, cx.origin(node.span));
     if fields.optional("retryable", Reader::bool) == Some(true) {
         route.retryable = Retryable::Yes;
     }

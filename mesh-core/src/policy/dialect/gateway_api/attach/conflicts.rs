@@ -7,9 +7,12 @@ use crate::policy::model::{Meta, Origin};
 
 use super::no_effect;
 
-/// What was accepted at one place, such as a listener.
+/// What was accepted at one place, such as a listener, by what it routes.
 #[derive(Debug, Default)]
-pub(super) struct Accepted(Vec<(RouteKind, Meta, Vec<String>)>);
+pub(super) struct Accepted {
+    http: Vec<(Meta, Vec<String>)>,
+    grpc: Vec<(Meta, Vec<String>)>,
+}
 
 impl Accepted {
     /// Accepts a route with these hosts, unless one of the other kind that came before has one of them.
@@ -20,19 +23,21 @@ impl Accepted {
         origin: &Origin,
         report: &mut Report,
     ) -> bool {
-        let is_other = |kind: RouteKind| {
-            matches!(
-                (kind, route.kind),
-                (RouteKind::Http, RouteKind::Grpc) | (RouteKind::Grpc, RouteKind::Http)
-            )
+        let (own, other, kind) = match route.kind {
+            RouteKind::Http => (&mut self.http, &self.grpc, RouteKind::Grpc),
+            RouteKind::Grpc => (&mut self.grpc, &self.http, RouteKind::Http),
+            RouteKind::Tls | RouteKind::Tcp => return true,
         };
-        let shares = |own: &[String]| own.iter().any(|own| hosts.iter().any(|host| hosts_overlap(own, host)));
-        let winner = self.0.iter().find(|(kind, _, own)| is_other(*kind) && shares(own));
-        if let Some((kind, meta, _)) = winner {
-            report.push(told(route, (*kind, meta), origin));
+        let shares = |taken: &[String]| {
+            taken
+                .iter()
+                .any(|one| hosts.iter().any(|host| hosts_overlap(one, host)))
+        };
+        if let Some((winner, _)) = other.iter().find(|(_, taken)| shares(taken)) {
+            report.push(told(route, (kind, winner), origin));
             return false;
         }
-        self.0.push((route.kind, route.table.meta.clone(), hosts));
+        own.push((route.table.meta.clone(), hosts));
         true
     }
 }

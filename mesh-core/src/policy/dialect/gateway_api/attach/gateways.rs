@@ -6,10 +6,10 @@ use crate::decide::route::string::host_covers;
 use crate::policy::diagnostic::{Report, nearest, quoted};
 use crate::policy::model::attachment::{Attachments, From, Listener, Parent, ParentKind, PendingRoute};
 use crate::policy::model::route::{Binding, Destination, HostPattern, RouteTable};
-use crate::policy::model::{Labels, Policy};
+use crate::policy::model::{Labels, Policy, kubernetes_parts};
 
 use super::conflicts::Accepted;
-use super::{Services, is_granted, no_effect, unresolved};
+use super::{is_granted, no_effect, unresolved};
 
 /// The label that every namespace has.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -170,10 +170,10 @@ impl<'a> Gateways<'a> {
 
     /// Backends of other namespaces need their consent.
     fn refuse_ungranted(&self, route: &PendingRoute, table: &mut RouteTable, policy: &Policy, report: &mut Report) {
-        let services = Services::of(policy);
+        let domain = &policy.mesh.cluster_domain;
         let own = table.meta.namespace.clone();
         let reason = |to: &Destination| {
-            let (name, namespace) = services.parts(&to.host).filter(|(_, namespace)| *namespace != own)?;
+            let (name, namespace) = kubernetes_parts(&to.host, domain).filter(|(_, namespace)| *namespace != own)?;
             let is_free = is_granted(
                 self.attachments,
                 (route.kind.name(), &own),

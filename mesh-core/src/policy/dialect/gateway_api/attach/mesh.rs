@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::policy::diagnostic::{Report, quoted};
 use crate::policy::model::attachment::{Parent, ParentKind, PendingRoute, RouteKind};
-use crate::policy::model::route::{Binding, HostPattern, RouteMatch, RouteTable};
+use crate::policy::model::route::{Binding, Destination, HostPattern, RouteMatch, RouteTable};
 use crate::policy::model::{Export, Policy};
 
 use super::conflicts::Accepted;
@@ -18,7 +18,7 @@ pub(super) struct Mesh {
     /// Hosts of objects such as `ServiceEntry`, by namespace and name.
     hosts: BTreeMap<(String, String), Vec<String>>,
     cluster_domain: String,
-    accepted: BTreeMap<(String, Audience, Option<u16>), Accepted>,
+    accepted: BTreeMap<(String, Audience), Accepted>,
 }
 
 impl Mesh {
@@ -38,7 +38,7 @@ impl Mesh {
     /// The tables of a route, one a service.
     pub(super) fn attach(&mut self, route: &PendingRoute, report: &mut Report) -> Vec<RouteTable> {
         let mut by_host: BTreeMap<(String, Audience), Vec<&Parent>> = BTreeMap::new();
-        for parent in route.parents.iter().filter(|parent| parent.kind != ParentKind::Gateway) {
+        for parent in route.parents.iter().filter(|parent| is_of_mesh(parent)) {
             for host in self.hosts_of(parent, report) {
                 let audience = audience(route, parent);
                 if self.accept(route, parent, (&host, &audience), report) {
@@ -88,10 +88,16 @@ impl Mesh {
         (host, audience): (&str, &Audience),
         report: &mut Report,
     ) -> bool {
-        let key = (host.to_owned(), audience.clone(), parent.port);
-        let accepted = self.accepted.entry(key).or_default();
-        accepted.accept(route, vec![host.to_owned()], &parent.origin, report)
+        let accepted = self.accepted.entry((host.to_owned(), audience.clone())).or_default();
+        // Ports overlap as patterns of hosts do: `*` is all of them.
+        let port = parent.port.map_or_else(|| "*".to_owned(), |port| port.to_string());
+        accepted.accept(route, vec![port], &parent.origin, report)
     }
+}
+
+/// Whether a parent is called by the clients of the mesh.
+const fn is_of_mesh(parent: &Parent) -> bool {
+    matches!(parent.kind, ParentKind::Service | ParentKind::ServiceEntry)
 }
 
 /// A route of the service's own namespace is for all callers, another one for those of its namespace.
@@ -105,6 +111,13 @@ fn table(route: &PendingRoute, host: String, audience: Audience, parents: &[&Par
     let origin = parents.first().map(|parent| parent.origin.clone()).unwrap_or_default();
     table.hosts = vec![HostPattern { host, origin }];
     table.bindings = vec![Binding::Mesh];
+    for rule in table
+        .rules
+        .iter_mut()
+        .filter(|rule| rule.destinations.is_empty() && rule.answer.is_none())
+    {
+        rule.destinations = vec![itself(&table.hosts)];
+    }
     table.export = match audience {
         None => Export::All,
         Some(namespace) => Export::Namespaces(vec![namespace]),
@@ -116,6 +129,17 @@ fn table(route: &PendingRoute, host: String, audience: Audience, parents: &[&Par
         }
     }
     table
+}
+
+/// The service that a route is for, where the route names no backend and its dialect lets it.
+fn itself(hosts: &[HostPattern]) -> Destination {
+    let host = hosts.first().cloned().unwrap_or_default();
+    Destination {
+        host: host.host,
+        origin: host.origin,
+        weight: 1,
+        ..Destination::default()
+    }
 }
 
 /// Each match for each port.

@@ -9,7 +9,7 @@ use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::attachment::{Attachments, PendingRoute};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::ServicePort;
-use crate::policy::model::{Labels, Meta, Origin, OutboundMode, Policy, kubernetes_parts};
+use crate::policy::model::{Labels, Meta, Origin, OutboundMode, Policy};
 use crate::policy::source::{Document, Node};
 
 mod conflicts;
@@ -81,7 +81,6 @@ fn add_namespaces(node: &Node, found: &mut BTreeMap<String, Labels>) {
 struct Services {
     ports: BTreeMap<String, Vec<ServicePort>>,
     outbound: OutboundMode,
-    cluster_domain: String,
 }
 
 impl Services {
@@ -98,7 +97,6 @@ impl Services {
         Self {
             ports,
             outbound: policy.mesh.outbound,
-            cluster_domain: policy.mesh.cluster_domain.clone(),
         }
     }
 
@@ -137,11 +135,6 @@ impl Services {
             format!("{reason}: its share of the requests is answered with 500"),
         ));
         to.unresolved = Some(reason);
-    }
-
-    /// `(name, namespace)` of a service.
-    fn parts<'h>(&self, host: &'h str) -> Option<(&'h str, &'h str)> {
-        kubernetes_parts(host, &self.cluster_domain)
     }
 }
 

@@ -242,6 +242,12 @@ fn blocks_are_checked() {
                 "4:54: error[MESH0104]: `outlierDetectionHttpErrorCodes`: expected a whole number of 100 to 599, found `600`",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn keepalive_and_the_callers_protocol_are_checked() {
+    assert_traffic(&[
         (
             "connectionPool: { http: { http2KeepAlive: {} } }",
             &[
@@ -269,6 +275,12 @@ fn blocks_are_checked() {
                 "4:53: error[MESH0105]: fields `h2UpgradePolicy` and `useClientProtocol` exclude each other",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn budgets_and_tunnels_are_checked() {
+    assert_traffic(&[
         (
             "retryBudget: { percent: 101, budgetInterval: 1s }",
             &[

@@ -223,75 +223,77 @@ fn localities_are_read() {
     assert_eq!(locality.failover_priority, ["topology.istio.io/network", "app=x"]);
 }
 
+/// Settings of localities, and the error that is due.
+const LOCALITIES: &[(&str, &str)] = &[
+    (
+        "distribute: [{ from: us/a, to: { us: 100 } }, { from: '*', to: { us: 100 } }]",
+        "5:47: error[MESH0301]: `from`: `us/a` and `*` overlap",
+    ),
+    (
+        "distribute: [{ from: us, to: { us: 40, eu: 50 } }]",
+        "5:30: error[MESH0104]: `to`: expected shares of 100 together, found 90",
+    ),
+    (
+        "distribute: [{ from: us, to: { us: 0, eu: 100 } }]",
+        "5:36: error[MESH0104]: `to`: expected a whole number of 1 to 100, found `0`",
+    ),
+    (
+        "distribute: [{ from: us, to: { us: 50, us/a: 50 } }]",
+        "5:40: error[MESH0301]: `to`: `us` and `us/a` overlap",
+    ),
+    (
+        "distribute: [{ from: us/*, to: { us: 100 } }, { from: us/a/b, to: { us: 100 } }]",
+        "5:47: error[MESH0301]: `from`: `us/*` and `us/a/b` overlap",
+    ),
+    (
+        "distribute: [{ from: us*/a, to: { us: 100 } }]",
+        "5:22: error[MESH0104]: `from`: expected `*` at the end only, found `us*/a`",
+    ),
+    (
+        "distribute: [{ from: a//b, to: { us: 100 } }]",
+        "5:22: error[MESH0104]: `from`: expected `region`, `region/zone` or `region/zone/subzone`, found `a//b`",
+    ),
+    (
+        "distribute: [{ from: a, to: { a/b/c/d: 100 } }]",
+        "5:31: error[MESH0104]: key `a/b/c/d`: expected `region`, `region/zone` or `region/zone/subzone`",
+    ),
+    (
+        "distribute: [], failover: [{ from: us, to: eu }]",
+        "5:17: error[MESH0105]: fields `distribute` and `failover` exclude each other",
+    ),
+    (
+        "failover: [{ from: us, to: us }]",
+        "5:12: error[MESH0104]: `failover`: expected two regions, found `us` twice",
+    ),
+    (
+        "failover: [{ from: us/a, to: eu }]",
+        "5:20: error[MESH0104]: `from`: expected the name of a region, found `us/a`",
+    ),
+    (
+        "failover: [{ from: us, to: 'eu*' }]",
+        "5:28: error[MESH0104]: `to`: expected the name of a region, found `eu*`",
+    ),
+    (
+        "failover: [{ from: us, to: eu }], failoverPriority: [topology.kubernetes.io/zone=a]",
+        "5:54: error[MESH0301]: `failoverPriority`: `topology.kubernetes.io/zone` cannot stand beside `failover`",
+    ),
+    (
+        "failover: [{ from: us, to: eu }, { from: us, to: as }]",
+        "5:34: error[MESH0202]: region `us` is given twice",
+    ),
+];
+
 #[test]
 fn localities_are_checked() {
     let locality = |text: &str| format!("localityLbSetting: {{\n{text} }}");
-    let cases: [(&str, &str); 14] = [
-        (
-            "distribute: [{ from: us/a, to: { us: 100 } }, { from: '*', to: { us: 100 } }]",
-            "5:47: error[MESH0301]: `from`: `us/a` and `*` overlap",
-        ),
-        (
-            "distribute: [{ from: us, to: { us: 40, eu: 50 } }]",
-            "5:30: error[MESH0104]: `to`: expected shares of 100 together, found 90",
-        ),
-        (
-            "distribute: [{ from: us, to: { us: 0, eu: 100 } }]",
-            "5:36: error[MESH0104]: `to`: expected a whole number of 1 to 100, found `0`",
-        ),
-        (
-            "distribute: [{ from: us, to: { us: 50, us/a: 50 } }]",
-            "5:40: error[MESH0301]: `to`: `us` and `us/a` overlap",
-        ),
-        (
-            "distribute: [{ from: us/*, to: { us: 100 } }, { from: us/a/b, to: { us: 100 } }]",
-            "5:47: error[MESH0301]: `from`: `us/*` and `us/a/b` overlap",
-        ),
-        (
-            "distribute: [{ from: us*/a, to: { us: 100 } }]",
-            "5:22: error[MESH0104]: `from`: expected `*` at the end only, found `us*/a`",
-        ),
-        (
-            "distribute: [{ from: a//b, to: { us: 100 } }]",
-            "5:22: error[MESH0104]: `from`: expected `region`, `region/zone` or `region/zone/subzone`, found `a//b`",
-        ),
-        (
-            "distribute: [{ from: a, to: { a/b/c/d: 100 } }]",
-            "5:31: error[MESH0104]: key `a/b/c/d`: expected `region`, `region/zone` or `region/zone/subzone`",
-        ),
-        (
-            "distribute: [], failover: [{ from: us, to: eu }]",
-            "5:17: error[MESH0105]: fields `distribute` and `failover` exclude each other",
-        ),
-        (
-            "failover: [{ from: us, to: us }]",
-            "5:12: error[MESH0104]: `failover`: expected two regions, found `us` twice",
-        ),
-        (
-            "failover: [{ from: us/a, to: eu }]",
-            "5:20: error[MESH0104]: `from`: expected the name of a region, found `us/a`",
-        ),
-        (
-            "failover: [{ from: us, to: 'eu*' }]",
-            "5:28: error[MESH0104]: `to`: expected the name of a region, found `eu*`",
-        ),
-        (
-            "failover: [{ from: us, to: eu }], failoverPriority: [topology.kubernetes.io/zone=a]",
-            "5:54: error[MESH0301]: `failoverPriority`: `topology.kubernetes.io/zone` cannot stand beside `failover`",
-        ),
-        (
-            "failover: [{ from: us, to: eu }, { from: us, to: as }]",
-            "5:34: error[MESH0202]: region `us` is given twice",
-        ),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in LOCALITIES {
         let mut lines = load_spec(
             KIND,
             &spec(&locality(text)).replace("} } }", "} }, outlierDetection: {} }"),
         )
         .lines;
         lines.retain(|line| line.contains("error["));
-        assert_eq!(lines, [expected], "{text}");
+        assert_eq!(lines, [*expected], "{text}");
     }
 }
 

@@ -21,6 +21,7 @@ mod mesh_config;
 mod names;
 mod peer_authentication;
 mod service_entry;
+mod sidecar;
 mod virtual_service;
 
 /// What became of some text.

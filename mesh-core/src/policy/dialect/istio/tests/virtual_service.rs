@@ -348,6 +348,12 @@ fn rules_are_checked() {
             "route: [{ destination: { host: a }, weight: 90 }, { destination: { host: b } }]",
             &["4:51: warning[MESH0505]: destination `b.shop.svc.cluster.local` has no `weight`: it gets no request"],
         ),
+    ]);
+}
+
+#[test]
+fn fields_of_rules_are_checked() {
+    assert_rules(&[
         (
             "route: [{ destination: { host: a } }], timeuot: 1s",
             &["4:40: error[MESH0101]: unknown field `timeuot`"],

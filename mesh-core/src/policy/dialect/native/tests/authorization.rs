@@ -50,12 +50,15 @@ fn entries_allow_or_deny() {
 #[test]
 fn every_condition_and_its_not_form_can_be_set() {
     let found = rule(
-        "from: [td/ns/a/sa/b, 'spiffe://td/ns/c/*'], not_from: ['*/sa/d'], namespaces: [a, 'b*c'], not_namespaces: [e], service_accounts: [x, y/z], not_service_accounts: [w], ip: [10.1.2.3/8, '::1'], not_ip: [10.0.0.1]",
+        "from: [cluster.local/ns/a/sa/b, 'spiffe://cluster.local/ns/c/*'], not_from: ['*/sa/d'], namespaces: [a, 'b*c'], not_namespaces: [e], service_accounts: [x, y/z], not_service_accounts: [w], ip: [10.1.2.3/8, '::1'], not_ip: [10.0.0.1]",
     );
     let source = &found.from[0];
     assert_eq!(
         source.principals.any_of,
-        [exact("td/ns/a/sa/b"), Pattern::Prefix("td/ns/c/".into())]
+        [
+            exact("cluster.local/ns/a/sa/b"),
+            Pattern::Prefix("cluster.local/ns/c/".into())
+        ]
     );
     assert_eq!(source.principals.none_of, [Pattern::Suffix("/sa/d".into())]);
     assert_eq!(source.namespaces.any_of, [exact("a"), Pattern::Glob("b*c".into())]);

@@ -10,7 +10,7 @@ use crate::policy::model::route::{Binding, PathCase, RouteMatch, RouteRule, Stri
 
 fn rules(rules: &str) -> Vec<RouteRule> {
     clean(&format!(
-        "namespace: shop\nservices: {{ orders: {{ subsets: {{ v1: {{ v: '1' }}, v2: {{ v: '2' }} }}, routes: [{rules}] }} }}"
+        "namespace: shop\nservices: {{ orders: {{ subsets: {{ v1: {{ v: '1' }}, v2: {{ v: '2' }} }}, routes: [{rules}] }}, new: {{}} }}"
     ))
     .routes
     .remove(0)

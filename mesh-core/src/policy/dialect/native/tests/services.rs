@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::policy::model::identity::MtlsMode;
-use crate::policy::model::route::Retryable;
+use crate::policy::model::profile::Retryable;
 use crate::policy::model::service::{Endpoint, EndpointSource, Location, Protocol, Service};
 use crate::policy::model::traffic::RetryBudget;
 use crate::policy::model::{Export, Labels};

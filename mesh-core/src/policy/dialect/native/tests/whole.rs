@@ -18,7 +18,7 @@ services:
   orders:
     hosts: [orders, orders.production.svc.cluster.local]     # default: the key
     endpoints:
-      - 10.0.0.4:8080
+      - { address: 10.0.0.4:8080, labels: { version: v1 } }
       - { address: 10.0.0.5:8080, labels: { version: v2 }, zone: eu-west-1a, weight: 2 }
     subsets: { v1: { version: v1 }, v2: { version: v2 } }
     routes:
@@ -57,7 +57,10 @@ fn the_example_says_where_orders_are() {
         (endpoints[0].address.as_str(), endpoints[0].port),
         ("10.0.0.4", Some(8080))
     );
-    assert_eq!((endpoints[0].weight, &endpoints[0].labels), (1, &Labels::new()));
+    assert_eq!(
+        (endpoints[0].weight, &endpoints[0].labels),
+        (1, &labels("version", "v1"))
+    );
     assert_eq!(
         (endpoints[1].weight, &endpoints[1].labels),
         (2, &labels("version", "v2"))

@@ -1,5 +1,13 @@
 use super::super::Loaded;
 
+mod authz;
+mod gateways;
+mod oracle;
+mod reach;
+mod rules;
+mod services;
+mod traffic;
+
 /// All findings about some files, each `file:line:column: severity[CODE]: message`.
 fn findings(files: &[&str]) -> Vec<String> {
     let names = ["a", "b", "c"];
@@ -133,7 +141,12 @@ fn a_mesh_of_known_services_only_wants_every_target_defined() {
         help(&[mesh, &to("shup")]),
         [Some("did you mean `shop.default.svc.cluster.local`?".into())]
     );
-    assert_eq!(findings(&["services: { shop: {} }\n", &to("shup")]), [""; 0]);
+    assert_eq!(
+        findings(&["services: { shop: {} }\n", &to("shup")]),
+        [
+            "b:4:42: warning[MESH0506]: no file defines the service `shup.default.svc.cluster.local`, as others of its namespace"
+        ]
+    );
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! `mesh check`: what is wrong with policy files.
 
-use mesh_core::policy::diagnostic::{Code, Diagnostic, Place, Report};
+mod github;
+mod junit;
+mod sarif;
+
+use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonReport, Place, Report};
 use mesh_core::policy::source::Sources;
 use mesh_core::workload::Workload;
 
-use crate::args::{CheckArguments, Format};
+use crate::args::{CheckArguments, CheckFormat, Deny};
 use crate::policy::PolicyText;
 use crate::terminal::{Style, Terminal, styled};
 use crate::{Exit, Failure};
@@ -18,12 +22,14 @@ pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Exi
     let mut text = PolicyText::read(&arguments.paths).or_else(|error| unread(error, arguments.output, terminal))?;
     // What only compiling finds would stop a service from starting just as well.
     let _ = text.compile(&Workload::default());
+    if arguments.deny == Some(Deny::Warnings) {
+        text.report.deny_warnings();
+    }
     for remark in &text.remarks {
         terminal.warn(remark);
     }
     match arguments.output {
-        Format::Json => terminal.json(&text.json())?,
-        Format::Human => {
+        CheckFormat::Human => {
             let mut answer = text.render(terminal.out);
             if !answer.is_empty() {
                 answer.push('\n');
@@ -31,21 +37,32 @@ pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Exi
             answer.push_str(&summary(&text, terminal));
             terminal.answer(&answer)?;
         }
+        format => print(format, &text.json(), &text.file_names(), terminal)?,
     }
     Ok(exit(&text.report))
 }
 
+/// Prints a report for programs.
+fn print(format: CheckFormat, report: &JsonReport, files: &[&str], terminal: &Terminal) -> Result<(), Failure> {
+    match format {
+        CheckFormat::Github => terminal.answer(&github::commands(report)),
+        CheckFormat::Sarif => terminal.json(&sarif::log(report)),
+        CheckFormat::Junit => terminal.answer(&junit::document(report, files)),
+        CheckFormat::Json | CheckFormat::Human => terminal.json(report),
+    }
+}
+
 /// Programs get a report in any case, the reason in it; people read the reason beside it.
-fn unread(error: Failure, output: Format, terminal: &Terminal) -> Result<PolicyText, Failure> {
-    if output == Format::Json {
+fn unread(error: Failure, output: CheckFormat, terminal: &Terminal) -> Result<PolicyText, Failure> {
+    if output != CheckFormat::Human {
         let mut report = Report::new();
         report.push(Diagnostic::new(Code::NO_DOCUMENT, Place::Nowhere, error.to_string()));
-        terminal.json(&report.json(&Sources::new()))?;
+        print(output, &report.json(&Sources::new()), &[], terminal)?;
     }
     Err(error)
 }
 
-/// What a report means for the process.
+/// What a report means for the process, whatever it is printed as.
 pub(crate) fn exit(report: &Report) -> Exit {
     if report.has_errors() { Exit::Bad } else { Exit::Good }
 }

@@ -1,0 +1,4 @@
+//! Documents in, policies out.
+
+mod policies;
+mod profile;
