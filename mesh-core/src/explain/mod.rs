@@ -10,7 +10,7 @@ pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
 
 use serde::Serialize;
 
-use crate::decide::authz::{Authorizer, Decision, Peer};
+use crate::decide::authz::{Authorizer, Peer};
 use crate::decide::retry::{BY_CLASS, BY_DEFAULT};
 use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
@@ -522,7 +522,7 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
     let decision = authorizer.authorize(request, &peer);
     Inbound {
         direction: "inbound",
-        decision: word(&decision),
+        decision: decision.verdict().as_str(),
         status: decision.status().as_u16(),
         mtls,
         policy: decision.policy().map(str::to_owned),
@@ -532,17 +532,10 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
             .audited()
             .map(|rule| format!("rule {} of policy `{}`", rule.index, rule.policy)),
         trial: decision.trial().map(|trial| Trial {
-            decision: word(&trial),
+            decision: trial.verdict().as_str(),
             policy: trial.policy().map(str::to_owned),
             reason: trial.to_string(),
         }),
         reason: decision.to_string(),
-    }
-}
-
-fn word(decision: &Decision<'_>) -> &'static str {
-    match decision.is_allowed() {
-        true => "allow",
-        false => "deny",
     }
 }

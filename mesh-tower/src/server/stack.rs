@@ -79,28 +79,14 @@ fn admit(
     misdirected(connection, canonical.view().host)?;
     let rules = connection.rules(authorizer);
     let decision = rules.authorize(&canonical.view());
-    record(connection, &decision);
+    exchange.decided(&decision);
     if !decision.is_allowed() {
-        exchange.origin = decision.origin().cloned();
         return Err(denied(&decision));
     }
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
     Ok(())
-}
-
-/// What policies want known, whatever is decided.
-fn record(connection: &Connection, decision: &Decision<'_>) {
-    let metrics = &connection.shared.metrics;
-    if let Some(rule) = decision.audited() {
-        metrics.audited_request();
-        tracing::info!(peer = %connection.remote, policy = %rule.policy, rule = rule.index, "request audited");
-    }
-    if let Some(trial) = decision.trial() {
-        metrics.tried_request(trial.verdict());
-        tracing::debug!(peer = %connection.remote, decision = %trial, "policies on trial decide");
-    }
 }
 
 /// A connection that was made for one host carries no requests for another: its certificate did not speak for it.

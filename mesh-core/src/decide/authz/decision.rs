@@ -19,6 +19,17 @@ pub enum Verdict {
     Deny,
 }
 
+impl Verdict {
+    /// `allow` or `deny`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// A policy, as decisions name it.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
