@@ -1,5 +1,5 @@
-use crate::policy::dialect::quantity::thousandths;
 use crate::policy::Loaded;
+use crate::policy::dialect::quantity::thousandths;
 use crate::policy::model::authz::{Action, Pattern};
 use crate::policy::model::route::{Binding, RouteRule};
 
