@@ -20,7 +20,9 @@ Examples:
   mesh explain --policy policy/ http://orders/api/orders
   mesh explain --inbound --policy policy/ --as namespace=production,app=orders --plaintext http://orders/
   mesh test policy-tests/
-  mesh diff policy/ policy-next/"
+  mesh diff policy/ policy-next/
+  mesh convert istio/ > policy/shop.yaml
+  mesh schema > mesh.schema.json"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -42,6 +44,10 @@ pub(crate) enum Command {
     Test(TestArguments),
     /// Tell what changes in meaning from one policy to another
     Diff(DiffArguments),
+    /// Print policies of any dialect in the native one
+    Convert(ConvertArguments),
+    /// Print the JSON Schema of the native dialect, for editors
+    Schema,
 }
 
 /// When to print colours.
@@ -375,4 +381,23 @@ mod tests {
             assert!(header(text).is_err(), "{text:?}");
         }
     }
+}
+
+/// What `mesh convert` is given.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct ConvertArguments {
+    /// Policy files and directories; `-` is the standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The dialect to print
+    #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
+    pub(crate) to: Dialect,
+}
+
+/// A dialect that can be printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    #[default]
+    Native,
 }

@@ -2,10 +2,12 @@
 //!
 //! `mesh check` reads policy files as a service does and reports every problem; `mesh explain` compiles them for one
 //! workload and tells what becomes of one request, and why; `mesh test` tries policies against files of tests;
-//! `mesh diff` tells what changes in meaning from one policy to another. `docs/cli.md` is the reference.
+//! `mesh diff` tells what changes in meaning from one policy to another; `mesh convert` prints policies in the native
+//! dialect, and `mesh schema` its JSON Schema. `docs/cli.md` is the reference.
 
 mod args;
 mod check;
+mod convert;
 mod diff;
 mod explain;
 mod policy;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Test(arguments) => test::run(arguments, &terminal),
         Command::Diff(arguments) => diff::run(arguments, &terminal),
+        Command::Convert(arguments) => convert::run(arguments, &terminal),
+        Command::Schema => convert::schema(&terminal),
     };
     let exit = result.unwrap_or_else(|error| {
         terminal.complain(&*error);

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use mesh_core::policy::convert::{self, Tree};
 use mesh_core::policy::Loaded;
 use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonReport, Paint, Place, Report};
 use mesh_core::policy::model::Policy;
@@ -106,6 +107,12 @@ impl PolicyText {
                 None
             }
         }
+    }
+
+    /// The policy in the native dialect; `None` where it has errors.
+    pub(crate) fn native(&self) -> Option<Vec<Tree>> {
+        let policy = self.policy.as_ref()?;
+        Some(convert::documents(policy, &self.report, &self.sources))
     }
 
     /// The report for people.

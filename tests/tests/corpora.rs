@@ -13,7 +13,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mesh_core::policy::Loaded;
+use mesh_core::policy::model::{Meta, Policy};
+use mesh_core::policy::{Loaded, convert};
+use regex::Regex;
 
 /// What a project says of a document.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -298,6 +300,72 @@ fn pieces(set: &Set, path: &Path) -> Vec<String> {
         "istio-validation-crds" => documents(&text),
         _ => vec![text],
     }
+}
+
+/// A policy as text, without the places where it was written, its items by name.
+fn meaning(policy: &Policy) -> Vec<String> {
+    let mut policy = policy.clone();
+    let by_name = |meta: &Meta| (meta.namespace.clone(), meta.name.clone(), meta.created);
+    policy.services.sort_by_key(|one| by_name(&one.meta));
+    policy.workload_entries.sort_by_key(|one| by_name(&one.meta));
+    policy.destinations.sort_by_key(|one| by_name(&one.meta));
+    policy.routes.sort_by_key(|one| by_name(&one.meta));
+    policy.profiles.sort_by_key(|one| by_name(&one.meta));
+    policy.gateways.sort_by_key(|one| by_name(&one.meta));
+    policy.peer_authentications.sort_by_key(|one| by_name(&one.meta));
+    policy.authorizations.sort_by_key(|one| by_name(&one.meta));
+    policy.sidecars.sort_by_key(|one| by_name(&one.meta));
+    policy.servers.sort_by_key(|one| by_name(&one.meta));
+    let text = format!("{policy:#?}");
+    let text = Regex::new(r"(?s)Origin \{.*?\}").unwrap().replace_all(&text, "_");
+    let text = Regex::new(r"(?s)delegated: Some\(\s*_,\s*\)").unwrap().replace_all(&text, "delegated: None");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What a converted policy says otherwise than the original.
+fn lost(path: &str, text: &str) -> Option<String> {
+    let loaded = Loaded::from_files([(path, text.as_bytes())]);
+    let policy = loaded.policy.as_ref()?;
+    let documents = convert::to_native(&loaded).unwrap();
+    if documents.is_empty() {
+        let is_nothing = *policy == Policy::default();
+        return (!is_nothing).then(|| format!("{path}: there is nothing, of {policy:#?}"));
+    }
+    let texts = documents.iter().map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()));
+    let native: String = texts.collect();
+    let converted = Loaded::from_files([("native", native.as_bytes())]);
+    let Some(again) = &converted.policy else {
+        let told = converted.report.lines(&converted.sources);
+        return Some(format!("{path}: {}\n{native}", told.join("\n")));
+    };
+    let (before, after) = (meaning(policy), meaning(again));
+    let first = before.iter().zip(&after).position(|(left, right)| left != right)?;
+    let around = |lines: &[String]| lines[first.saturating_sub(8)..lines.len().min(first + 3)].join("\n");
+    Some(format!("{path}:\n{}\nbecomes\n{}\n", around(&before), around(&after)))
+}
+
+#[test]
+fn what_loads_means_the_same_in_the_native_dialect() {
+    let Some(directory) = corpora() else { return };
+    let (mut problems, mut all) = (Vec::new(), 0);
+    for set in SETS {
+        let mut paths = Vec::new();
+        set.folders
+            .iter()
+            .for_each(|folder| files(&directory.join(folder), &mut paths));
+        for path in &paths {
+            let name = path.strip_prefix(&directory).unwrap().to_string_lossy().into_owned();
+            for text in pieces(set, path) {
+                let Some(Meant::Valid) = (set.meant)(&name, &text) else {
+                    continue;
+                };
+                all += 1;
+                problems.extend(lost(&name, &(set.complete)(&name, &text)));
+            }
+        }
+    }
+    println!("converted: {} of {all}", all - problems.len());
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[test]

@@ -24,15 +24,22 @@ struct Definition {
     kind: String,
     namespace: String,
     name: String,
+    part: String,
 }
 
 impl Ledger {
     /// Takes a name, or reports that it is taken.
     pub(in crate::policy) fn define(&mut self, cx: &Reader<'_>, kind: &str, meta: &Meta, span: SourceSpan) {
+        self.define_part(cx, kind, (meta, ""), span);
+    }
+
+    /// The same for an item of which there may be several parts with one name.
+    pub(in crate::policy) fn define_part(&mut self, cx: &Reader<'_>, kind: &str, (meta, part): (&Meta, &str), span: SourceSpan) {
         let definition = Definition {
             kind: kind.into(),
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
+            part: part.into(),
         };
         let Some(first) = self.taken.get(&definition) else {
             self.taken.insert(definition, span);

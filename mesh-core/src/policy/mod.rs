@@ -5,6 +5,7 @@
 //! is wrong goes into one [`Report`](diagnostic::Report). A set with an error gives no policy.
 
 pub mod check;
+pub mod convert;
 pub mod diagnostic;
 pub mod dialect;
 mod ledger;

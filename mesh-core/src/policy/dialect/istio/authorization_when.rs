@@ -66,7 +66,8 @@ const SIMPLE: &[(&str, Attribute)] = &[
 /// What Envoy's own filters say of a request.
 const FOREIGN: &str = "experimental.envoy.filters.";
 
-fn attribute(cx: &Reader<'_>, node: &Node) -> Option<Attribute> {
+/// Reads the key of an attribute, and tells of one that is not in force.
+pub(in crate::policy::dialect) fn attribute(cx: &Reader<'_>, node: &Node) -> Option<Attribute> {
     let text = cx.text(node)?;
     let simple = SIMPLE
         .iter()
@@ -81,6 +82,20 @@ fn attribute(cx: &Reader<'_>, node: &Node) -> Option<Attribute> {
     match found {
         Some(found) => Some(found),
         None => cx.invalid(node, format!("unknown key {}", quoted(text))),
+    }
+}
+
+/// The key of an attribute.
+pub(in crate::policy::dialect) fn attribute_key(attribute: &Attribute) -> String {
+    if let Some((key, _)) = SIMPLE.iter().find(|(_, known)| known == attribute) {
+        return (*key).into();
+    }
+    match attribute {
+        Attribute::Header(name) => format!("request.headers[{name}]"),
+        Attribute::Pseudo(name) => format!("request.headers[{name}]"),
+        Attribute::Claims(path) => format!("request.auth.claims[{}]", path.join("][")),
+        Attribute::Foreign(name) => name.clone(),
+        _ => String::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
 mod authorization_rule;
-mod authorization_when;
+pub(in crate::policy::dialect) mod authorization_when;
 mod client_tls;
 mod connection_pool;
 mod consistent_hash;

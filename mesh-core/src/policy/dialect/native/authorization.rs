@@ -4,17 +4,25 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use serde_json::{Value as Json, json};
+
 use super::Sink;
 use super::envelope::object_name;
+use super::form::{
+    Created, Flag, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices, form, one_of,
+};
 use super::mtls::{mention, selector};
 use super::path_template;
 use super::refuse_nothing;
 use super::scope::Scope;
 use super::service::non_empty;
-use crate::policy::diagnostic::quoted;
-use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Operation, Pattern, Rule, Source};
-use crate::policy::reader::{Fields, Reader, choice, list_of, spanned};
-use crate::policy::source::Node;
+use crate::policy::diagnostic::{Code, quoted};
+use crate::policy::dialect::istio::authorization_when::{attribute, attribute_key};
+use crate::policy::model::authz::{
+    Action, AuthorizationPolicy, Condition, Enforcement, Operation, Pattern, Rule, Source, Target, TargetKind, When,
+};
+use crate::policy::reader::{Fields, Reader, choice, spanned};
+use crate::policy::source::{Node, Value};
 
 /// How far an entry reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +33,15 @@ enum Reach {
 
 const REACHES: &[(&str, Reach)] = &[("namespace", Reach::Namespace), ("mesh", Reach::Mesh)];
 
-const ACTIONS: &[&str] = &["allow", "deny"];
+/// The actions; each is the field that holds the rules.
+const ACTIONS: &[(&str, Action)] = &[
+    ("allow", Action::Allow),
+    ("deny", Action::Deny),
+    ("audit", Action::Audit),
+    ("custom", Action::Custom),
+];
+
+const NAMES: &[&str] = &["allow", "deny", "audit", "custom"];
 
 /// Reads one entry.
 pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<()> {
@@ -35,90 +51,377 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     let name = fields.required("name", spanned(object_name));
     let selected = selector(&mut fields);
     let reach = fields.optional("scope", choice(REACHES)).unwrap_or(Reach::Namespace);
-    let given = fields.one_of(ACTIONS);
-    if ACTIONS.iter().all(|action| node.get(action).is_none()) {
-        fields.missing(ACTIONS);
-    }
-    let rules = given.and_then(|(action, _)| {
-        fields.optional(action, |cx, node| match action {
-            // No rule allows nothing, which is a policy; no rule that denies is none.
-            "allow" => list_of(|cx: &Reader<'_>, node: &Node| rule(cx, node, scope))(cx, node),
-            _ => non_empty(cx, node, "rule", |cx, node| rule(cx, node, scope)),
-        })
-    });
+    let rest = PolicyFields::read_fields(&mut fields, scope);
+    let rules = rules(node, &mut fields, scope);
     fields.finish();
     let name = name?;
     let mut meta = scope.meta(cx, &name, node.span);
+    meta.created = rest.meta.created;
     if reach == Reach::Mesh {
         meta.namespace.clone_from(&scope.mesh.root_namespace);
     } else {
         mention(sink.ledger, scope, selected.service);
     }
     sink.ledger.define(cx, "authorization", &meta, name.span);
-    let action = match given?.0 {
-        "allow" => Action::Allow,
-        _ => Action::Deny,
-    };
+    let (action, rules) = rules?;
     sink.policy.authorizations.push(AuthorizationPolicy {
         meta,
         selector: selected.labels,
         action,
-        rules: rules?,
-        ..AuthorizationPolicy::default()
+        rules,
+        ..rest
     });
     Some(())
 }
 
-/// Reads a rule; all conditions must hold, and none at all holds always.
-fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Rule> {
-    let mut fields = cx.mapping(node)?;
-    refuse_nothing(cx, node, "condition");
-    let source = Source {
-        principals: condition(&mut fields, ["from", "not_from"], principal),
-        namespaces: condition(&mut fields, ["namespaces", "not_namespaces"], namespace),
-        service_accounts: condition(&mut fields, ["service_accounts", "not_service_accounts"], |cx, node| {
-            service_account(cx, node, scope)
-        }),
-        ip_blocks: condition(&mut fields, ["ip", "not_ip"], ip_block),
-        ..Source::default()
-    };
-    let operation = Operation {
-        hosts: condition(&mut fields, ["hosts", "not_hosts"], host),
-        ports: condition(&mut fields, ["ports", "not_ports"], |cx, node| cx.port(node)),
-        methods: condition(&mut fields, ["methods", "not_methods"], method),
-        paths: condition(&mut fields, ["paths", "not_paths"], path),
-        ..Operation::default()
-    };
-    fields.finish();
-    Some(Rule {
-        from: Some(source)
-            .filter(|source| *source != Source::default())
-            .into_iter()
-            .collect(),
-        to: Some(operation)
-            .filter(|operation| *operation != Operation::default())
-            .into_iter()
-            .collect(),
-        origin: cx.origin(node.span),
-        ..Rule::default()
-    })
+/// Reads `allow`, `deny`, `audit` or `custom`, one of which must be given.
+pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<(Action, Vec<Rule>)> {
+    let given = fields.one_of(NAMES);
+    if NAMES.iter().all(|action| node.get(action).is_none()) {
+        fields.missing(&NAMES[..2]);
+    }
+    let name = given?.0;
+    let (_, action) = ACTIONS.iter().find(|(known, _)| *known == name)?;
+    if *action == Action::Custom {
+        fields.refuse(name, Code::NOT_YET_IN_FORCE, "no external authorizer is asked, requests are denied");
+    }
+    let rules = fields.optional(name, |cx, node| match action {
+        // No rule allows nothing, which is a policy; no rule that denies is none.
+        Action::Allow => List::<RuleForm>::read(cx, node, scope),
+        _ => non_empty(cx, node, "rule", |cx, node| RuleForm::read(cx, node, scope)),
+    });
+    Some((*action, rules?))
 }
 
-/// Reads a list and its not-form; an empty one would be no condition.
-fn condition<T>(
-    fields: &mut Fields<'_, '_, '_>,
-    [any_of, none_of]: [&'static str; 2],
-    read: impl Fn(&Reader<'_>, &Node) -> Option<T>,
-) -> Condition<T> {
-    let mut list = |name| {
-        fields
-            .optional(name, |cx, node| non_empty(cx, node, "value", &read))
-            .unwrap_or_default()
-    };
-    Condition {
-        any_of: list(any_of),
-        none_of: list(none_of),
+/// A rule; all conditions must hold, and none at all holds always.
+struct RuleForm;
+
+impl Form for RuleForm {
+    type Of = Rule;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Rule> {
+        let mut fields = cx.mapping(node)?;
+        refuse_nothing(cx, node, "condition");
+        let source = SourceForm::read_fields(&mut fields, scope);
+        let operation = OperationForm::read_fields(&mut fields, scope);
+        let mut rule = Several::read_fields(&mut fields, scope);
+        for (several, single) in [("sources", SOURCE), ("operations", OPERATION)] {
+            if let Some(one) = single.iter().find(|name| fields.entry(several).is_some() && node.get(name).is_some()) {
+                fields.one_of(&[one, several]);
+            }
+        }
+        fields.finish();
+        rule.from
+            .extend(Some(source).filter(|source| *source != Source::default()));
+        rule.to
+            .extend(Some(operation).filter(|operation| *operation != Operation::default()));
+        rule.origin = cx.origin(node.span);
+        Some(rule)
     }
+
+    fn write(value: &Rule) -> Tree {
+        let mut map = Tree::map();
+        let mut rest = value.clone();
+        match value.from.as_slice() {
+            [one] if *one != Source::default() => {
+                SourceForm::write_fields(one, &mut map);
+                rest.from.clear();
+            }
+            _ => {}
+        }
+        match value.to.as_slice() {
+            [one] if *one != Operation::default() => {
+                OperationForm::write_fields(one, &mut map);
+                rest.to.clear();
+            }
+            _ => {}
+        }
+        Several::write_fields(&rest, &mut map);
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("AuthorizationRule", |schema, object| {
+            SourceForm::properties(schema, object);
+            OperationForm::properties(schema, object);
+            Several::properties(schema, object);
+        })
+    }
+}
+
+form! {
+    /// What a rule has more of than one.
+    Several of Rule; {
+        "sources" from: List<SourceForm>;
+        "operations" to: List<OperationForm>;
+        "when" when: NonEmpty<WhenForm>;
+    }
+}
+
+/// The fields of one source.
+const SOURCE: &[&str] = &["from", "not_from", "namespaces", "not_namespaces", "service_accounts", "ip", "not_ip"];
+/// The fields of one operation.
+const OPERATION: &[&str] = &["hosts", "not_hosts", "ports", "not_ports", "methods", "not_methods", "paths", "not_paths"];
+
+form! {
+    /// Callers, all of whose conditions must hold.
+    SourceForm of Source; {
+        "from" principals.any_of: NonEmpty<Principal>;
+        "not_from" principals.none_of: NonEmpty<Principal>;
+        "namespaces" namespaces.any_of: NonEmpty<NamespacePattern>;
+        "not_namespaces" namespaces.none_of: NonEmpty<NamespacePattern>;
+        "service_accounts" service_accounts.any_of: NonEmpty<Account>;
+        "not_service_accounts" service_accounts.none_of: NonEmpty<Account>;
+        "ip" ip_blocks.any_of: NonEmpty<Ip>;
+        "not_ip" ip_blocks.none_of: NonEmpty<Ip>;
+        "trust_domains" trust_domains.any_of: NonEmpty<AnyPattern>;
+        "not_trust_domains" trust_domains.none_of: NonEmpty<AnyPattern>;
+        "remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.any_of: NonEmpty<Ip>;
+        "not_remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.none_of: NonEmpty<Ip>;
+        "request_principals" [not_yet "tokens of requests are not checked"] request_principals.any_of: NonEmpty<AnyPattern>;
+        "not_request_principals" [not_yet "tokens of requests are not checked"] request_principals.none_of: NonEmpty<AnyPattern>;
+    }
+}
+
+form! {
+    /// What is done, all of whose conditions must hold.
+    OperationForm of Operation; {
+        "hosts" hosts.any_of: NonEmpty<Host>;
+        "not_hosts" hosts.none_of: NonEmpty<Host>;
+        "ports" ports.any_of: NonEmpty<Port>;
+        "not_ports" ports.none_of: NonEmpty<Port>;
+        "methods" methods.any_of: NonEmpty<MethodPattern>;
+        "not_methods" methods.none_of: NonEmpty<MethodPattern>;
+        "paths" paths.any_of: NonEmpty<Path>;
+        "not_paths" paths.none_of: NonEmpty<Path>;
+        "targets" targets.any_of: NonEmpty<AnyPattern>;
+        "not_targets" targets.none_of: NonEmpty<AnyPattern>;
+        "authorities" authorities.any_of: NonEmpty<AnyPattern>;
+        "not_authorities" authorities.none_of: NonEmpty<AnyPattern>;
+        "headers" headers: Pairs<HeaderKey, AnyPattern>;
+    }
+}
+
+/// A condition on an attribute; its keys are those of Istio.
+struct WhenForm;
+
+impl Form for WhenForm {
+    type Of = When;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<When> {
+        let mut fields = cx.mapping(node)?;
+        let attribute = fields.required("attribute", attribute);
+        let mut list = |name| fields.optional(name, |cx, node| NonEmpty::<Name>::read(cx, node, scope));
+        let (any_of, none_of) = (list("values"), list("not_values"));
+        if any_of.is_none() && none_of.is_none() {
+            fields.required_one_of(&["values", "not_values"]);
+        }
+        fields.finish();
+        let values = Condition {
+            any_of: any_of.unwrap_or_default(),
+            none_of: none_of.unwrap_or_default(),
+        };
+        Some(When::new(attribute?, values))
+    }
+
+    fn write(value: &When) -> Tree {
+        let mut map = Tree::map();
+        map.put("attribute", Tree::text(attribute_key(&value.attribute)));
+        for (name, values) in [("values", &value.values.any_of), ("not_values", &value.values.none_of)] {
+            if !values.is_empty() {
+                map.put(name, List::<Name>::write(values));
+            }
+        }
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("When", |schema, object| {
+            object.property("attribute", Name::schema(schema), true);
+            object.property("values", List::<Name>::schema(schema), false);
+            object.property("not_values", List::<Name>::schema(schema), false);
+        })
+    }
+}
+
+one_of! {
+    /// A pattern that is taken as it is.
+    LongPattern of Pattern; {
+        "exact" Pattern::Exact(text) => text, Pattern::Exact, Text;
+        "prefix" Pattern::Prefix(text) => text, Pattern::Prefix, Text;
+        "suffix" Pattern::Suffix(text) => text, Pattern::Suffix, Text;
+        "glob" Pattern::Glob(text) => text, Pattern::Glob, Text;
+        "template" Pattern::Template(text) => text, Pattern::Template, Text;
+        "regex" Pattern::Regex(text) => text, Pattern::Regex, super::form::Regex;
+        "present" _ => &true, |_| Pattern::Present, Flag;
+    }
+}
+
+/// A pattern whose short form is a text that `$read` takes; `$is_short` says of a text without `*` whether it would be read as it is.
+macro_rules! pattern {
+    ($(#[$doc:meta])* $vis:vis $form:ident, $read:expr, $is_short:expr) => {
+        $(#[$doc])*
+        $vis struct $form;
+
+        impl Form for $form {
+            type Of = Pattern;
+
+            fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
+                let read: fn(&Reader<'_>, &Node, Scope<'_>) -> Option<Pattern> = $read;
+                match node.value {
+                    Value::Mapping(_) => LongPattern::read(cx, node, scope),
+                    _ => read(cx, node, scope),
+                }
+            }
+
+            fn write(value: &Pattern) -> Tree {
+                let is_short: fn(&str) -> bool = $is_short;
+                match value {
+                    Pattern::Exact(text) if is_short(text) && !text.contains(['*', '{']) => Tree::text(text),
+                    _ => LongPattern::write(value),
+                }
+            }
+
+            fn schema(schema: &mut Schema) -> Json {
+                json!({ "oneOf": [{ "type": "string", "minLength": 1 }, LongPattern::schema(schema)] })
+            }
+        }
+    };
+}
+
+pattern! {
+    /// An identity.
+    Principal, |cx, node, _| principal(cx, node), |text| {
+        !text.is_empty() && !text.starts_with("spiffe://") && !text.contains(char::is_whitespace)
+    }
+}
+pattern! {
+    /// A namespace.
+    NamespacePattern, |cx, node, _| namespace(cx, node), |text| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    }
+}
+pattern! {
+    /// A service account, `name` or `namespace/name`.
+    Account, service_account, |text| text.split_once('/').is_some_and(|(namespace, name)| {
+        super::envelope::is_namespace(namespace) && super::envelope::is_object_name(name)
+    })
+}
+pattern! {
+    /// A host.
+    Host, |cx, node, _| host(cx, node), |text| {
+        !text.is_empty() && !text.contains(':') && !text.contains(|c: char| c.is_ascii_uppercase())
+    }
+}
+pattern! {
+    /// A method.
+    MethodPattern, |cx, node, _| method(cx, node), |text| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase())
+    }
+}
+pattern! {
+    /// A path.
+    Path, |cx, node, _| path(cx, node), |text| text.starts_with('/')
+}
+pattern! {
+    /// A text with a `*` at one end.
+    pub(super) AnyPattern, |cx, node, _| cx.name(node).map(|text| Pattern::wildcard(&text)), |text| !text.is_empty()
+}
+
+/// A block of addresses; bits beyond its length do not count.
+struct Ip;
+
+impl Form for Ip {
+    type Of = IpNet;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<IpNet> {
+        ip_block(cx, node)
+    }
+
+    fn write(value: &IpNet) -> Tree {
+        Tree::text(value.to_string())
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Text::schema(schema)
+    }
+}
+
+form! {
+    /// What a policy has beside its rules.
+    PolicyFields of AuthorizationPolicy; {
+        "created" meta.created: Created;
+        "targets" targets: List<TargetForm>;
+        "accounts" service_accounts: NonEmpty<Name>;
+        "ports" ports: NonEmpty<Port>;
+        "provider" provider: Opt<Name>;
+        "enforcement" enforcement: EnforcementForm;
+    }
+}
+
+choices! {
+    /// Whether a policy decides.
+    EnforcementForm of Enforcement; {
+        "enforced" Enforcement::Enforced;
+        "dry_run" Enforcement::DryRun;
+    }
+}
+
+choices! {
+    /// What a policy is attached to.
+    TargetKindForm of TargetKind; {
+        "gateway" TargetKind::Gateway;
+        "gateway_class" TargetKind::GatewayClass;
+        "service" TargetKind::Service;
+        "service_entry" TargetKind::ServiceEntry;
+    }
+}
+
+fn no_target() -> Target {
+    Target::new(TargetKind::Gateway, String::new())
+}
+
+form! {
+    /// What a policy is attached to.
+    TargetForm of Target = no_target(); {
+        "kind" [required] kind: TargetKindForm;
+        "name" [required] name: Name;
+    }
+}
+
+/// Reads the fields of a policy beside its rules, and what it selects by.
+pub(super) fn fields(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> AuthorizationPolicy {
+    let mut policy = PolicyFields::read_fields(fields, scope);
+    let labels = fields.optional("selector", |cx, node| LabelSet::read(cx, node, scope));
+    policy.selector = labels.unwrap_or_default();
+    policy
+}
+
+/// Prints the fields of a policy, of whatever section.
+pub(super) fn write_policy(policy: &AuthorizationPolicy) -> Tree {
+    let mut map = Tree::map();
+    map.put("name", Tree::text(&policy.meta.name));
+    if !policy.selector.is_empty() {
+        map.put("selector", LabelSet::write(&policy.selector));
+    }
+    PolicyFields::write_fields(policy, &mut map);
+    let name = ACTIONS.iter().find(|(_, action)| *action == policy.action);
+    map.put(name.map_or("allow", |(name, _)| *name), List::<RuleForm>::write(&policy.rules));
+    map
+}
+
+/// Describes an entry.
+pub(super) fn schema(schema: &mut Schema) -> Json {
+    schema.object("Authorization", |schema, object| {
+        object.property("name", Name::schema(schema), true);
+        object.property("service", Name::schema(schema), false);
+        object.property("selector", LabelSet::schema(schema), false);
+        object.property("scope", json!({ "enum": ["namespace", "mesh"] }), false);
+        for (name, _) in ACTIONS {
+            object.property(name, List::<RuleForm>::schema(schema), false);
+        }
+        PolicyFields::properties(schema, object);
+    })
 }
 
 /// Reads an identity with a `*` at its start or end, `spiffe://` left out or not.

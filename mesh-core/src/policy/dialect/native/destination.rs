@@ -1,7 +1,10 @@
 //! `destinations`: how to talk to a host, or to all hosts of a pattern.
 
 use super::Sink;
-use super::traffic::{blocks, by_port, subsets};
+use super::form::{Created, Form, HostText, LabelSet, Name, Schema, form};
+use super::item::Shelf;
+use super::scope::VisibleTo;
+use super::traffic::{ByPort, Settings, Subsets, blocks, by_port, subsets};
 use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node};
@@ -30,4 +33,35 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         });
         fields.finish();
     });
+}
+
+pub(super) const SHELF: Shelf<DestinationPolicy> = Shelf {
+    kind: "destination",
+    meta: |destination| &mut destination.meta,
+    part: |destination| &destination.host,
+    push: |policy, destination| policy.destinations.push(destination),
+};
+
+form! {
+    /// How to talk to a host, in full.
+    DestinationForm of DestinationPolicy; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "host" [required] host: HostText;
+        "workloads" workloads: LabelSet;
+        "visible_to" export: VisibleTo;
+        "settings" traffic: Settings;
+        "by_port" ports: ByPort;
+        "subsets" subsets: Subsets;
+    }
+}
+
+/// Describes a destination by its host.
+pub(super) fn short_schema(schema: &mut Schema) -> serde_json::Value {
+    schema.object("ShortDestination", |schema, object| {
+        object.property("visible_to", VisibleTo::schema(schema), false);
+        object.property("by_port", ByPort::schema(schema), false);
+        object.property("subsets", Subsets::schema(schema), false);
+        Settings::properties(schema, object);
+    })
 }

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use serde_json::{Value as Json, json};
+
 use super::Sink;
+use super::form::{Created, Form, LabelSet, Limit, List, Opt, Port, Schema, Text, TextKey, TextMap, Tree, form};
+use super::item::Shelf;
 use super::names::{is_dns_label, is_dns_name, labels};
-use super::scope::is_item;
+use super::scope::{Scope, is_item};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::service::{Endpoint, EndpointSource, ServicePort, WorkloadEntry};
 use crate::policy::reader::{Fields, Reader, list_of, map_of, within};
@@ -27,6 +31,96 @@ pub(super) fn source(cx: &Reader<'_>, node: &Node, ports: &[ServicePort]) -> Opt
         Some(endpoint)
     })(cx, node)
     .map(EndpointSource::Listed)
+}
+
+/// Where endpoints come from: a list, or `{ selector: … }`.
+pub(super) struct Endpoints;
+
+impl Form for Endpoints {
+    type Of = EndpointSource;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<EndpointSource> {
+        match node.value {
+            Value::Sequence(_) => List::<EndpointForm>::read(cx, node, scope).map(EndpointSource::Listed),
+            _ => source(cx, node, &[]),
+        }
+    }
+
+    fn write(value: &EndpointSource) -> Tree {
+        match value {
+            EndpointSource::Dns => Tree::Nothing,
+            EndpointSource::Listed(endpoints) => List::<EndpointForm>::write(endpoints),
+            EndpointSource::Selected(labels) => {
+                let mut map = Tree::map();
+                map.put("selector", LabelSet::write(labels));
+                map
+            }
+        }
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let list = List::<EndpointForm>::schema(schema);
+        let selector = schema.object("EndpointSelector", |schema, object| {
+            object.property("selector", LabelSet::schema(schema), true);
+        });
+        json!({ "oneOf": [list, selector] })
+    }
+}
+
+/// One endpoint.
+pub(super) struct EndpointForm;
+
+impl Form for EndpointForm {
+    type Of = Endpoint;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Endpoint> {
+        endpoint(cx, node)
+    }
+
+    fn write(value: &Endpoint) -> Tree {
+        let mut map = Tree::map();
+        map.put("address", Tree::text(&value.address));
+        map.put("port", Opt::<Port>::write(&value.port));
+        EndpointFields::write_fields(value, &mut map);
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let long = schema.object("Endpoint", |schema, object| {
+            object.property("address", Text::schema(schema), true);
+            object.property("port", Port::schema(schema), false);
+            object.property("zone", Text::schema(schema), false);
+            EndpointFields::properties(schema, object);
+        });
+        json!({ "oneOf": [{ "type": "string" }, long] })
+    }
+}
+
+form! {
+    /// The fields of an endpoint beside its address.
+    EndpointFields of Endpoint = Endpoint { weight: 1, ..Endpoint::default() }; {
+        "ports" ports: TextMap<TextKey, Port>;
+        "labels" labels: LabelSet;
+        "locality" locality: Text;
+        "weight" weight: Limit;
+        "service_account" service_account: Opt<Text>;
+    }
+}
+
+pub(super) const WORKLOADS: Shelf<WorkloadEntry> = Shelf {
+    kind: "workload",
+    meta: |entry| &mut entry.meta,
+    part: |_| "",
+    push: |policy, entry| policy.workload_entries.push(entry),
+};
+
+form! {
+    /// An entry of `workloads` in full.
+    WorkloadForm of WorkloadEntry; {
+        "name" [required] meta.name: Text;
+        "created" meta.created: Created;
+        "endpoint" [required] endpoint: EndpointForm;
+    }
 }
 
 fn is_empty(node: &Node) -> bool {

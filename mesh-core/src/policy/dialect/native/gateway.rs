@@ -1,12 +1,17 @@
 //! `gateways`: front doors that take traffic from outside the mesh.
 
+use serde_json::{Value as Json, json};
+
 use super::Sink;
 use super::envelope::is_namespace;
+use super::form::{Created, Form, LabelSet, List, Name, Opt, Port, Schema, Tree, choices, form};
+use super::item::Shelf;
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::{Scope, is_item};
 use super::service::non_empty;
 use crate::policy::diagnostic::quoted;
-use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls};
+use crate::policy::model::Origin;
+use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
 use crate::policy::reader::{Reader, spanned};
 use crate::policy::source::{Key, Node};
 
@@ -101,4 +106,96 @@ fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
             cx.invalid(node, format!("{expected}, found {}", quoted(text)))
         }
     }
+}
+
+pub(super) const SHELF: Shelf<Gateway> = Shelf {
+    kind: "`Gateway`",
+    meta: |gateway| &mut gateway.meta,
+    part: |_| "",
+    push: |policy, gateway| policy.gateways.push(gateway),
+};
+
+form! {
+    /// A front door in full.
+    GatewayForm of Gateway; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "selector" selector: LabelSet;
+        "servers" servers: List<ServerForm>;
+        "listeners" listeners: ListenersForm;
+    }
+}
+
+choices! {
+    /// Whether requests of a host that one listener has may go to the routes of another.
+    ListenersForm of Listeners; {
+        "merged" Listeners::Merged;
+        "isolated" Listeners::Isolated;
+    }
+}
+
+fn no_server() -> GatewayServer {
+    GatewayServer::new(0, String::new(), Origin::default())
+}
+
+form! {
+    /// A port of a gateway.
+    ServerForm of GatewayServer = no_server(), origin origin; {
+        "port" [required] port: Port;
+        "name" [required] port_name: super::form::Text;
+        "hosts" [required] hosts: List<HostForm>;
+        "tls" tls: Opt<TlsForm>;
+        "plain_text" plain_text: PlainTextForm;
+    }
+}
+
+choices! {
+    /// What becomes of requests on plain text.
+    PlainTextForm of PlainText; {
+        "serve" PlainText::Serve;
+        "redirect_to_https" PlainText::RedirectToHttps;
+    }
+}
+
+fn no_tls() -> GatewayTls {
+    GatewayTls::simple(String::new(), Origin::default())
+}
+
+form! {
+    /// The certificate of a port.
+    TlsForm of GatewayTls = no_tls(), origin origin; {
+        "credential" [required] credential_name: Name;
+    }
+}
+
+/// `[namespace/]name`.
+struct HostForm;
+
+impl Form for HostForm {
+    type Of = GatewayHost;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
+        host(cx, node, scope)
+    }
+
+    fn write(value: &GatewayHost) -> Tree {
+        let namespace = value.namespace.as_deref().unwrap_or("*");
+        Tree::text(format!("{namespace}/{}", value.host))
+    }
+
+    fn schema(_: &mut Schema) -> Json {
+        json!({ "type": "string" })
+    }
+}
+
+/// Describes a gateway by its name.
+pub(super) fn short_schema(schema: &mut Schema) -> Json {
+    schema.object("ShortGateway", |schema, object| {
+        let server = schema.object("ShortGatewayServer", |schema, object| {
+            ServerForm::properties(schema, object);
+            object.relax("name");
+        });
+        object.property("selector", LabelSet::schema(schema), false);
+        object.property("servers", json!({ "type": "array", "minItems": 1, "items": server }), true);
+    })
 }

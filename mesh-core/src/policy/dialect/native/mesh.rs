@@ -1,18 +1,17 @@
 //! `mesh`: settings of the whole mesh.
 
 use super::envelope::namespace;
-use super::mtls::MODES;
+use super::form::{Form, List, Schema, Text, Tree};
+use super::mtls::{MODES, Mode};
 use super::names::is_dns_name;
+use super::sidecar::Outbound;
 use crate::policy::diagnostic::quoted;
 use crate::policy::model::identity::PeerAuthentication;
-use crate::policy::model::{AccessLog, AccessLogEncoding, Meta, OutboundMode, Policy};
-use crate::policy::reader::{Reader, choice, spanned};
+use crate::policy::model::{AccessLog, AccessLogEncoding, MeshSettings, Meta, OutboundMode, Policy};
+use crate::policy::reader::{Reader, choice, list_of, spanned};
 use crate::policy::source::Node;
 
-const OUTBOUND: &[(&str, OutboundMode)] = &[
-    ("allow_any", OutboundMode::AllowAny),
-    ("registry_only", OutboundMode::RegistryOnly),
-];
+const OUTBOUND: &[(&str, OutboundMode)] = Outbound::TABLE;
 
 const ENCODINGS: &[(&str, AccessLogEncoding)] = &[("text", AccessLogEncoding::Text), ("json", AccessLogEncoding::Json)];
 
@@ -26,6 +25,9 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, policy: &mut Policy) {
     };
     let mesh = &mut policy.mesh;
     set(&mut mesh.trust_domain, fields.optional("trust_domain", domain));
+    if let Some(aliases) = fields.optional("trust_domain_aliases", list_of(alias)) {
+        mesh.trust_domain_aliases = aliases;
+    }
     set(&mut mesh.root_namespace, fields.optional("root_namespace", namespace));
     set(&mut mesh.cluster_domain, fields.optional("cluster_domain", domain));
     set(&mut mesh.outbound, fields.optional("outbound", choice(OUTBOUND)));
@@ -61,6 +63,55 @@ fn domain(cx: &Reader<'_>, node: &Node) -> Option<String> {
         node,
         format!("expected a domain such as `cluster.local`, in lower case, found {found}"),
     )
+}
+
+/// Reads a trust domain whose identities count as those of the own one; `*` may stand at one end.
+fn alias(cx: &Reader<'_>, node: &Node) -> Option<String> {
+    cx.name(node)
+}
+
+/// Prints the settings that are not the default.
+pub(super) fn write(mesh: &MeshSettings) -> Tree {
+    let (default, mut map) = (MeshSettings::default(), Tree::map());
+    let mut text = |name: &'static str, value: &str, default: &str| {
+        if value != default {
+            map.put(name, Tree::text(value));
+        }
+    };
+    text("trust_domain", &mesh.trust_domain, &default.trust_domain);
+    text("root_namespace", &mesh.root_namespace, &default.root_namespace);
+    text("cluster_domain", &mesh.cluster_domain, &default.cluster_domain);
+    if !mesh.trust_domain_aliases.is_empty() {
+        map.put("trust_domain_aliases", List::<Text>::write(&mesh.trust_domain_aliases));
+    }
+    if mesh.outbound != default.outbound {
+        map.put("outbound", Outbound::write(&mesh.outbound));
+    }
+    if let Some(log) = &mesh.access_log {
+        let name = ENCODINGS.iter().find(|(_, encoding)| *encoding == log.encoding);
+        let mut entry = Tree::map();
+        entry.put("path", Tree::text(&log.path));
+        entry.put("encoding", Tree::text(name.map_or("text", |(name, _)| *name)));
+        map.put("access_log", entry);
+    }
+    map
+}
+
+/// Describes the settings.
+pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
+    schema.object("Mesh", |schema, object| {
+        for name in ["trust_domain", "root_namespace", "cluster_domain"] {
+            object.property(name, Text::schema(schema), false);
+        }
+        object.property("trust_domain_aliases", List::<Text>::schema(schema), false);
+        object.property("mtls", Mode::schema(schema), false);
+        object.property("outbound", Outbound::schema(schema), false);
+        let log = schema.object("AccessLog", |schema, object| {
+            object.property("path", Text::schema(schema), true);
+            object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
+        });
+        object.property("access_log", log, false);
+    })
 }
 
 fn access_log(cx: &Reader<'_>, node: &Node) -> Option<AccessLog> {

@@ -36,16 +36,26 @@ mod endpoint;
 mod filter;
 mod form;
 mod gateway;
+mod item;
+mod jwt;
 mod mesh;
 mod mtls;
 mod profile;
 mod route;
 mod route_match;
 mod scope;
+mod server;
 mod service;
+mod sidecar;
+mod telemetry;
 mod traffic;
+mod write;
 
 use scope::Scope;
+
+pub use form::Tree;
+pub(in crate::policy) use write::deferring;
+pub use write::{schema, write};
 
 /// The sections of a document, all of them optional. `namespace` is that of all the others.
 pub const SECTIONS: &[&str] = &[
@@ -59,6 +69,12 @@ pub const SECTIONS: &[&str] = &[
     "gateways",
     "mtls",
     "authorization",
+    "sidecars",
+    "servers",
+    "rate_limits",
+    "request_authentication",
+    "telemetry",
+    "deferred",
 ];
 
 /// Reads the settings of the mesh, if the document has any, and says where they are.
@@ -79,26 +95,80 @@ pub(in crate::policy) fn lower(cx: &Reader<'_>, node: &Node, policy: &mut Policy
     let scope = Scope::new(&namespace, &mesh);
     fields.skip(&["mesh"]);
     let mut sink = Sink { policy, ledger, scope };
-    each(&mut fields, "services", |cx, key, node| {
-        service::read(cx, key, node, &mut sink)
-    });
-    each(&mut fields, "workloads", |cx, key, node| {
-        endpoint::workload(cx, key, node, &mut sink);
-    });
-    each(&mut fields, "destinations", |cx, key, node| {
-        destination::read(cx, key, node, &mut sink);
-    });
+    if !full::<service::ServiceForm>(&mut fields, "services", &mut sink, &service::SHELF) {
+        each(&mut fields, "services", |cx, key, node| {
+            service::read(cx, key, node, &mut sink)
+        });
+    }
+    if !full::<endpoint::WorkloadForm>(&mut fields, "workloads", &mut sink, &endpoint::WORKLOADS) {
+        each(&mut fields, "workloads", |cx, key, node| {
+            endpoint::workload(cx, key, node, &mut sink);
+        });
+    }
+    if !full::<destination::DestinationForm>(&mut fields, "destinations", &mut sink, &destination::SHELF) {
+        each(&mut fields, "destinations", |cx, key, node| {
+            destination::read(cx, key, node, &mut sink);
+        });
+    }
     fields.list("routes", |cx, node| route::table(cx, node, &mut sink));
-    each(&mut fields, "profiles", |cx, key, node| {
-        profile::read(cx, key, node, &mut sink)
-    });
-    each(&mut fields, "gateways", |cx, key, node| {
-        gateway::read(cx, key, node, &mut sink)
-    });
+    if !full::<profile::ProfileForm>(&mut fields, "profiles", &mut sink, &profile::SHELF) {
+        each(&mut fields, "profiles", |cx, key, node| {
+            profile::read(cx, key, node, &mut sink)
+        });
+    }
+    if !full::<gateway::GatewayForm>(&mut fields, "gateways", &mut sink, &gateway::SHELF) {
+        each(&mut fields, "gateways", |cx, key, node| {
+            gateway::read(cx, key, node, &mut sink)
+        });
+    }
     fields.list("mtls", |cx, node| mtls::read(cx, node, &mut sink));
     fields.list("authorization", |cx, node| authorization::read(cx, node, &mut sink));
+    lists(&mut fields, &mut sink);
     fields.finish();
     check_sections(cx, node);
+}
+
+/// Reads the sections that are lists alone.
+fn lists(fields: &mut Fields<'_, '_, '_>, sink: &mut Sink<'_>) {
+    fields.optional("sidecars", |cx, node| {
+        item::items::<sidecar::SidecarForm>(cx, node, sink, &sidecar::SHELF)
+    });
+    fields.optional("servers", |cx, node| {
+        item::items::<server::ServerForm>(cx, node, sink, &server::SHELF)
+    });
+    fields.optional("rate_limits", |cx, node| {
+        item::items::<server::RateLimitForm>(cx, node, sink, &server::LIMITS)
+    });
+    fields.optional("request_authentication", |cx, node| {
+        item::items::<jwt::RequestAuthenticationForm>(cx, node, sink, &jwt::SHELF)
+    });
+    fields.optional("telemetry", |cx, node| {
+        item::items::<telemetry::TelemetryForm>(cx, node, sink, &telemetry::SHELF)
+    });
+    fields.list("deferred", deferred);
+}
+
+/// Reads what another dialect said and this one cannot say yet: it is not in force, and is told so.
+fn deferred(cx: &Reader<'_>, node: &Node) -> Option<()> {
+    let text = cx.name(node)?;
+    cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, node.span, text));
+    Some(())
+}
+
+/// Reads a section that is a list of items in full, and says whether it is one.
+fn full<F: form::Form>(
+    fields: &mut Fields<'_, '_, '_>,
+    name: &'static str,
+    sink: &mut Sink<'_>,
+    shelf: &item::Shelf<F::Of>,
+) -> bool {
+    let is_list = fields
+        .node(name)
+        .is_some_and(|node| matches!(node.value, Value::Sequence(_)));
+    if is_list {
+        fields.optional(name, |cx, node| item::items::<F>(cx, node, sink, shelf));
+    }
+    is_list
 }
 
 /// Where a section is read into.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Sink;
 use super::envelope::object_name;
+use super::form::{Created, Form, LabelSet, Schema, Text, Tree, choices};
 use super::scope::Scope;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Labels;
@@ -13,11 +14,24 @@ use crate::policy::source::{Node, SourceSpan, Spanned, Value};
 
 use super::names::labels;
 
+choices! {
+    /// The modes by name.
+    Mode of MtlsMode; {
+        "strict" MtlsMode::Strict;
+        "permissive" MtlsMode::Permissive;
+        "disable" MtlsMode::Disable;
+    }
+}
+
 /// The modes by name.
-pub(super) const MODES: &[(&str, MtlsMode)] = &[
-    ("strict", MtlsMode::Strict),
-    ("permissive", MtlsMode::Permissive),
-    ("disable", MtlsMode::Disable),
+pub(super) const MODES: &[(&str, MtlsMode)] = Mode::TABLE;
+
+/// Those of an entry, which may leave the mode to what is around it.
+const ENTRY_MODES: &[(&str, Option<MtlsMode>)] = &[
+    ("strict", Some(MtlsMode::Strict)),
+    ("permissive", Some(MtlsMode::Permissive)),
+    ("disable", Some(MtlsMode::Disable)),
+    ("inherit", None),
 ];
 
 /// The label that names the service of a workload.
@@ -28,12 +42,14 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     let mut fields = cx.mapping(node)?;
     let name = fields.required("name", spanned(object_name));
     let Selected { labels, service } = selector(&mut fields);
-    let mode = fields.optional("mode", choice(MODES));
+    let mode = fields.optional("mode", choice(ENTRY_MODES)).flatten();
+    let created = fields.optional("created", |cx, node| Created::read(cx, node, sink.scope));
     let ports = fields.optional("ports", ports).unwrap_or_default();
     check(cx, &mut fields, &labels);
     fields.finish();
     let name = name?;
-    let meta = sink.scope.meta(cx, &name, node.span);
+    let mut meta = sink.scope.meta(cx, &name, node.span);
+    meta.created = created.unwrap_or_default();
     sink.ledger.define(cx, "mtls", &meta, name.span);
     mention(sink.ledger, sink.scope, service);
     if !labels.is_empty() {
@@ -121,8 +137,41 @@ fn ports(cx: &Reader<'_>, node: &Node) -> Option<BTreeMap<u16, Option<MtlsMode>>
         return cx.wrong_type(node, "a mapping");
     };
     let ports = entries.iter().filter_map(|(key, value)| {
-        let mode = choice(MODES)(cx, value);
-        Some((super::traffic::port_key(cx, key)?, Some(mode?)))
+        let mode = choice(ENTRY_MODES)(cx, value);
+        Some((super::traffic::port_key(cx, key)?, mode?))
     });
     Some(ports.collect())
+}
+
+/// Prints an entry.
+pub(super) fn write(entry: &PeerAuthentication) -> Tree {
+    let mut map = Tree::map();
+    map.put("name", Tree::text(&entry.meta.name));
+    if entry.meta.created != 0 {
+        map.put("created", Created::write(&entry.meta.created));
+    }
+    if !entry.selector.is_empty() {
+        map.put("selector", LabelSet::write(&entry.selector));
+    }
+    map.put("mode", entry.mode.as_ref().map_or_else(|| Tree::text("inherit"), Mode::write));
+    if !entry.ports.is_empty() {
+        let mode = |mode: &Option<MtlsMode>| mode.as_ref().map_or_else(|| Tree::text("inherit"), Mode::write);
+        let ports = entry.ports.iter().map(|(port, found)| (port.to_string(), mode(found)));
+        map.put("ports", Tree::Map(ports.collect()));
+    }
+    map
+}
+
+/// Describes an entry.
+pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
+    schema.object("Mtls", |schema, object| {
+        let names: Vec<&str> = ENTRY_MODES.iter().map(|(name, _)| *name).collect();
+        let mode = serde_json::json!({ "enum": names });
+        object.property("name", Text::schema(schema), true);
+        object.property("created", Created::schema(schema), false);
+        object.property("service", Text::schema(schema), false);
+        object.property("selector", LabelSet::schema(schema), false);
+        object.property("mode", mode.clone(), false);
+        object.property("ports", serde_json::json!({ "type": "object", "additionalProperties": mode }), false);
+    })
 }

@@ -1,14 +1,22 @@
 //! `profiles`: route classes of a service, as Linkerd has them.
 
+use std::ops::RangeInclusive;
+
 use super::Sink;
-use super::form::Form;
+use super::form::{
+    Boxed, Created, Dur, Form, HostText, List, MethodName, Name, Port, Regex, Schema, Text, Tree, choices, form, one_of, pair,
+};
+use super::item::Shelf;
+use super::route::DestinationForm;
 use super::pattern::regex;
 use super::scope::Scope;
 use super::traffic::Budget;
 use super::values::duration;
 use crate::policy::diagnostic::quoted;
 use crate::policy::dialect::linkerd::method;
-use crate::policy::model::profile::{ProfileRoute, RequestCondition, Retryable, ServiceProfile};
+use crate::policy::model::profile::{
+    AttachedRoutes, ProfileRoute, RequestCondition, ResponseClass, ResponseCondition, ResponseResult, Retryable, ServiceProfile,
+};
 use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node};
 
@@ -56,4 +64,136 @@ fn route(cx: &Reader<'_>, node: &Node) -> Option<ProfileRoute> {
     }
     route.name = name?;
     Some(route)
+}
+
+pub(super) const SHELF: Shelf<ServiceProfile> = Shelf {
+    kind: "profile",
+    meta: |profile| &mut profile.meta,
+    part: |profile| &profile.host,
+    push: |policy, profile| policy.profiles.push(profile),
+};
+
+form! {
+    /// Route classes of a service in full.
+    ProfileForm of ServiceProfile; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "host" [required] host: HostText;
+        "routes" routes: List<ClassForm>;
+        "retry_budget" budget: Budget;
+        "overrides" overrides: List<DestinationForm>;
+        "attached_routes" attached: Attached;
+    }
+}
+
+choices! {
+    /// What becomes of routes that attach to the service.
+    Attached of AttachedRoutes; {
+        "keep" AttachedRoutes::Keep;
+        "replace" AttachedRoutes::Replace;
+    }
+}
+
+fn no_class() -> ProfileRoute {
+    let origin = crate::policy::model::Origin::default();
+    ProfileRoute::new(String::new(), RequestCondition::All(Vec::new()), origin)
+}
+
+form! {
+    /// A class of requests.
+    ClassForm of ProfileRoute = no_class(), origin origin; {
+        "name" [required] name: Text;
+        "condition" [required] condition: ConditionForm;
+        "retryable" retryable: RetryableForm;
+        "timeout" timeout: super::form::Opt<Dur>;
+        "response_classes" response_classes: List<ResponseForm>;
+    }
+}
+
+one_of! {
+    /// Which requests a class takes.
+    ConditionForm of RequestCondition; {
+        "method" RequestCondition::Method(method) => method, RequestCondition::Method, MethodName;
+        "path_regex" RequestCondition::Path(regex) => regex, RequestCondition::Path, Regex;
+        "all" RequestCondition::All(all) => all, RequestCondition::All, List<ConditionForm>;
+        "any" RequestCondition::Any(any) => any, RequestCondition::Any, List<ConditionForm>;
+        "not" RequestCondition::Not(not) => not, RequestCondition::Not, Boxed<ConditionForm>;
+    }
+}
+
+/// Whether failed requests are tried again.
+struct RetryableForm;
+
+impl Form for RetryableForm {
+    type Of = Retryable;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Retryable> {
+        Some(if cx.bool(node)? { Retryable::Yes } else { Retryable::No })
+    }
+
+    fn write(value: &Retryable) -> Tree {
+        Tree::Flag(*value == Retryable::Yes)
+    }
+
+    fn schema(schema: &mut Schema) -> serde_json::Value {
+        super::form::Flag::schema(schema)
+    }
+}
+
+choices! {
+    /// What a response is.
+    ResultForm of ResponseResult; {
+        "failure" ResponseResult::Failure;
+        "success" ResponseResult::Success;
+    }
+}
+
+fn no_response() -> ResponseClass {
+    ResponseClass::new(ResponseCondition::All(Vec::new()), ResponseResult::Success)
+}
+
+form! {
+    /// Says of some responses whether they are failures.
+    ResponseForm of ResponseClass = no_response(); {
+        "condition" [required] condition: ResponseConditionForm;
+        "is" result: ResultForm;
+    }
+}
+
+pair! {
+    /// The first and the last status of a range.
+    Range; "min" Port, "max" Port
+}
+
+fn range((min, max): (u16, u16)) -> ResponseCondition {
+    ResponseCondition::Status(min..=max)
+}
+
+fn ends(range: &RangeInclusive<u16>) -> (u16, u16) {
+    (*range.start(), *range.end())
+}
+
+one_of! {
+    /// Which responses.
+    ResponseConditionForm of ResponseCondition; {
+        "status" ResponseCondition::Status(status) => &ends(status), range, Range;
+        "all" ResponseCondition::All(all) => all, ResponseCondition::All, List<ResponseConditionForm>;
+        "any" ResponseCondition::Any(any) => any, ResponseCondition::Any, List<ResponseConditionForm>;
+        "not" ResponseCondition::Not(not) => not, ResponseCondition::Not, Boxed<ResponseConditionForm>;
+    }
+}
+
+/// Describes the classes of a service by its name.
+pub(super) fn short_schema(schema: &mut Schema) -> serde_json::Value {
+    schema.object("ShortProfile", |schema, object| {
+        let class = schema.object("ShortClass", |schema, object| {
+            object.property("name", Text::schema(schema), true);
+            object.property("method", Text::schema(schema), false);
+            object.property("path_regex", Regex::schema(schema), false);
+            object.property("retryable", super::form::Flag::schema(schema), false);
+            object.property("timeout", Dur::schema(schema), false);
+        });
+        object.property("routes", serde_json::json!({ "type": "array", "items": class }), false);
+        object.property("retry_budget", Budget::schema(schema), false);
+    })
 }

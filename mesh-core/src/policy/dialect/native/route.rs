@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::envelope::object_name;
 use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
-use super::form::{Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form};
-use super::names::{is_dns_label, overlap};
+use super::form::{Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair};
+use super::names::is_dns_label;
 use super::route_match::{MatchForm, route_match};
 use super::scope::{Scope, write_export};
 use super::service::non_empty;
@@ -115,7 +115,10 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
     check_hosts(cx, &hosts, &bindings);
     let mut meta = scope.meta(cx, &name, node.span);
     meta.created = rest.meta.created;
-    sink.ledger.define(cx, "route table", &meta, name.span);
+    // One object of another dialect may be several tables, of different hosts or gateways.
+    let sorts = (found.as_ref().is_some_and(Vec::is_empty), rest.tls.is_empty(), rest.tcp.is_empty());
+    let part = format!("{sorts:?} {:?} {:?}", hosts.iter().map(|host| &host.value).collect::<Vec<_>>(), places(&bindings));
+    sink.ledger.define_part(cx, "route table", (&meta, &part), name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
         host: host.value,
@@ -131,7 +134,22 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
     Some(())
 }
 
-/// `*` belongs to gateways, and no host may be covered twice.
+/// Bindings without the places where they are written.
+fn places(bindings: &[Binding]) -> Vec<String> {
+    let place = |binding: &Binding| match binding {
+        Binding::Mesh => "mesh".into(),
+        Binding::Gateway {
+            namespace,
+            name,
+            section,
+            port,
+            ..
+        } => format!("{namespace}/{name} {section:?} {port:?}"),
+    };
+    bindings.iter().map(place).collect()
+}
+
+/// `*` belongs to gateways, and no host may be given twice.
 fn check_hosts(cx: &Reader<'_>, hosts: &[Spanned<String>], bindings: &[Binding]) {
     for (index, host) in hosts.iter().enumerate() {
         if host.value == "*" && bindings.contains(&Binding::Mesh) {
@@ -140,8 +158,8 @@ fn check_hosts(cx: &Reader<'_>, hosts: &[Spanned<String>], bindings: &[Binding])
             cx.report(Diagnostic::new(Code::INVALID_POLICY, host.span, message).with_help(help));
         }
         let mut earlier = hosts.iter().take(index);
-        if let Some(first) = earlier.find(|other| overlap(other, host)) {
-            let message = format!("`hosts`: {} and {} overlap", quoted(first), quoted(host));
+        if let Some(first) = earlier.find(|other| other.value == host.value) {
+            let message = format!("`hosts`: {} is given twice", quoted(host));
             let diagnostic = Diagnostic::new(Code::INVALID_POLICY, host.span, message);
             cx.report(diagnostic.with_label(first.span, "given here"));
         }
@@ -309,17 +327,46 @@ impl Form for RuleForm {
     }
 }
 
-form! {
-    /// A destination in full.
-    DestinationForm of Destination = Destination { weight: 1, ..Destination::default() }, origin origin; {
-        "service" [required] host: HostText;
-        "subset" subset: Opt<Text>;
-        "port" port: Opt<Port>;
-        "weight" weight: Count;
-        "headers" headers: Headers;
-        "rewrite" rewrite: Opt<RewriteForm>;
-        "unresolved" unresolved: Opt<Text>;
+/// A destination in full.
+pub(super) struct DestinationForm;
+
+impl Form for DestinationForm {
+    type Of = Destination;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Destination> {
+        in_full(cx, node, &Target::services(scope), false)
     }
+
+    fn write(value: &Destination) -> Tree {
+        let mut map = Tree::map();
+        match &value.unresolved {
+            Some(reason) => map.put("unresolved", Unresolved::write(&(value.host.clone(), reason.clone()))),
+            None => map.put("service", HostText::write(&value.host)),
+        }
+        map.put("subset", Opt::<Text>::write(&value.subset));
+        map.put("port", Opt::<Port>::write(&value.port));
+        if value.weight != 1 {
+            map.put("weight", Count::write(&value.weight));
+        }
+        DestinationRest::write_fields(value, &mut map);
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("Destination", |schema, object| {
+            object.property("service", Text::schema(schema), false);
+            object.property("unresolved", Unresolved::schema(schema), false);
+            object.property("subset", Text::schema(schema), false);
+            object.property("port", Port::schema(schema), false);
+            object.property("weight", Count::schema(schema), false);
+            DestinationRest::properties(schema, object);
+        })
+    }
+}
+
+pair! {
+    /// What a destination is that no service answers for, and why: its requests are answered with 500.
+    Unresolved; "name" Text, "reason" Text
 }
 
 /// Destinations: services, or a list in full.
@@ -347,10 +394,7 @@ impl Form for To {
     fn schema(schema: &mut Schema) -> Json {
         let weights = json!({ "type": "object", "additionalProperties": Count::schema(schema) });
         let name = json!({ "type": "string" });
-        // In the routes of a service, the service may be left out.
-        let mut item = DestinationForm::schema(schema);
-        schema.relax("DestinationForm", "service");
-        item["description"] = json!("a destination in full");
+        let item = DestinationForm::schema(schema);
         json!({ "oneOf": [name, weights, { "type": "array", "minItems": 1, "items": item }] })
     }
 }
@@ -473,9 +517,12 @@ fn weighted(cx: &Reader<'_>, key: &Key, node: &Node, target: &Target<'_>) -> Opt
 /// Reads `{ service, subset, port, weight }`; the service is the own one where there is one.
 fn in_full(cx: &Reader<'_>, node: &Node, target: &Target<'_>, is_split: bool) -> Option<Destination> {
     let mut fields = cx.mapping(node)?;
+    let unresolved = fields.optional("unresolved", |cx, node| Unresolved::read(cx, node, target.scope));
+    let (name, unresolved) = unresolved.unzip();
     let service = match &target.own {
+        _ if name.is_some() => name,
         Some(own) if fields.node("service").is_none() => Some(own.host.to_owned()),
-        _ => fields.required("service", |cx, node| target.scope.service(cx, node)),
+        _ => fields.required("service", |cx, node| target.scope.host_pattern(cx, node)),
     };
     let rest = DestinationRest::read_fields(&mut fields, target.scope);
     let subset = fields.optional("subset", super::names::dns_label);
@@ -490,6 +537,7 @@ fn in_full(cx: &Reader<'_>, node: &Node, target: &Target<'_>, is_split: bool) ->
         subset,
         port,
         weight: weight?,
+        unresolved,
         origin: cx.origin(node.span),
         ..rest
     })
@@ -500,6 +548,5 @@ form! {
     DestinationRest of Destination; {
         "headers" headers: Headers;
         "rewrite" rewrite: Opt<RewriteForm>;
-        "unresolved" unresolved: Opt<Text>;
     }
 }

@@ -1,7 +1,7 @@
 //! From where a document speaks: its namespace completes short names and `.`.
 
 use super::envelope;
-use super::form::Tree;
+use super::form::{Form, List, Schema, Text, Tree};
 use super::names::{is_dns_name, is_host_pattern, refuse_duplicates};
 use crate::policy::diagnostic::quoted;
 use crate::policy::model::{Export, MeshSettings, Meta, full_host};
@@ -92,6 +92,27 @@ pub(super) fn write_export(export: &Export) -> Tree {
     match export {
         Export::All => Tree::Nothing,
         Export::Namespaces(names) => Tree::List(names.iter().map(Tree::text).collect()),
+    }
+}
+
+/// Namespaces, `.` for the document's own.
+pub(super) struct VisibleTo;
+
+impl Form for VisibleTo {
+    type Of = Export;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Export> {
+        List::<Text>::read(cx, node, scope)?;
+        let names = node.items().iter().filter_map(|item| scope.namespace(cx, item));
+        Some(Export::Namespaces(names.collect()))
+    }
+
+    fn write(value: &Export) -> Tree {
+        write_export(value)
+    }
+
+    fn schema(schema: &mut Schema) -> serde_json::Value {
+        List::<Text>::schema(schema)
     }
 }
 

@@ -1,14 +1,18 @@
 //! `services`: what is called, where it is, and how to talk to it.
 
+use serde_json::{Value as Json, json};
+
 use super::Sink;
-use super::endpoint::{is_port_name, source};
+use super::endpoint::{Endpoints, is_port_name, source};
 use super::envelope::object_name;
+use super::form::{Created, Form, HostText, Ip, List, Name, Opt, Port, Schema, Text, choices, form};
+use super::item::Shelf;
 use super::mtls::{APP, MODES, warn_of_root};
 use super::names::{is_dns_name, refuse_duplicates};
 use super::pattern::spiffe_id;
-use super::route::{Target, rules};
-use super::scope::Scope;
-use super::traffic::{blocks, by_port, subsets};
+use super::route::{RuleForm, Target, rules};
+use super::scope::{Scope, VisibleTo};
+use super::traffic::{ByPort, Identity, Settings, Subsets, blocks, by_port, subsets};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::ledger::SERVICE;
 use crate::policy::model::identity::PeerAuthentication;
@@ -119,10 +123,72 @@ fn hosts(
     hosts
 }
 
-const LOCATIONS: &[(&str, Location)] = &[
-    ("internal", Location::MeshInternal),
-    ("external", Location::MeshExternal),
-];
+choices! {
+    /// Whether workloads have identities of the mesh.
+    LocationForm of Location; {
+        "internal" Location::MeshInternal;
+        "external" Location::MeshExternal;
+    }
+}
+
+const LOCATIONS: &[(&str, Location)] = LocationForm::TABLE;
+
+pub(super) const SHELF: Shelf<Service> = Shelf {
+    kind: SERVICE,
+    meta: |service| &mut service.meta,
+    part: |service| service.hosts.first().map_or("", String::as_str),
+    push: |policy, service| policy.services.push(service),
+};
+
+form! {
+    /// A service in full; its first host is its full name.
+    ServiceForm of Service; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "hosts" [required] hosts: List<HostText>;
+        "ports" ports: List<PortForm>;
+        "endpoints" endpoints: Endpoints;
+        "location" location: LocationForm;
+        "addresses" addresses: List<Ip>;
+        "identities" subject_alt_names: List<Identity>;
+        "visible_to" export: VisibleTo;
+    }
+}
+
+form! {
+    /// A port of a service in full.
+    PortForm of ServicePort; {
+        "number" [required] number: Port;
+        "name" [required] name: Text;
+        "protocol" protocol: ProtocolForm;
+        "target" target: Opt<Port>;
+    }
+}
+
+/// Describes a service by its name.
+pub(super) fn short_schema(schema: &mut Schema) -> Json {
+    schema.object("ShortService", |schema, object| {
+        let port = schema.object("ShortPort", |schema, object| {
+            PortForm::properties(schema, object);
+            object.relax("name");
+        });
+        let port = json!({ "oneOf": [{ "type": "integer", "minimum": 1, "maximum": 65535 }, port] });
+        object.property("hosts", List::<Text>::schema(schema), false);
+        object.property("port", port.clone(), false);
+        object.property("ports", json!({ "type": "array", "items": port }), false);
+        object.property("protocol", ProtocolForm::schema(schema), false);
+        object.property("endpoints", Endpoints::schema(schema), false);
+        object.property("service_account", Name::schema(schema), false);
+        object.property("identities", List::<Text>::schema(schema), false);
+        object.property("location", LocationForm::schema(schema), false);
+        object.property("subsets", Subsets::schema(schema), false);
+        object.property("routes", List::<RuleForm>::schema(schema), false);
+        object.property("mtls", json!({ "enum": MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>() }), false);
+        object.property("visible_to", VisibleTo::schema(schema), false);
+        object.property("by_port", ByPort::schema(schema), false);
+        Settings::properties(schema, object);
+    })
+}
 
 fn service(
     cx: &Reader<'_>,
@@ -162,12 +228,19 @@ fn set_account(cx: &Reader<'_>, account: &Spanned<String>, endpoints: &mut Endpo
     }
 }
 
-const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("http", Protocol::Http),
-    ("http2", Protocol::Http2),
-    ("grpc", Protocol::Grpc),
-    ("https", Protocol::Https),
-];
+choices! {
+    /// What a port speaks.
+    ProtocolForm of Protocol; {
+        "http" Protocol::Http;
+        "http2" Protocol::Http2;
+        "grpc" Protocol::Grpc;
+        "https" Protocol::Https;
+        "tls" Protocol::Tls;
+        "tcp" Protocol::Tcp;
+    }
+}
+
+const PROTOCOLS: &[(&str, Protocol)] = ProtocolForm::TABLE;
 
 /// Reads `port` or `ports`, and `protocol`, which is that of ports that name none.
 fn ports(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> Vec<ServicePort> {

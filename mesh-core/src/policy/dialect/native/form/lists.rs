@@ -55,7 +55,7 @@ impl<F: Form> Form for NonEmpty<F> {
 
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Self::Of> {
         if matches!(&node.value, Value::Sequence(items) if items.is_empty()) {
-            return cx.invalid(node, "expected at least one item, found an empty list");
+            return cx.invalid(node, "expected at least one value, found an empty list");
         }
         List::<F>::read(cx, node, scope)
     }
@@ -66,6 +66,25 @@ impl<F: Form> Form for NonEmpty<F> {
 
     fn schema(schema: &mut Schema) -> Json {
         json!({ "type": "array", "minItems": 1, "items": F::schema(schema) })
+    }
+}
+
+/// A value that holds others of its sort.
+pub(in crate::policy::dialect::native) struct Boxed<F>(PhantomData<F>);
+
+impl<F: Form> Form for Boxed<F> {
+    type Of = Box<F::Of>;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Self::Of> {
+        F::read(cx, node, scope).map(Box::new)
+    }
+
+    fn write(value: &Self::Of) -> Tree {
+        F::write(value)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        F::schema(schema)
     }
 }
 

@@ -15,12 +15,12 @@ mod scalar;
 pub(super) mod schema;
 mod tree;
 
-pub(super) use lists::{List, NonEmpty, Opt, Pairs, Place, TextMap};
+pub(super) use lists::{Boxed, List, NonEmpty, Opt, Pairs, Place, TextMap};
 pub(super) use scalar::{
-    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostName, HostText, Ip, ItemName, LabelSet,
+    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostText, Ip, LabelSet,
     Limit, MethodName, Name, Namespace, Percent, Port, PortKey, Regex, Share, Status, Text, TextKey, Wide,
 };
-pub use schema::Schema;
+pub(super) use schema::Schema;
 pub use tree::Tree;
 
 /// How one sort of value is written.

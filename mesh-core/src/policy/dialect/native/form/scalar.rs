@@ -89,12 +89,8 @@ Regex of String; |cx, node, _| pattern::regex(cx, node), |text| Tree::text(text)
 scalar! { /// Labels of a workload.
 LabelSet of Labels; |cx, node, _| names::labels(cx, node), write_labels,
 { "type": "object", "additionalProperties": { "type": "string" } } }
-scalar! { /// The name of a service, short or full.
-HostName of String; |cx, node, scope| scope.service(cx, node), |text| Tree::text(text), { "type": "string" } }
 scalar! { /// A host, a pattern of hosts or an address.
 HostText of String; |cx, node, scope| scope.host_pattern(cx, node), |text| Tree::text(text), { "type": "string" } }
-scalar! { /// The name of an item.
-ItemName of String; |cx, node, _| envelope::object_name(cx, node), |text| Tree::text(text), { "type": "string" } }
 scalar! { /// A namespace.
 Namespace of String; |cx, node, _| envelope::namespace(cx, node), |text| Tree::text(text), { "type": "string" } }
 scalar! { /// When the item was made; of two items that conflict the older one counts.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// The definitions that a schema refers to.
 #[derive(Debug, Default)]
-pub struct Schema {
+pub(in crate::policy::dialect::native) struct Schema {
     /// By name; a definition that is being made is there already, so that forms may hold themselves.
     definitions: BTreeMap<&'static str, Json>,
 }
@@ -25,6 +25,11 @@ impl Object {
         if is_required {
             self.required.push(name);
         }
+    }
+
+    /// Makes a field one that may be left out.
+    pub(in crate::policy::dialect::native) fn relax(&mut self, name: &str) {
+        self.required.retain(|one| *one != name);
     }
 
     /// The mapping, which takes no other field.
@@ -87,6 +92,14 @@ impl Schema {
         let required = self.definitions.get_mut(name).and_then(|one| one.get_mut("required"));
         if let Some(Json::Array(names)) = required {
             names.retain(|one| one != field);
+        }
+    }
+
+    /// Adds a field to a definition.
+    pub(in crate::policy::dialect::native) fn relax_all(&mut self, name: &'static str, field: &str, value: Json) {
+        let properties = self.definitions.get_mut(name).and_then(|one| one.get_mut("properties"));
+        if let Some(Json::Object(properties)) = properties {
+            properties.insert(field.into(), value);
         }
     }
 

@@ -42,15 +42,6 @@ impl Tree {
             _ => {}
         }
     }
-
-    /// Whether it is a mapping or a list without anything in it.
-    pub(in crate::policy::dialect::native) const fn is_empty(&self) -> bool {
-        match self {
-            Self::List(items) => items.is_empty(),
-            Self::Map(entries) => entries.is_empty(),
-            _ => false,
-        }
-    }
 }
 
 impl Serialize for Tree {

@@ -1,0 +1,58 @@
+//! `request_authentication`: whose tokens requests may bear.
+
+use super::authorization::TargetForm;
+use super::form::{Created, Dur, LabelSet, List, Name, NonEmpty, Opt, Pairs, Text, TextKey, choices, form, one_of};
+use super::item::Shelf;
+use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+
+pub(super) const SHELF: Shelf<RequestAuthentication> = Shelf {
+    kind: "request authentication",
+    meta: |one| &mut one.meta,
+    part: |_| "",
+    push: |policy, one| policy.request_authentications.push(one),
+};
+
+form! {
+    /// Whose tokens are verified.
+    RequestAuthenticationForm of RequestAuthentication; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "selector" selector: LabelSet;
+        "targets" targets: List<TargetForm>;
+        "rules" [not_yet "tokens of requests are not checked"] rules: List<JwtForm>;
+    }
+}
+
+choices! {
+    /// Whether the endpoint sees the token.
+    ForwardForm of Forward; {
+        "remove" Forward::Remove;
+        "keep" Forward::Keep;
+    }
+}
+
+one_of! {
+    /// From where the issuer's keys are.
+    Keys of JwtKeys; {
+        "fetched" JwtKeys::Fetched(url) => url, JwtKeys::Fetched, Name;
+        "inline" JwtKeys::Inline(keys) => keys, JwtKeys::Inline, Name;
+        "discovered" _ => &true, |_| JwtKeys::Discovered, super::form::Flag;
+    }
+}
+
+form! {
+    /// Tokens of one issuer.
+    JwtForm of JwtRule, origin origin; {
+        "issuer" [required] issuer: Name;
+        "audiences" audiences: NonEmpty<Name>;
+        "keys" keys: Keys;
+        "from_headers" from_headers: Pairs<TextKey, Text>;
+        "from_params" from_params: List<Name>;
+        "from_cookies" from_cookies: List<Name>;
+        "payload_header" payload_header: Opt<Name>;
+        "forward" forward: ForwardForm;
+        "claim_headers" claim_headers: Pairs<TextKey, Text>;
+        "timeout" timeout: Opt<Dur>;
+        "space_delimited_claims" space_delimited_claims: List<Name>;
+    }
+}

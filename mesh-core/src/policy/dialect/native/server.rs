@@ -1,0 +1,190 @@
+//! `servers`, which guard ports of workloads, and `rate_limits` on them.
+
+use serde_json::{Value as Json, json};
+
+use super::authorization::{AnyPattern, rules, schema, write_policy};
+use super::form::{Count, Created, Form, HostText, LabelSet, List, Name, NonEmpty, Opt, Port, Schema, Tree, form, one_of};
+use super::item::Shelf;
+use super::route_match::MatchForm;
+use super::scope::Scope;
+use crate::policy::model::Meta;
+use crate::policy::model::attachment::{Requirement, Requires};
+use crate::policy::model::authz::AuthorizationPolicy;
+use crate::policy::model::route::HostPattern;
+use crate::policy::model::server::{RateLimit, RateOverride, Server, ServerRoute, ServerRule};
+use crate::policy::reader::Reader;
+use crate::policy::source::Node;
+
+pub(super) const SHELF: Shelf<Server> = Shelf {
+    kind: "server",
+    meta: |server| &mut server.meta,
+    part: |_| "",
+    push: |policy, server| policy.servers.push(server),
+};
+
+pub(super) const LIMITS: Shelf<RateLimit> = Shelf {
+    kind: "rate limit",
+    meta: |limit| &mut limit.meta,
+    part: |_| "",
+    push: |policy, limit| policy.rate_limits.push(limit),
+};
+
+form! {
+    /// Ports of workloads on which only what is allowed goes through.
+    ServerForm of Server; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "labels" labels: LabelSet;
+        "selector" selector: List<RequirementForm>;
+        "ports" ports: NonEmpty<Port>;
+        "policies" policies: List<PolicyForm>;
+        "rules" rules: List<RuleForm>;
+        "routes" routes: List<RouteForm>;
+    }
+}
+
+one_of! {
+    /// What a label must be.
+    Requirements of Requires; {
+        "in" Requires::In(values) => values, Requires::In, List<super::form::Text>;
+        "not_in" Requires::NotIn(values) => values, Requires::NotIn, List<super::form::Text>;
+        "absent" Requires::DoesNotExist => &true, |_| Requires::DoesNotExist, super::form::Flag;
+        "present" _ => &true, |_| Requires::Exists, super::form::Flag;
+    }
+}
+
+fn no_requirement() -> Requirement {
+    Requirement::new(String::new(), Requires::Exists)
+}
+
+form! {
+    /// What a label of the workload must be.
+    RequirementForm of Requirement = no_requirement(); {
+        "label" [required] key: Name;
+        "is" [required] is: Requirements;
+    }
+}
+
+form! {
+    /// Requests that a route takes.
+    RuleForm of ServerRule; {
+        "hosts" hosts: List<HostForm>;
+        "match" matches: MatchForm;
+        "route" route: Index;
+    }
+}
+
+/// A host with its place.
+struct HostForm;
+
+impl Form for HostForm {
+    type Of = HostPattern;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<HostPattern> {
+        let host = HostText::read(cx, node, scope)?;
+        let origin = cx.origin(node.span);
+        Some(HostPattern { host, origin })
+    }
+
+    fn write(value: &HostPattern) -> Tree {
+        Tree::text(&value.host)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        HostText::schema(schema)
+    }
+}
+
+/// The number of a route in the list of routes, from 0.
+struct Index;
+
+impl Form for Index {
+    type Of = usize;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<usize> {
+        usize::try_from(Count::read(cx, node, scope)?).ok()
+    }
+
+    fn write(value: &usize) -> Tree {
+        Tree::Number(i64::try_from(*value).unwrap_or(i64::MAX))
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Count::schema(schema)
+    }
+}
+
+form! {
+    /// A route, and what is allowed on it.
+    RouteForm of ServerRoute; {
+        "meta" meta: MetaForm;
+        "policies" policies: List<PolicyForm>;
+    }
+}
+
+form! {
+    /// Name and namespace of an item of another namespace.
+    MetaForm of Meta, origin origin; {
+        "name" name: super::form::Text;
+        "namespace" namespace: super::form::Text;
+        "created" created: Created;
+    }
+}
+
+/// A policy of a server or a route, which may be of another namespace.
+struct PolicyForm;
+
+impl Form for PolicyForm {
+    type Of = AuthorizationPolicy;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<AuthorizationPolicy> {
+        let mut fields = cx.mapping(node)?;
+        let name = fields.required("name", Reader::string);
+        let namespace = fields.optional("namespace", Reader::name);
+        let mut policy = super::authorization::fields(&mut fields, scope);
+        let rules = rules(node, &mut fields, scope);
+        fields.finish();
+        policy.meta.name = name?;
+        policy.meta.namespace = namespace.unwrap_or_else(|| scope.namespace.into());
+        policy.meta.origin = cx.origin(node.span);
+        (policy.action, policy.rules) = rules?;
+        Some(policy)
+    }
+
+    fn write(value: &AuthorizationPolicy) -> Tree {
+        let mut map = write_policy(value);
+        map.put("namespace", Tree::text(&value.meta.namespace));
+        map
+    }
+
+    fn schema(whole: &mut Schema) -> Json {
+        let policy = schema(whole);
+        let namespace = json!({ "type": "object", "properties": { "namespace": { "type": "string" } } });
+        whole.relax_all("Authorization", "namespace", json!({ "type": "string" }));
+        json!({ "allOf": [policy, namespace] })
+    }
+}
+
+form! {
+    /// A limit on the requests of a server's port.
+    RateLimitForm of RateLimit; {
+        "name" [required] meta.name: Name;
+        "created" meta.created: Created;
+        "server" [required] server: Name;
+        "total" [not_yet "requests are not counted"] total: Opt<Count>;
+        "per_identity" [not_yet "requests are not counted"] identity: Opt<Count>;
+        "overrides" [not_yet "requests are not counted"] overrides: List<OverrideForm>;
+    }
+}
+
+fn no_override() -> RateOverride {
+    RateOverride::new(0, Vec::new())
+}
+
+form! {
+    /// Another limit for some callers.
+    OverrideForm of RateOverride = no_override(); {
+        "per_second" [required] per_second: Count;
+        "clients" [required] clients: List<AnyPattern>;
+    }
+}
