@@ -2,7 +2,7 @@
 
 use mesh_core::explain::{Destination, Inbound, Outbound, Place, Retry};
 use mesh_core::policy::diagnostic::Paint;
-use mesh_core::policy::model::authz::AuthorizationPolicy;
+use mesh_core::policy::model::authz::{AuthorizationPolicy, Enforcement};
 use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::policy::model::{Labels, Policy};
 use mesh_core::workload::Workload;
@@ -65,6 +65,12 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
         (None, _, None) => {}
     }
     facts.add("reason", clauses(&answer.reason));
+    facts.add("audited by", answer.audited.clone());
+    let trial = answer.trial.as_ref();
+    facts.add(
+        "on trial",
+        trial.map(|trial| format!("{}: {}", trial.decision, trial.reason)),
+    );
     facts.text
 }
 
@@ -155,9 +161,13 @@ fn written(policy: Option<&Policy>) -> Vec<String> {
 fn authorization(policy: &AuthorizationPolicy) -> String {
     // As policies write it: `ALLOW`, `DENY`.
     let action = format!("{:?}", policy.action).to_uppercase();
+    let trial = match policy.enforcement {
+        Enforcement::Enforced => "",
+        Enforcement::DryRun => " on trial",
+    };
     let meta = &policy.meta;
     let name = format!(
-        "{}/{}: {action} for {}",
+        "{}/{}: {action}{trial} for {}",
         meta.namespace,
         meta.name,
         labels(&policy.selector, "all workloads")

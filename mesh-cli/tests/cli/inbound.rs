@@ -296,3 +296,60 @@ fn people_see_that_strict_mtls_closes_the_connection() {
     assert_eq!(run.fact("decision"), ["deny, the connection is closed"]);
     assert_eq!(run.fact("set at"), ["policy/shop.yaml:2"]);
 }
+
+const MARKED: &str = "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: records, namespace: production }
+spec: { action: AUDIT, rules: [{ to: [{ operation: { paths: [/records*] } }] }] }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: soon, namespace: production, annotations: { istio.io/dry-run: 'true' } }
+spec: { action: DENY, rules: [{ to: [{ operation: { methods: [DELETE] } }] }] }
+";
+
+#[test]
+fn what_marks_a_request_and_what_is_on_trial_is_told() {
+    let folder = Folder::new(&[("marked.yaml", MARKED)]);
+    let arguments = [&ORDERS, ["-X", "DELETE", "http://orders/records/1"].as_slice()].concat();
+
+    let run = folder.explain(&arguments);
+    let answer = run.json();
+    assert_eq!((run.code, &answer["decision"]), (0, &json!("allow")));
+    assert_eq!(answer["audited"], "rule 0 of policy `production/records`");
+    let trial = json!({
+        "decision": "deny",
+        "policy": "soon",
+        "reason": "rule 0 of policy `production/soon` denies it",
+    });
+    assert_eq!(answer["trial"], trial);
+
+    let lines = folder.tell(&arguments);
+    assert_eq!(lines.fact("audited by"), ["rule 0 of policy `production/records`"]);
+    assert_eq!(
+        lines.fact("on trial"),
+        ["deny: rule 0 of policy `production/soon` denies it"]
+    );
+}
+
+const ASKED: &str = "\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: ask, namespace: production }
+spec: { action: CUSTOM, provider: { name: authorizer }, rules: [{ to: [{ operation: { paths: [/admin] } }] }] }
+";
+
+#[test]
+fn what_an_external_authorizer_would_be_asked_is_denied() {
+    let folder = Folder::new(&[("ask.yaml", ASKED)]);
+    let (run, answer) = explain(&folder, &[&ORDERS, ["http://orders/admin"].as_slice()].concat());
+
+    assert_eq!((run.code, &answer["policy"]), (3, &json!("ask")));
+    assert_eq!(
+        answer["reason"],
+        "rule 0 of policy `production/ask` has an external authorizer asked, and there is none: it is denied"
+    );
+    let (run, _) = explain(&folder, &[&ORDERS, ["http://orders/"].as_slice()].concat());
+    assert_eq!(run.code, 0);
+}

@@ -432,6 +432,24 @@ pub struct Inbound {
     pub rule: Option<usize>,
     /// Where the deciding rule or policy was written.
     pub origin: Option<Place>,
+    /// The policy and rule that mark the request, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audited: Option<String>,
+    /// What the policies on trial would decide, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// The same in a sentence.
+    pub reason: String,
+}
+
+/// What the policies on trial would decide if there were no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Trial {
+    /// `allow` or `deny`.
+    pub decision: &'static str,
+    /// The deciding policy's name.
+    pub policy: Option<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -452,11 +470,7 @@ pub fn inbound(
     decided(
         &snapshot.inbound.authorizer,
         request,
-        Peer {
-            identity,
-            address,
-            port,
-        },
+        Peer::new(identity, address, port),
         mtls,
     )
 }
@@ -498,22 +512,30 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         policy: None,
         rule: None,
         origin: Place::new(origin),
+        audited: None,
+        trial: None,
         reason: reason.into(),
     }
 }
 
 fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
     let decision = authorizer.authorize(request, &peer);
-    let word = if decision.is_allowed() { "allow" } else { "deny" };
-    let status = decision.status().as_u16();
     Inbound {
         direction: "inbound",
-        decision: word,
-        status,
+        decision: decision.verdict().as_str(),
+        status: decision.status().as_u16(),
         mtls,
         policy: decision.policy().map(str::to_owned),
         rule: decision.rule_index(),
         origin: decision.origin().and_then(Place::new),
+        audited: decision
+            .audited()
+            .map(|rule| format!("rule {} of policy `{}`", rule.index, rule.policy)),
+        trial: decision.trial().map(|trial| Trial {
+            decision: trial.verdict().as_str(),
+            policy: trial.policy().map(str::to_owned),
+            reason: trial.to_string(),
+        }),
         reason: decision.to_string(),
     }
 }

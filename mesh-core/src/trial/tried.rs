@@ -7,7 +7,7 @@ use super::read::{Act, PolicySource, Sent, Suite, Test};
 use super::{PolicyFiles, TestResult, Verdict, compare, simulate};
 use crate::policy::Loaded;
 use crate::policy::diagnostic::{Code, Diagnostic, Paint, Report};
-use crate::policy::model::authz::{Action, AuthorizationPolicy};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
 use crate::policy::model::{Policy, kubernetes_parts};
 use crate::snapshot::Snapshot;
 use crate::workload::Workload;
@@ -158,8 +158,9 @@ fn unmatched<'p>(told: &Json, policy: Option<&'p Policy>, workload: &Workload) -
         return Vec::new();
     };
     let root = &policy.mesh.root_namespace;
-    let holds = |one: &&AuthorizationPolicy| one.action == Action::Allow && one.holds_for(workload, root);
-    let policies = policy.authorizations.iter().filter(holds);
+    let allows = |one: &AuthorizationPolicy| one.action == Action::Allow && one.enforcement == Enforcement::Enforced;
+    let holding = policy.authorizations.iter();
+    let policies = holding.filter(|one| allows(one) && one.holds_for(workload, root));
     policies.map(|one| one.meta.name.as_str()).collect()
 }
 

@@ -166,7 +166,12 @@ impl Port for GatewayPort {
         let (stream, alpn, name) = counted(&self.shared, accepted)?;
         Ok(Secured {
             stream: Stream::Tls(Box::new(stream.into())),
-            connection: self.connection(Transport::Tls, name.map(Into::into), remote, local),
+            connection: self.connection(
+                Transport::Tls,
+                name.map(|name| name.to_ascii_lowercase().into()),
+                remote,
+                local,
+            ),
             http: version(alpn),
         })
     }

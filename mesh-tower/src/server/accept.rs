@@ -140,7 +140,7 @@ async fn end(shared: &Shared, connection: &Connection) {
 
 /// Waits until the peer's certificate has expired or is not trusted any more; for ever where there is none.
 async fn untrusted(shared: &Shared, connection: &Connection) {
-    let (Security::Mutual(peer), Some(own)) = (&connection.security, &shared.identity) else {
+    let (Security::Mutual(peer, _), Some(own)) = (&connection.security, &shared.identity) else {
         return std::future::pending().await;
     };
     let mut changes = own.changes();

@@ -1,6 +1,6 @@
 //! What is known of a connection that came in, and what follows from it for its requests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(crate) enum Security {
         /// The host that the client asked for (SNI).
         server_name: Option<Arc<str>>,
     },
-    /// mTLS.
-    Mutual(PeerIdentity),
+    /// mTLS, and the host that the client asked for (SNI).
+    Mutual(PeerIdentity, Option<Arc<str>>),
 }
 
 /// A connection that came in.
@@ -57,7 +57,7 @@ impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, security: Security, remote: SocketAddr, local: SocketAddr) -> Self {
         let id = security.identity().map(|identity| identity.id().as_str());
         let authorizer = &shared.live.load_full().snapshot.inbound.authorizer;
-        let rules = authorizer.for_peer(&authz_peer(&security, remote.ip(), local.port()));
+        let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
         Self {
             series: shared.served.group(id),
             verified: AtomicU64::new(shared.identity.as_ref().map_or(0, |own| own.generation())),
@@ -74,7 +74,7 @@ impl Connection {
         match self.security {
             Security::Plain => Transport::Plain,
             Security::Web { transport, .. } => transport,
-            Security::Mutual(_) => Transport::Tls,
+            Security::Mutual(..) => Transport::Tls,
         }
     }
 
@@ -83,14 +83,14 @@ impl Connection {
     /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
     pub(crate) fn head_limit(&self) -> Option<Duration> {
         match self.security {
-            Security::Mutual(_) => None,
+            Security::Mutual(..) => None,
             Security::Plain | Security::Web { .. } => Some(self.shared.settings.header_timeout),
         }
     }
 
     pub(crate) const fn security_policy(&self) -> SecurityPolicy {
         match self.security {
-            Security::Mutual(_) => SecurityPolicy::MutualTls,
+            Security::Mutual(..) => SecurityPolicy::MutualTls,
             Security::Plain | Security::Web { .. } => SecurityPolicy::None,
         }
     }
@@ -101,7 +101,7 @@ impl Connection {
         if rules.are_of(authorizer) {
             return rules;
         }
-        let peer = authz_peer(&self.security, self.remote.ip(), self.local.port());
+        let peer = authz_peer(&self.security, self.remote, self.local);
         let rules = Arc::new(authorizer.for_peer(&peer));
         self.rules.store(Arc::clone(&rules));
         rules
@@ -109,7 +109,7 @@ impl Connection {
 
     /// Whether the peer is still who it was, and still trusted. Cheap unless trust has changed.
     pub(crate) fn still_trusted(&self) -> Result<(), Ended> {
-        let (Security::Mutual(peer), Some(own)) = (&self.security, &self.shared.identity) else {
+        let (Security::Mutual(peer, _), Some(own)) = (&self.security, &self.shared.identity) else {
             return Ok(());
         };
         let generation = own.generation();
@@ -128,12 +128,23 @@ impl Connection {
 impl Security {
     pub(crate) const fn identity(&self) -> Option<&PeerIdentity> {
         match self {
-            Self::Mutual(identity) => Some(identity),
+            Self::Mutual(identity, _) => Some(identity),
             Self::Plain | Self::Web { .. } => None,
+        }
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Mutual(_, name) | Self::Web { server_name: name, .. } => name.as_deref(),
+            Self::Plain => None,
         }
     }
 }
 
-fn authz_peer(security: &Security, address: IpAddr, port: u16) -> AuthzPeer<'_> {
-    AuthzPeer::new(security.identity().map(PeerIdentity::id), address, port)
+fn authz_peer(security: &Security, remote: SocketAddr, local: SocketAddr) -> AuthzPeer<'_> {
+    let mut peer = AuthzPeer::new(security.identity().map(PeerIdentity::id), remote.ip(), local.port());
+    // Port 0 stands for a listener that nobody has told us of.
+    peer.local = Some(local.ip()).filter(|_| local.port() != 0);
+    peer.server_name = security.server_name();
+    peer
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{Request, Response, Version};
+use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
@@ -22,7 +23,10 @@ pub(super) struct Exchange {
     pub(super) connection: Arc<Connection>,
     pub(super) span: RequestSpan,
     /// The rule that refused it.
-    pub(super) origin: Option<Origin>,
+    origin: Option<Origin>,
+    audited_by: Option<Arc<RuleInfo>>,
+    /// What the policies on trial decide.
+    trial: Option<Verdict>,
     start: Timestamp,
     generation: u64,
     head: Head,
@@ -48,6 +52,8 @@ impl Exchange {
             connection: Arc::clone(connection),
             span,
             origin: None,
+            audited_by: None,
+            trial: None,
             start: connection.shared.clock.now(),
             generation,
             head: Head::of(request, correlation, logging),
@@ -55,6 +61,24 @@ impl Exchange {
             grpc_status: None,
             bytes: 0,
             is_settled: false,
+        }
+    }
+
+    /// Notes what the policies say of it; counts what they want counted.
+    pub(super) fn decided(&mut self, decision: &Decision<'_>) {
+        let connection = &self.connection;
+        if let Some(rule) = decision.audited() {
+            connection.shared.metrics.audited_request();
+            tracing::info!(peer = %connection.remote, policy = %rule.policy, rule = rule.index, "request audited");
+            self.audited_by = Some(Arc::clone(rule));
+        }
+        if let Some(trial) = decision.trial() {
+            connection.shared.metrics.tried_request(trial.verdict());
+            tracing::debug!(peer = %connection.remote, decision = %trial, "policies on trial decide");
+            self.trial = Some(trial.verdict());
+        }
+        if !decision.is_allowed() {
+            self.origin = decision.origin().cloned();
         }
     }
 
@@ -116,6 +140,8 @@ impl Exchange {
             record.requested_server_name.clone_from(server_name);
         }
         record.policy_origin.clone_from(&self.origin);
+        record.audited_by.clone_from(&self.audited_by);
+        record.trial = self.trial;
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

@@ -80,11 +80,13 @@ async fn mutual(
         .server_config(&OFFERED)
         .map_err(|error| Refused::Config(error.to_string()))?;
     let (stream, peer, alpn) = counted(shared, accept_tls(stream, config, left(deadline)).await)?;
+    // Names of hosts have no case: rules compare them in lower case.
+    let asked_for = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     Ok(Secured {
         stream: Stream::Tls(Box::new(stream.into())),
         connection: Arc::new(Connection::new(
             Arc::clone(shared),
-            Security::Mutual(peer),
+            Security::Mutual(peer, asked_for.map(Arc::from)),
             remote,
             local,
         )),

@@ -79,8 +79,8 @@ fn admit(
     misdirected(connection, canonical.view().host)?;
     let rules = connection.rules(authorizer);
     let decision = rules.authorize(&canonical.view());
+    exchange.decided(&decision);
     if !decision.is_allowed() {
-        exchange.origin = decision.origin().cloned();
         return Err(denied(&decision));
     }
     if let Some(uri) = canonical.into_rewritten() {
@@ -113,8 +113,8 @@ fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Ref
     let mode = || snapshot.inbound.mtls(connection.local.port()).0;
     match connection.security {
         Security::Web { .. } => Ok(()),
-        Security::Mutual(_) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
-        Security::Mutual(_) => connection.still_trusted().or_else(|ended| {
+        Security::Mutual(..) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
+        Security::Mutual(..) => connection.still_trusted().or_else(|ended| {
             tracing::warn!(peer = %connection.remote, "{ended}");
             refused("the caller's certificate is not valid any more")
         }),

@@ -22,6 +22,16 @@ pub(super) enum Side {
     NoneOf,
 }
 
+impl Side {
+    /// Whether a match here leads to a denial: then all forms of a value have to match.
+    pub(super) const fn denies(self, action: Action) -> bool {
+        match self {
+            Self::AnyOf => !matches!(action, Action::Allow),
+            Self::NoneOf => matches!(action, Action::Allow),
+        }
+    }
+}
+
 impl<T> Check<T> {
     /// Compiles both lists with `set`; an empty list sets no condition.
     pub(super) fn new<P>(
@@ -77,9 +87,9 @@ enum FinalSlash {
 
 pub(super) fn paths(condition: &Condition<Pattern>, action: Action) -> Result<Check<PathSet>, InvalidPattern> {
     Check::new(condition, |patterns, side| {
-        let slash = match (action, side) {
-            (Action::Deny, Side::AnyOf) | (Action::Allow, Side::NoneOf) => FinalSlash::Ignored,
-            _ => FinalSlash::Counts,
+        let slash = match side.denies(action) {
+            true => FinalSlash::Ignored,
+            false => FinalSlash::Counts,
         };
         PathSet::new(patterns, slash)
     })
@@ -138,7 +148,11 @@ fn refuse_parameters(pattern: &Pattern) -> Result<(), InvalidPattern> {
 
 /// Address blocks. An IPv4 address is the same address when it is mapped into IPv6.
 pub(super) fn blocks(condition: &Condition<IpNet>) -> Result<Check<Box<[IpNet]>>, InvalidPattern> {
-    Check::new(condition, |blocks, _| Ok(blocks.iter().map(unmapped).collect()))
+    Check::new(condition, |blocks, _| Ok(parsed_blocks(blocks)))
+}
+
+pub(super) fn parsed_blocks(blocks: &[IpNet]) -> Box<[IpNet]> {
+    blocks.iter().map(unmapped).collect()
 }
 
 fn unmapped(block: &IpNet) -> IpNet {

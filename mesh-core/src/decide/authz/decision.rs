@@ -19,6 +19,17 @@ pub enum Verdict {
     Deny,
 }
 
+impl Verdict {
+    /// `allow` or `deny`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// A policy, as decisions name it.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,6 +85,8 @@ pub enum Reason<'a> {
     Rule(&'a Arc<RuleInfo>),
     /// This `DENY` rule looks at what the peer or the request does not have, such as an identity on plain text.
     Unknown(&'a Arc<RuleInfo>),
+    /// This `CUSTOM` rule demands that an external authorizer is asked, and none is.
+    NotAsked(&'a Arc<RuleInfo>),
     /// There are `ALLOW` policies, and none of them matched.
     NoAllowMatched,
     /// `CONNECT` needs a rule that names it.
@@ -87,11 +100,36 @@ pub enum Reason<'a> {
 pub struct Decision<'a> {
     verdict: Verdict,
     reason: Reason<'a>,
+    audited: Option<&'a Arc<RuleInfo>>,
+    trial: Option<(Verdict, Reason<'a>)>,
 }
 
 impl<'a> Decision<'a> {
-    pub(super) const fn new(verdict: Verdict, reason: Reason<'a>) -> Self {
-        Self { verdict, reason }
+    pub(super) const fn new((verdict, reason): (Verdict, Reason<'a>), audited: Option<&'a Arc<RuleInfo>>) -> Self {
+        Self {
+            verdict,
+            reason,
+            audited,
+            trial: None,
+        }
+    }
+
+    /// Adds what the policies on trial decide.
+    pub(super) const fn with_trial(mut self, trial: Self) -> Self {
+        self.trial = Some((trial.verdict, trial.reason));
+        self
+    }
+
+    /// The first `AUDIT` rule that matches, or that cannot be told not to: the request is to be recorded.
+    #[must_use]
+    pub const fn audited(&self) -> Option<&'a Arc<RuleInfo>> {
+        self.audited
+    }
+
+    /// What the policies on trial (`istio.io/dry-run`) would decide if there were no others; `None` where there are none.
+    #[must_use]
+    pub fn trial(&self) -> Option<Self> {
+        self.trial.map(|trial| Self::new(trial, None))
     }
 
     /// Allowed or denied.
@@ -132,7 +170,7 @@ impl<'a> Decision<'a> {
     #[must_use]
     pub const fn rule(&self) -> Option<&'a Arc<RuleInfo>> {
         match self.reason {
-            Reason::Rule(rule) | Reason::Unknown(rule) => Some(rule),
+            Reason::Rule(rule) | Reason::Unknown(rule) | Reason::NotAsked(rule) => Some(rule),
             _ => None,
         }
     }
@@ -177,6 +215,11 @@ impl fmt::Display for Decision<'_> {
                 };
                 write!(f, "rule {} of policy `{}` {does} it", rule.index, rule.policy)
             }
+            Reason::NotAsked(rule) => write!(
+                f,
+                "rule {} of policy `{}` has an external authorizer asked, and there is none: it is denied",
+                rule.index, rule.policy
+            ),
             Reason::Unknown(rule) => write!(
                 f,
                 "rule {} of policy `{}` denies it: the peer or the request lacks what the rule looks at",

@@ -37,6 +37,12 @@ impl<'a> Ask<'a> {
         }
     }
 
+    /// The same where no port has routes.
+    pub(super) const fn without_routes(mut self) -> Self {
+        self.taken = Taken::Free;
+        self
+    }
+
     pub(super) fn is_connect(&self) -> bool {
         self.request.is_some_and(|request| request.method == Method::CONNECT)
     }
@@ -221,7 +227,8 @@ impl<'r> Groups<'r> {
     fn add(&mut self, id: u32, rule: &'r CompiledRule) {
         self.all.push(id);
         let keyed: Option<Vec<_>> = rule.sources.iter().map(source_keys).collect();
-        let Some(keyed) = keyed.filter(|keyed| !keyed.is_empty()) else {
+        let of_sources = keyed.filter(|keyed| !keyed.is_empty());
+        let Some(keyed) = of_sources.or_else(|| condition_keys(rule).map(|keys| vec![keys])) else {
             self.open.push(id);
             return;
         };
@@ -263,6 +270,15 @@ fn source_keys(source: &CompiledSource) -> Option<SourceKeys<'_>> {
     principals().or_else(accounts).or_else(namespaces)
 }
 
+/// The same by a condition of the rule, all of which must hold.
+fn condition_keys(rule: &CompiledRule) -> Option<SourceKeys<'_>> {
+    let conditions = &rule.conditions;
+    let principals = || conditions.principals().find_map(keys).map(SourceKeys::Principal);
+    let accounts = || conditions.accounts().find_map(keys).map(SourceKeys::Account);
+    let namespaces = || conditions.namespaces().find_map(keys).map(SourceKeys::Namespace);
+    principals().or_else(accounts).or_else(namespaces)
+}
+
 impl Stage {
     pub(super) fn new(action: Action, rules: &[CompiledRule]) -> Self {
         let mut groups = Groups::default();
@@ -271,8 +287,8 @@ impl Stage {
         }
         let bucket = |ids| Bucket::new(rules, ids);
         let (fires, all) = match action {
-            Action::Deny => (Truth::Unknown, bucket(groups.all)),
-            _ => (Truth::True, Bucket::default()),
+            Action::Allow => (Truth::True, Bucket::default()),
+            _ => (Truth::Unknown, bucket(groups.all)),
         };
         Self {
             fires,

@@ -2,10 +2,15 @@
 //!
 //! # How it decides
 //!
-//! 1. A `DENY` rule that matches, or that cannot be told not to match, denies.
-//! 2. Without any `ALLOW` policy for the workload the request is allowed.
+//! 1. A `CUSTOM` rule that matches has an external authorizer asked; there is none yet, so it denies.
+//! 2. A `DENY` rule that matches, or that cannot be told not to match, denies.
 //! 3. On a port with routes, a request that none of them takes is denied, with 404.
-//! 4. An `ALLOW` rule that matches allows; otherwise the request is denied.
+//! 4. An `ALLOW` rule that matches allows.
+//! 5. Where an `ALLOW` policy holds for the workload or guards the port, anything else is denied; where none does, it is
+//!    allowed.
+//!
+//! `AUDIT` rules mark the request, whatever is decided. Policies on trial decide beside the others, and change nothing:
+//! see [`Decision::trial`].
 //!
 //! Conditions are [three-valued](Truth): on plain text the peer has no identity, so a `DENY` on a principal (or on
 //! all but one) denies, and no `ALLOW` that asks for an identity allows.
@@ -55,6 +60,7 @@ mod peer;
 mod routed;
 mod rule;
 mod servers;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -62,7 +68,7 @@ mod when;
 
 use std::sync::Arc;
 
-use crate::policy::model::authz::{Action, AuthorizationPolicy};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
 use crate::policy::model::server::Server;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
@@ -70,6 +76,8 @@ use crate::workload::Workload;
 use index::{Ask, Stage};
 use routed::{RoutedPort, Taken};
 use rule::CompiledRule;
+use servers::Guard;
+use steps::Steps;
 
 pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
 pub use mtls::resolve_mtls;
@@ -87,14 +95,15 @@ pub struct Authorizer {
 #[derive(Debug)]
 struct RuleSet {
     rules: Box<[CompiledRule]>,
-    deny: Stage,
-    allow: Stage,
+    stages: Steps<Stage>,
     fallback: Fallback,
     /// Ports of which policies for single ports demand that something allows.
     guarded: Box<[u16]>,
     /// Ports whose requests must be taken by a route.
     routed: Box<[RoutedPort]>,
     path_rules: PathRules,
+    /// The policies on trial, where there are any.
+    trial: Option<Box<Self>>,
 }
 
 /// What becomes of a request that no rule matches.
@@ -134,35 +143,20 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
-        let (mut compiled, mut invalid) = (Vec::new(), Vec::new());
-        let mut fallback = Fallback::AllowWithoutPolicy;
-        let (mut guarded, mut routed) = (Vec::new(), Vec::new());
-        for policy in policies
+        let of_workload = policies
             .into_iter()
-            .filter(|policy| policy.holds_for(workload, root_namespace))
-        {
-            fallback = match policy.action {
-                Action::Audit | Action::Custom => continue,
-                Action::Allow if !policy.ports.is_empty() => {
-                    guarded.extend_from_slice(&policy.ports);
-                    fallback
-                }
-                Action::Allow => Fallback::Deny,
-                Action::Deny if fallback == Fallback::Deny => Fallback::Deny,
-                Action::Deny => Fallback::AllowWithoutMatch,
-            };
-            compile_policy(policy, None, &mut compiled, &mut invalid);
-        }
-        for server in servers::in_force(servers, workload) {
-            guarded.extend_from_slice(&server.ports);
-            server.compile(&mut compiled, &mut routed, &mut invalid);
+            .filter(|policy| policy.holds_for(workload, root_namespace));
+        let (trial, enforced): (Vec<_>, Vec<_>) =
+            of_workload.partition(|policy| policy.enforcement == Enforcement::DryRun);
+        let mut invalid = Vec::new();
+        let mut rules = RuleSet::compile(&enforced, &servers::in_force(servers, workload), &mut invalid);
+        if !trial.is_empty() {
+            rules.trial = Some(Box::new(RuleSet::compile(&trial, &[], &mut invalid)));
         }
         if !invalid.is_empty() {
             return Err(invalid);
         }
-        Ok(Self {
-            rules: Arc::new(RuleSet::new(compiled, fallback, (guarded, routed))),
-        })
+        Ok(Self { rules: Arc::new(rules) })
     }
 
     /// Whether any rule looks at paths: then requests with `;` in their path have to be refused
@@ -219,11 +213,32 @@ fn compile_policy(
 }
 
 impl RuleSet {
-    fn new(rules: Vec<CompiledRule>, fallback: Fallback, (guarded, routed): (Vec<u16>, Vec<RoutedPort>)) -> Self {
-        let with_paths = !routed.is_empty() || rules.iter().any(CompiledRule::looks_at_paths);
+    fn compile(policies: &[&AuthorizationPolicy], guards: &[Guard<'_>], invalid: &mut Vec<InvalidRule>) -> Self {
+        let mut rules = Vec::new();
+        let mut fallback = Fallback::AllowWithoutPolicy;
+        let (mut guarded, mut routed) = (Vec::new(), Vec::new());
+        for policy in policies {
+            fallback = match policy.action {
+                Action::Audit => fallback,
+                Action::Allow if !policy.ports.is_empty() => {
+                    guarded.extend_from_slice(&policy.ports);
+                    fallback
+                }
+                Action::Allow => Fallback::Deny,
+                Action::Deny | Action::Custom if fallback == Fallback::Deny => Fallback::Deny,
+                Action::Deny | Action::Custom => Fallback::AllowWithoutMatch,
+            };
+            compile_policy(policy, None, &mut rules, invalid);
+        }
+        for guard in guards {
+            guarded.extend_from_slice(&guard.ports);
+            guard.compile(&mut rules, &mut routed, invalid);
+        }
+        // What only marks a request must not have others refused.
+        let with_paths = |rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths();
+        let with_paths = !routed.is_empty() || rules.iter().any(with_paths);
         Self {
-            deny: Stage::new(Action::Deny, &rules),
-            allow: Stage::new(Action::Allow, &rules),
+            stages: Steps::new(|action| Stage::new(action, &rules)),
             rules: rules.into(),
             fallback,
             guarded: guarded.into(),
@@ -233,40 +248,56 @@ impl RuleSet {
             } else {
                 PathRules::Absent
             },
+            trial: None,
         }
     }
 
     fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
-        let find = |stage: &Stage| {
+        let decision = self.conclude(ask, |action| {
+            let stage = self.stages.of(action);
             let mut search = stage.search(&self.rules, ask);
             stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
             search.found()
-        };
-        self.conclude(ask, find(&self.deny), || find(&self.allow))
+        });
+        match &self.trial {
+            Some(trial) => decision.with_trial(trial.decide(&ask.without_routes())),
+            None => decision,
+        }
     }
 
-    /// The decision, once it is known which rules fire.
+    /// The decision; `first` finds the first rule of an action that fires.
     fn conclude<'a>(
         &'a self,
         ask: &Ask<'_>,
-        denied: Option<(&'a CompiledRule, Truth)>,
-        allowed: impl FnOnce() -> Option<(&'a CompiledRule, Truth)>,
+        first: impl Fn(Action) -> Option<(&'a CompiledRule, Truth)>,
     ) -> Decision<'a> {
-        match denied {
-            Some((rule, Truth::True)) => return Decision::new(Verdict::Deny, Reason::Rule(&rule.info)),
-            Some((rule, _)) => return Decision::new(Verdict::Deny, Reason::Unknown(&rule.info)),
+        let audited = first(Action::Audit).map(|(rule, _)| &rule.info);
+        Decision::new(self.verdict(ask, first), audited)
+    }
+
+    fn verdict<'a>(
+        &'a self,
+        ask: &Ask<'_>,
+        first: impl Fn(Action) -> Option<(&'a CompiledRule, Truth)>,
+    ) -> (Verdict, Reason<'a>) {
+        if let Some((rule, _)) = first(Action::Custom) {
+            return (Verdict::Deny, Reason::NotAsked(&rule.info));
+        }
+        match first(Action::Deny) {
+            Some((rule, Truth::True)) => return (Verdict::Deny, Reason::Rule(&rule.info)),
+            Some((rule, _)) => return (Verdict::Deny, Reason::Unknown(&rule.info)),
             None => {}
         }
         if ask.taken == Taken::Nowhere {
-            return Decision::new(Verdict::Deny, Reason::NoRoute);
+            return (Verdict::Deny, Reason::NoRoute);
         }
-        match (allowed(), self.fallback) {
-            (Some((rule, _)), _) => Decision::new(Verdict::Allow, Reason::Rule(&rule.info)),
-            (None, Fallback::Deny) => Decision::new(Verdict::Deny, Reason::NoAllowMatched),
-            (None, _) if self.guarded.contains(&ask.facts.port) => Decision::new(Verdict::Deny, Reason::NoAllowMatched),
-            (None, _) if ask.is_connect() => Decision::new(Verdict::Deny, Reason::ConnectNotNamed),
-            (None, Fallback::AllowWithoutMatch) => Decision::new(Verdict::Allow, Reason::NoDenyMatched),
-            (None, Fallback::AllowWithoutPolicy) => Decision::new(Verdict::Allow, Reason::NoPolicy),
+        match (first(Action::Allow), self.fallback) {
+            (Some((rule, _)), _) => (Verdict::Allow, Reason::Rule(&rule.info)),
+            (None, Fallback::Deny) => (Verdict::Deny, Reason::NoAllowMatched),
+            (None, _) if self.guarded.contains(&ask.facts.port) => (Verdict::Deny, Reason::NoAllowMatched),
+            (None, _) if ask.is_connect() => (Verdict::Deny, Reason::ConnectNotNamed),
+            (None, Fallback::AllowWithoutMatch) => (Verdict::Allow, Reason::NoDenyMatched),
+            (None, Fallback::AllowWithoutPolicy) => (Verdict::Allow, Reason::NoPolicy),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::condition::Check;
 use super::index::{Ask, Bucket, Stage};
+use super::rule::CompiledRule;
+use super::steps::Steps;
 use super::{Authorizer, Decision, RuleSet, Truth};
 use crate::decide::route::string::PatternSet;
 use crate::identity::SpiffeId;
@@ -23,17 +25,37 @@ pub struct Peer<'a> {
     pub address: IpAddr,
     /// The port of our listener, whatever the request's host says.
     pub port: u16,
+    /// The address at our end; `None` where it is not known.
+    pub local: Option<IpAddr>,
+    /// The host that its TLS handshake asked for (SNI), in lower case; `None` on plain text or where it is not known.
+    pub server_name: Option<&'a str>,
 }
 
 impl<'a> Peer<'a> {
-    /// A peer.
+    /// A peer, of whom nothing else is known.
     #[must_use]
     pub const fn new(identity: Option<&'a SpiffeId>, address: IpAddr, port: u16) -> Self {
         Self {
             identity,
             address,
             port,
+            local: None,
+            server_name: None,
         }
+    }
+
+    /// The same, connected to this address of ours.
+    #[must_use]
+    pub const fn to(mut self, local: IpAddr) -> Self {
+        self.local = Some(local);
+        self
+    }
+
+    /// The same, whose TLS handshake asked for this host, in lower case.
+    #[must_use]
+    pub const fn asking_for(mut self, server_name: &'a str) -> Self {
+        self.server_name = Some(server_name);
+        self
     }
 
     pub(super) fn facts(&self) -> Facts<'a> {
@@ -41,6 +63,8 @@ impl<'a> Peer<'a> {
             principal: self.identity.map(SpiffeId::without_scheme),
             address: self.address,
             port: self.port,
+            local: self.local,
+            server_name: self.server_name,
         }
     }
 }
@@ -52,6 +76,8 @@ pub(super) struct Facts<'a> {
     pub(super) principal: Option<&'a str>,
     pub(super) address: IpAddr,
     pub(super) port: u16,
+    pub(super) local: Option<IpAddr>,
+    pub(super) server_name: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -123,11 +149,42 @@ fn join<'b>(buffer: &'b mut [u8], namespace: &str, account: &str) -> Option<&'b 
 #[derive(Clone, Debug)]
 pub struct PeerRules {
     rules: Arc<RuleSet>,
+    peer: OwnedFacts,
+    candidates: Steps<Candidates>,
+    /// Those of the policies on trial, where there are any.
+    trial: Option<Box<Steps<Candidates>>>,
+}
+
+/// [`Facts`] that outlive the handshake.
+#[derive(Clone, Debug)]
+struct OwnedFacts {
     principal: Option<Box<str>>,
     address: IpAddr,
     port: u16,
-    deny: Candidates,
-    allow: Candidates,
+    local: Option<IpAddr>,
+    server_name: Option<Box<str>>,
+}
+
+impl OwnedFacts {
+    fn new(facts: &Facts<'_>) -> Self {
+        Self {
+            principal: facts.principal.map(Box::from),
+            address: facts.address,
+            port: facts.port,
+            local: facts.local,
+            server_name: facts.server_name.map(Box::from),
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            principal: self.principal.as_deref(),
+            address: self.address,
+            port: self.port,
+            local: self.local,
+            server_name: self.server_name.as_deref(),
+        }
+    }
 }
 
 /// Rules of one action.
@@ -149,40 +206,25 @@ enum Grouped {
 impl PeerRules {
     pub(super) fn new(rules: &Arc<RuleSet>, peer: &Peer<'_>) -> Self {
         let facts = peer.facts();
+        let candidates =
+            |set: &RuleSet| Steps::new(|action| Candidates::new(&set.rules, set.stages.of(action), &facts));
         Self {
-            deny: Candidates::new(rules, &rules.deny, &facts),
-            allow: Candidates::new(rules, &rules.allow, &facts),
+            candidates: candidates(rules),
+            trial: rules.trial.as_deref().map(|trial| Box::new(candidates(trial))),
             rules: Arc::clone(rules),
-            principal: facts.principal.map(Box::from),
-            address: facts.address,
-            port: facts.port,
+            peer: OwnedFacts::new(&facts),
         }
     }
 
     /// Decides on one request of the connection.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let facts = Facts {
-            principal: self.principal.as_deref(),
-            address: self.address,
-            port: self.port,
-        };
-        let ask = Ask::new(facts, Some(request), &self.rules.routed);
-        let find = |stage: &Stage, candidates: &Candidates| {
-            let mut search = stage.search(&self.rules.rules, &ask);
-            search.judged(&candidates.judged);
-            if candidates.grouped == Grouped::Some {
-                stage.buckets(&ask.facts, |bucket| {
-                    if bucket.is_large() {
-                        search.bucket(bucket);
-                    }
-                });
-            }
-            search.found()
-        };
-        self.rules.conclude(&ask, find(&self.rules.deny, &self.deny), || {
-            find(&self.rules.allow, &self.allow)
-        })
+        let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+        let decision = decide(&self.rules, &self.candidates, &ask);
+        match (&self.rules.trial, &self.trial) {
+            (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask.without_routes())),
+            _ => decision,
+        }
     }
 
     /// Whether they were made from the policies of `authorizer`.
@@ -192,8 +234,28 @@ impl PeerRules {
     }
 }
 
+fn decide<'a>(set: &'a RuleSet, candidates: &Steps<Candidates>, ask: &Ask<'_>) -> Decision<'a> {
+    set.conclude(ask, |action| {
+        candidates.of(action).first(&set.rules, set.stages.of(action), ask)
+    })
+}
+
 impl Candidates {
-    fn new(rules: &RuleSet, stage: &Stage, facts: &Facts<'_>) -> Self {
+    /// The first rule that fires.
+    fn first<'a>(&self, rules: &'a [CompiledRule], stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
+        let mut search = stage.search(rules, ask);
+        search.judged(&self.judged);
+        if self.grouped == Grouped::Some {
+            stage.buckets(&ask.facts, |bucket| {
+                if bucket.is_large() {
+                    search.bucket(bucket);
+                }
+            });
+        }
+        search.found()
+    }
+
+    fn new(rules: &[CompiledRule], stage: &Stage, facts: &Facts<'_>) -> Self {
         let mut judged = Vec::new();
         let mut grouped = Grouped::None;
         stage.buckets(facts, |bucket: &Bucket| {
@@ -202,7 +264,7 @@ impl Candidates {
                 return;
             }
             for id in bucket.ids() {
-                let source = rules.rules.get(*id as usize).map(|rule| rule.source(facts));
+                let source = rules.get(*id as usize).map(|rule| rule.source(facts));
                 judged.extend(source.filter(|truth| stage.may_fire(*truth)).map(|truth| (*id, truth)));
             }
         });

@@ -11,7 +11,7 @@ use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
 use super::routed::Taken;
-use super::when::{self, CompiledWhen, HeaderCheck};
+use super::when::{self, Conditions, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
 use crate::policy::model::Origin;
@@ -65,11 +65,21 @@ pub(super) struct CompiledRule {
     pub(super) info: Arc<RuleInfo>,
     pub(super) sources: Box<[CompiledSource]>,
     pub(super) operations: Box<[CompiledOperation]>,
-    conditions: Box<[CompiledWhen]>,
+    pub(super) conditions: Conditions,
+    needs: Needs,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
     route: Option<u32>,
+}
+
+/// What a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// The connection is enough.
+    Connection,
+    /// Some of it only requests have.
+    Request,
 }
 
 #[derive(Debug)]
@@ -106,7 +116,9 @@ impl CompiledRule {
             .iter()
             .map(|operation| CompiledOperation::new(operation, policy.action))
             .collect();
+        let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
+            needs: needs(rule, &conditions),
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -114,11 +126,7 @@ impl CompiledRule {
             }),
             sources: sources?,
             operations: operations?,
-            conditions: rule
-                .when
-                .iter()
-                .map(|when| CompiledWhen::new(when, policy.action))
-                .collect::<Result<_, _>>()?,
+            conditions,
             ports: ports.into(),
             route,
         })
@@ -137,22 +145,20 @@ impl CompiledRule {
         if !self.ports.is_empty() && !self.ports.contains(&facts.port) {
             return Truth::False;
         }
-        Truth::any(self.sources.iter().map(|source| source.truth(facts)))
+        let sources = || Truth::any(self.sources.iter().map(|source| source.truth(facts)));
+        self.conditions.peer(facts).and(sources)
     }
 
-    /// Whether the request is one that the rule is about.
+    /// Whether the request is one that the rule is about. A connection without HTTP is let in by no rule that looks at
+    /// requests, even where one of its operations does not.
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
         if self.route.is_some_and(|route| ask.taken != Taken::By(route)) {
             return Truth::False;
         }
-        let mut conditions = self.conditions.iter();
-        let holds = conditions.try_fold(Truth::True, |holds, condition| {
-            match holds.and(|| condition.truth(ask)) {
-                Truth::False => Err(Truth::False),
-                holds => Ok(holds),
-            }
-        });
-        holds.unwrap_or_else(|never| never).and(|| self.any_operation(ask))
+        if ask.request.is_none() && self.needs == Needs::Request && self.action() == Action::Allow {
+            return Truth::Unknown;
+        }
+        self.conditions.request(ask.request).and(|| self.any_operation(ask))
     }
 
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
@@ -162,6 +168,24 @@ impl CompiledRule {
             return truths.max().unwrap_or(Truth::False);
         }
         Truth::any(self.operations.iter().map(|operation| operation.truth(ask)))
+    }
+}
+
+fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
+    let in_operation = |operation: &Operation| {
+        let texts = [
+            &operation.hosts,
+            &operation.methods,
+            &operation.paths,
+            &operation.targets,
+            &operation.authorities,
+        ];
+        texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
+    };
+    let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
+    match has_token || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+        true => Needs::Request,
+        false => Needs::Connection,
     }
 }
 
@@ -264,7 +288,6 @@ impl CompiledOperation {
 
     fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {
         let headers = request.map(|request| request.headers);
-        let truths = self.headers.iter().map(|header| header.truth(headers));
-        truths.min().unwrap_or(Truth::True)
+        Truth::all(self.headers.iter().map(|header| header.truth(headers)))
     }
 }

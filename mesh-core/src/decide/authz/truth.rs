@@ -30,6 +30,18 @@ impl Truth {
         }
     }
 
+    /// *And* over several; an empty list is true.
+    pub fn all(truths: impl IntoIterator<Item = Self>) -> Self {
+        let mut least = Self::True;
+        for truth in truths {
+            if truth == Self::False {
+                return truth;
+            }
+            least = least.min(truth);
+        }
+        least
+    }
+
     /// *Or* over several; an empty list is true, as in a rule that sets no condition.
     pub fn any(truths: impl IntoIterator<Item = Self>) -> Self {
         let mut best = None;

@@ -5,37 +5,180 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use super::condition::{Check, contains, texts};
-use super::index::Ask;
+use super::condition::{Check, contains, parsed_blocks, texts};
+use super::hosts::HostSet;
+use super::peer::Facts;
 use super::{InvalidPattern, Truth};
-use crate::decide::route::string::PatternSet;
+use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::{Action, Attribute, Condition, Pattern, When};
-use crate::request::joined;
+use crate::request::{RequestView, any_element, joined};
 
-/// A compiled [`When`].
+/// The compiled `when` of a rule: all of them must hold.
 #[derive(Debug)]
-pub(super) struct CompiledWhen(Kind);
+pub(super) struct Conditions {
+    of_peer: Box<[OfPeer]>,
+    of_request: Box<[OfRequest]>,
+}
 
+/// What the connection tells.
 #[derive(Debug)]
-enum Kind {
-    Header(HeaderCheck),
-    Method(Check<PatternSet>),
-    SourceIp(Check<Box<[IpNet]>>),
-    Namespace(Check<PatternSet>),
+enum OfPeer {
     Principal(Check<PatternSet>),
+    Namespace(Check<PatternSet>),
     Account(Check<PatternSet>),
     TrustDomain(Check<PatternSet>),
-    Port(Check<Box<[u16]>>),
+    SourceIp(Check<Box<[IpNet]>>),
+    DestinationIp(Check<Box<[IpNet]>>),
+    DestinationPort(Check<Box<[u16]>>),
+    ServerName(Check<PatternSet>),
     /// What nothing here can tell: it never allows, and denies.
     Unknown,
+}
+
+/// What only a request tells.
+#[derive(Debug)]
+enum OfRequest {
+    Header(HeaderCheck),
+    Method(Check<PatternSet>),
+    Host(Check<HostSet>),
+    /// What nothing here can tell.
+    Unknown,
+}
+
+impl Conditions {
+    pub(super) fn new(whens: &[When], action: Action) -> Result<Self, InvalidPattern> {
+        let (mut of_peer, mut of_request) = (Vec::new(), Vec::new());
+        for when in whens {
+            match of_a_request(when, action)? {
+                Some(condition) => of_request.push(condition),
+                None => of_peer.push(of_a_peer(when)?),
+            }
+        }
+        Ok(Self {
+            of_peer: of_peer.into(),
+            of_request: of_request.into(),
+        })
+    }
+
+    /// Whether a connection without HTTP can never meet them.
+    pub(super) const fn need_a_request(&self) -> bool {
+        !self.of_request.is_empty()
+    }
+
+    /// Whether those hold that the connection decides.
+    pub(super) fn peer(&self, facts: &Facts<'_>) -> Truth {
+        Truth::all(self.of_peer.iter().map(|condition| condition.truth(facts)))
+    }
+
+    /// Whether those hold that look at the request.
+    pub(super) fn request(&self, request: Option<&RequestView<'_>>) -> Truth {
+        Truth::all(self.of_request.iter().map(|condition| condition.truth(request)))
+    }
+
+    /// The principals one of which a peer must have.
+    pub(super) fn principals(&self) -> impl Iterator<Item = &PatternSet> {
+        self.any_of(|condition| match condition {
+            OfPeer::Principal(check) => Some(check),
+            _ => None,
+        })
+    }
+
+    /// The namespaces one of which a peer must be of.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &PatternSet> {
+        self.any_of(|condition| match condition {
+            OfPeer::Namespace(check) => Some(check),
+            _ => None,
+        })
+    }
+
+    /// The accounts one of which a peer must have.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &PatternSet> {
+        self.any_of(|condition| match condition {
+            OfPeer::Account(check) => Some(check),
+            _ => None,
+        })
+    }
+
+    fn any_of(&self, check: impl Fn(&OfPeer) -> Option<&Check<PatternSet>>) -> impl Iterator<Item = &PatternSet> {
+        let checks = self.of_peer.iter().filter_map(check);
+        checks.filter_map(|check| check.any_of.as_ref())
+    }
+}
+
+/// The condition, where only a request can meet it.
+fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, InvalidPattern> {
+    let values = &when.values;
+    Ok(Some(match &when.attribute {
+        Attribute::Header(name) => OfRequest::Header(HeaderCheck::new(name, &patterns(values), action)?),
+        Attribute::Pseudo(name) if name == ":method" => OfRequest::Method(texts(&patterns(values))?),
+        Attribute::Pseudo(name) if name == ":authority" => {
+            OfRequest::Host(Check::new(&lower_case(values), |patterns, _| HostSet::new(patterns))?)
+        }
+        Attribute::Pseudo(_)
+        | Attribute::RequestPrincipal
+        | Attribute::Audiences
+        | Attribute::Presenter
+        | Attribute::Claims(_)
+        | Attribute::Foreign(_) => OfRequest::Unknown,
+        _ => return Ok(None),
+    }))
+}
+
+fn of_a_peer(when: &When) -> Result<OfPeer, InvalidPattern> {
+    let values = &when.values;
+    Ok(match &when.attribute {
+        Attribute::SourceIp => OfPeer::SourceIp(blocks(values)?),
+        Attribute::SourceNamespace => OfPeer::Namespace(texts(&globs(values))?),
+        Attribute::SourcePrincipal => OfPeer::Principal(texts(&patterns(values))?),
+        Attribute::SourceServiceAccount => OfPeer::Account(texts(&exact(values))?),
+        Attribute::SourceTrustDomain => OfPeer::TrustDomain(texts(&patterns(values))?),
+        Attribute::DestinationIp => OfPeer::DestinationIp(blocks(values)?),
+        Attribute::DestinationPort => OfPeer::DestinationPort(ports(values)?),
+        Attribute::Sni => OfPeer::ServerName(texts(&lower_case(values))?),
+        _ => OfPeer::Unknown,
+    })
+}
+
+impl OfPeer {
+    fn truth(&self, facts: &Facts<'_>) -> Truth {
+        match self {
+            Self::Principal(check) => check.test(facts.principal, PatternSet::is_match),
+            Self::Namespace(check) => facts.with_namespace(check),
+            Self::Account(check) => facts.with_account(check),
+            Self::TrustDomain(check) => check.test(facts.trust_domain(), PatternSet::is_match),
+            Self::SourceIp(check) => check.test(Some(facts.address), |blocks, address| contains(blocks, address)),
+            Self::DestinationIp(check) => check.test(facts.local, |blocks, address| contains(blocks, address)),
+            Self::DestinationPort(check) => check.test(Some(facts.port), |ports, port| ports.contains(&port)),
+            Self::ServerName(check) => check.test(facts.server_name, PatternSet::is_match),
+            Self::Unknown => Truth::Unknown,
+        }
+    }
+}
+
+impl OfRequest {
+    fn truth(&self, request: Option<&RequestView<'_>>) -> Truth {
+        match self {
+            Self::Header(header) => header.truth(request.map(|request| request.headers)),
+            Self::Method(check) => check.test(request.map(|request| request.method.as_str()), PatternSet::is_match),
+            Self::Host(check) => check.test(request, HostSet::is_match),
+            Self::Unknown => Truth::Unknown,
+        }
+    }
 }
 
 /// A condition on a header.
 #[derive(Debug)]
 pub(super) struct HeaderCheck {
     name: HeaderName,
-    check: Check<PatternSet>,
-    /// Whether one element of a list is enough, as it is for a denial.
+    check: Check<HeaderSet>,
+}
+
+/// Values of a header.
+#[derive(Debug)]
+struct HeaderSet {
+    patterns: PatternSet,
+    /// `*` is among them, which an empty value matches too: the header is there.
+    presence: bool,
     elements: Elements,
 }
 
@@ -44,53 +187,27 @@ pub(super) struct HeaderCheck {
 enum Elements {
     /// All of them together.
     Together,
-    /// Each for itself as well.
+    /// Each for itself as well: where a match leads to a denial, a second element must not hide the first.
     Each,
-}
-
-impl CompiledWhen {
-    pub(super) fn new(when: &When, action: Action) -> Result<Self, InvalidPattern> {
-        let values = &when.values;
-        Ok(Self(match &when.attribute {
-            Attribute::Header(name) => Kind::Header(HeaderCheck::new(name, &patterns(values), action)?),
-            Attribute::Pseudo(name) if name == ":method" => Kind::Method(texts(&patterns(values))?),
-            Attribute::SourceIp => Kind::SourceIp(blocks(values)?),
-            Attribute::SourceNamespace => Kind::Namespace(texts(&globs(values))?),
-            Attribute::SourcePrincipal => Kind::Principal(texts(&patterns(values))?),
-            Attribute::SourceServiceAccount => Kind::Account(texts(&patterns(values))?),
-            Attribute::SourceTrustDomain => Kind::TrustDomain(texts(&patterns(values))?),
-            Attribute::DestinationPort => Kind::Port(ports(values)?),
-            _ => Kind::Unknown,
-        }))
-    }
-
-    /// Whether it holds.
-    pub(super) fn truth(&self, ask: &Ask<'_>) -> Truth {
-        let facts = &ask.facts;
-        match &self.0 {
-            Kind::Header(header) => header.truth(ask.request.map(|request| request.headers)),
-            Kind::Method(check) => check.test(ask.request.map(|request| request.method.as_str()), PatternSet::is_match),
-            Kind::SourceIp(check) => check.test(Some(facts.address), |blocks, address| contains(blocks, address)),
-            Kind::Namespace(check) => facts.with_namespace(check),
-            Kind::Principal(check) => check.test(facts.principal, PatternSet::is_match),
-            Kind::Account(check) => facts.with_account(check),
-            Kind::TrustDomain(check) => check.test(facts.trust_domain(), PatternSet::is_match),
-            Kind::Port(check) => check.test(Some(facts.port), |ports, port| ports.contains(&port)),
-            Kind::Unknown => Truth::Unknown,
-        }
-    }
 }
 
 impl HeaderCheck {
     pub(super) fn new(name: &HeaderName, values: &Condition<Pattern>, action: Action) -> Result<Self, InvalidPattern> {
+        let check = Check::new(values, |patterns, side| {
+            let compiled = patterns.iter().map(PatternMatcher::checked);
+            let compiled: Result<PatternSet, _> = compiled.collect();
+            Ok(HeaderSet {
+                patterns: compiled.map_err(|error| InvalidPattern::Path(error.into()))?,
+                presence: patterns.contains(&Pattern::Present),
+                elements: match side.denies(action) {
+                    true => Elements::Each,
+                    false => Elements::Together,
+                },
+            })
+        })?;
         Ok(Self {
             name: name.clone(),
-            check: texts(values)?,
-            elements: if action == Action::Deny {
-                Elements::Each
-            } else {
-                Elements::Together
-            },
+            check,
         })
     }
 
@@ -102,12 +219,15 @@ impl HeaderCheck {
         let Some(value) = joined(headers, &self.name) else {
             return Truth::from(self.check.any_of.is_none());
         };
-        let text = String::from_utf8_lossy(&value);
-        let is_among = |set: &PatternSet| {
-            let of_list = || text.split(',').any(|element| set.is_match(element.trim()));
-            set.is_match(&text) || (self.elements == Elements::Each && of_list())
-        };
-        self.check.test(Some(()), |set, ()| is_among(set))
+        self.check
+            .test(Some(()), |set, ()| set.is_match(&value, headers, &self.name))
+    }
+}
+
+impl HeaderSet {
+    fn is_match(&self, value: &[u8], headers: &HeaderMap, name: &HeaderName) -> bool {
+        let is_among = |value: &[u8]| self.patterns.is_match(&String::from_utf8_lossy(value));
+        self.presence || is_among(value) || (self.elements == Elements::Each && any_element(headers, name, is_among))
     }
 }
 
@@ -131,6 +251,15 @@ fn patterns(values: &Condition<String>) -> Condition<Pattern> {
     mapped(values, |text| Pattern::wildcard(text))
 }
 
+/// Names of hosts have no case.
+fn lower_case(values: &Condition<String>) -> Condition<Pattern> {
+    mapped(values, |text| Pattern::wildcard(&text.to_ascii_lowercase()))
+}
+
+fn exact(values: &Condition<String>) -> Condition<Pattern> {
+    mapped(values, |text| Pattern::Exact(text.clone()))
+}
+
 fn globs(values: &Condition<String>) -> Condition<Pattern> {
     mapped(values, |text| match text.contains('*') {
         true => Pattern::Glob(text.clone()),
@@ -139,7 +268,10 @@ fn globs(values: &Condition<String>) -> Condition<Pattern> {
 }
 
 fn blocks(values: &Condition<String>) -> Result<Check<Box<[IpNet]>>, InvalidPattern> {
-    Check::new(values, |texts, _| texts.iter().map(|text| block(text)).collect())
+    Check::new(values, |texts, _| {
+        let blocks: Result<Vec<IpNet>, _> = texts.iter().map(|text| block(text)).collect();
+        Ok(parsed_blocks(&blocks?))
+    })
 }
 
 fn block(text: &str) -> Result<IpNet, InvalidPattern> {

@@ -12,7 +12,7 @@ use super::listening::other_port;
 use super::sample::of_pattern;
 use super::{Area, Change, Kind, Side, Sides};
 use crate::explain::{Inbound, Place};
-use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Pattern};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Enforcement, Pattern};
 use crate::trial::question::{Received, inbound_answer};
 use act::{Act, acts_of};
 use caller::{Caller, callers_of};
@@ -144,12 +144,13 @@ fn questions(sides: Sides<'_>, notes: &mut Vec<String>) -> BTreeSet<(Caller, Act
     questions
 }
 
-/// The policies that hold for the workload.
+/// The policies that decide for the workload.
 fn policies(side: Side<'_>) -> impl Iterator<Item = &AuthorizationPolicy> {
     let workload = &side.snapshot.workload;
     let root = &side.policy.mesh.root_namespace;
     let policies = side.policy.authorizations.iter();
-    policies.filter(move |one| matches!(one.action, Action::Allow | Action::Deny) && one.holds_for(workload, root))
+    let decides = |one: &AuthorizationPolicy| one.action != Action::Audit && one.enforcement == Enforcement::Enforced;
+    policies.filter(move |one| decides(one) && one.holds_for(workload, root))
 }
 
 /// Ports may be guarded on their own, and may take plain text or not.

@@ -5,6 +5,10 @@ use ipnet::IpNet;
 use super::{Labels, Meta, Origin, selects};
 use crate::workload::Workload;
 
+/// Labels that Gateway API's controllers give to the workloads of a gateway.
+const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+
 /// An `AuthorizationPolicy`, or an entry of the native `authorization`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -13,6 +17,8 @@ pub struct AuthorizationPolicy {
     pub meta: Meta,
     /// Workloads that it holds for; empty is the whole namespace.
     pub selector: Labels,
+    /// Where non-empty, only gateways that one of these names; then `selector` is empty.
+    pub targets: Vec<Target>,
     /// Where non-empty, only workloads with one of these service accounts.
     pub service_accounts: Vec<String>,
     /// Where non-empty, it guards only these ports of the workload: what no rule allows is denied there alone.
@@ -25,6 +31,50 @@ pub struct AuthorizationPolicy {
     pub enforcement: Enforcement,
     /// Any of them; none never matches.
     pub rules: Vec<Rule>,
+}
+
+/// An object that a policy is for (Istio's `targetRefs`), instead of workloads with labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target {
+    /// Its kind.
+    pub kind: TargetKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl Target {
+    /// The object of this kind and name.
+    #[must_use]
+    pub const fn new(kind: TargetKind, name: String) -> Self {
+        Self { kind, name }
+    }
+
+    /// Whether a workload is it, for a policy of the workload's own namespace or of the root namespace.
+    fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
+        let is_labelled = |label| workload.label_value(label) == Some(self.name.as_str());
+        match self.kind {
+            TargetKind::Gateway => of_own && is_labelled(GATEWAY),
+            TargetKind::GatewayClass => in_root && is_labelled(CLASS),
+            TargetKind::Service | TargetKind::ServiceEntry => false,
+        }
+    }
+}
+
+/// The kind of a [`Target`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetKind {
+    /// A gateway of the policy's namespace, which its workloads name in the label
+    /// `gateway.networking.k8s.io/gateway-name`.
+    Gateway,
+    /// All gateways of a class, which their workloads name in the label
+    /// `gateway.networking.k8s.io/gateway-class-name`; in the root namespace only.
+    GatewayClass,
+    /// A service behind a waypoint. No process is one: such a target picks no workload.
+    Service,
+    /// An entry behind a waypoint. No process is one: such a target picks no workload.
+    ServiceEntry,
 }
 
 /// Whether a policy counts.
@@ -45,6 +95,7 @@ impl AuthorizationPolicy {
         Self {
             meta,
             selector: Labels::new(),
+            targets: Vec::new(),
             service_accounts: Vec::new(),
             ports: Vec::new(),
             action,
@@ -54,15 +105,20 @@ impl AuthorizationPolicy {
         }
     }
 
-    /// Whether it is in force for a workload: by namespace, labels and service account.
+    /// Whether it holds for a workload, enforced or on trial: by its namespace, and by targets, or labels and accounts.
     #[must_use]
     pub fn holds_for(&self, workload: &Workload, root_namespace: &str) -> bool {
         let namespace = &self.meta.namespace;
+        let (of_own, in_root) = (*namespace == workload.namespace, namespace == root_namespace);
         let accounts = &self.service_accounts;
-        (*namespace == workload.namespace || namespace == root_namespace)
-            && selects(&self.selector, &workload.labels)
-            && (accounts.is_empty() || accounts.contains(&workload.service_account))
-            && self.enforcement == Enforcement::Enforced
+        let is_picked = || match self.targets.as_slice() {
+            [] => {
+                selects(&self.selector, &workload.labels)
+                    && (accounts.is_empty() || accounts.contains(&workload.service_account))
+            }
+            targets => targets.iter().any(|target| target.is(workload, of_own, in_root)),
+        };
+        (of_own || in_root) && is_picked()
     }
 }
 
@@ -147,6 +203,8 @@ pub enum Attribute {
     DestinationPort,
     /// `connection.sni`
     Sni,
+    /// `experimental.envoy.filters.…`: nothing here can tell it.
+    Foreign(String),
 }
 
 /// Who asks: every condition that is set must hold.

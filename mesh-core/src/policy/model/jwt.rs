@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::authz::Target;
 use super::{Labels, Meta, Origin};
 
 /// A `RequestAuthentication`: a request without a token passes, one with a token that is not valid does not.
@@ -12,6 +13,8 @@ pub struct RequestAuthentication {
     pub meta: Meta,
     /// Workloads that it holds for; empty is the whole namespace.
     pub selector: Labels,
+    /// Where non-empty, only gateways that one of these names.
+    pub targets: Vec<Target>,
     /// The tokens.
     pub rules: Vec<JwtRule>,
 }

@@ -1,5 +1,6 @@
 //! What is measured, logged and traced.
 
+use super::authz::Target;
 use super::{Labels, Meta};
 
 /// A `Telemetry`. What it says is not yet in force: it is kept as far as it is known to be valid.
@@ -10,6 +11,8 @@ pub struct Telemetry {
     pub meta: Meta,
     /// Workloads that it holds for; empty is the whole namespace.
     pub selector: Labels,
+    /// Where non-empty, only gateways that one of these names.
+    pub targets: Vec<Target>,
     /// The share of traces that is recorded, in percent.
     pub sampling_percent: Option<f64>,
     /// Metrics that are switched off or on, by name; `None` is all of them.

@@ -1,5 +1,7 @@
 //! The record as a `tracing` event, for a subscriber that wants it.
 
+use mesh_core::decide::authz::Verdict;
+
 use super::format::{Escaped, protocol_name};
 use super::record::AccessRecord;
 
@@ -27,6 +29,8 @@ pub(super) fn emit(record: &AccessRecord) {
         route_name = record.route_name.as_deref(),
         request_id = record.request_id.as_ref().map(|id| tracing::field::display(Escaped(id.as_bytes()))),
         policy_origin = record.policy_origin.as_ref().map(tracing::field::display),
+        audited_by = record.audited_by.as_ref().map(|rule| tracing::field::display(&rule.policy)),
+        trial = record.trial.map(Verdict::as_str),
         attempts = record.attempts,
         source_principal = record.source_principal.as_deref(),
         destination_principal = record.destination_principal.as_deref(),

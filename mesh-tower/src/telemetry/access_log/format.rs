@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Version};
+use mesh_core::decide::authz::Verdict;
 use mesh_core::policy::model::AccessLogEncoding;
 use serde::Serialize;
 
@@ -60,7 +61,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
     )?;
     write!(
         out,
-        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} trace_id={}",
+        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} trace_id={}",
         record.reporter.as_str(),
         record.attempts,
         Dash(record.source_principal.as_deref().map(escaped)),
@@ -74,6 +75,15 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
                 .map(escaped)
         ),
         record.policy_generation,
+        Dash(
+            record
+                .audited_by
+                .as_ref()
+                .map(|rule| rule.policy.to_string())
+                .as_deref()
+                .map(escaped)
+        ),
+        Dash(record.trial.map(Verdict::as_str)),
         Dash(record.trace_id.map(TraceId)),
     )
 }
@@ -110,6 +120,8 @@ struct JsonLine<'a> {
     destination_principal: Option<&'a str>,
     policy_origin: Option<String>,
     policy_generation: u64,
+    audited_by: Option<String>,
+    trial: Option<&'static str>,
     trace_id: Option<String>,
 }
 
@@ -145,6 +157,8 @@ impl<'a> JsonLine<'a> {
             destination_principal: record.destination_principal.as_deref(),
             policy_origin: record.policy_origin.as_ref().map(ToString::to_string),
             policy_generation: record.policy_generation,
+            audited_by: record.audited_by.as_ref().map(|rule| rule.policy.to_string()),
+            trial: record.trial.map(Verdict::as_str),
             trace_id: record.trace_id.map(|id| TraceId(id).to_string()),
         }
     }

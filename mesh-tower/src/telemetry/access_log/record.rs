@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, Version};
+use mesh_core::decide::authz::{RuleInfo, Verdict};
 use mesh_core::policy::model::Origin;
 
 use crate::clock::Clock;
@@ -64,6 +65,10 @@ pub struct AccessRecord {
     pub route_name: Option<Arc<str>>,
     /// The rule that decided: of the route, or of the denial.
     pub policy_origin: Option<Origin>,
+    /// The `AUDIT` rule that marked the request.
+    pub audited_by: Option<Arc<RuleInfo>>,
+    /// What the authorization policies on trial would have decided.
+    pub trial: Option<Verdict>,
     /// The generation of the policy that the request went by; 0 where it is not known.
     pub policy_generation: u64,
     /// How many times the request was sent.
@@ -106,6 +111,8 @@ impl AccessRecord {
             requested_server_name: None,
             route_name: None,
             policy_origin: None,
+            audited_by: None,
+            trial: None,
             policy_generation: 0,
             attempts: 0,
             source_principal: None,

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, Version};
+use mesh_core::decide::authz::Verdict;
 use mesh_core::policy::model::{AccessLogEncoding, Origin};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -36,6 +37,7 @@ fn record() -> AccessRecord {
         column: 3,
     });
     record.policy_generation = 4;
+    record.trial = Some(Verdict::Deny);
     record.attempts = 2;
     record.source_principal = Some("spiffe://td/ns/a/sa/web".into());
     record.trace_id = Some(0xab);
@@ -57,7 +59,8 @@ fn a_text_line_is_istios_with_ours_at_its_end() {
             "upstream_reset_before_response_started{overflow} - \"-\" 3 81 12 9 \"-\" \"curl/8\" \"abc\" \"orders\" ",
             "\"10.0.0.4:8080\" outbound|8080|v2|orders - - 10.0.0.1:999 - canary ",
             "reporter=source attempts=2 source_principal=spiffe://td/ns/a/sa/web destination_principal=- ",
-            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 trace_id=000000000000000000000000000000ab\n",
+            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny ",
+            "trace_id=000000000000000000000000000000ab\n",
         )
     );
 }
@@ -87,6 +90,8 @@ fn a_json_line_has_istios_field_names() {
         ("downstream_remote_address", "\"10.0.0.1:999\""),
         ("route_name", "\"canary\""),
         ("policy_origin", "\"policy/orders.yaml:12:3\""),
+        ("audited_by", "null"),
+        ("trial", "\"deny\""),
         ("attempts", "2"),
         ("source_principal", "\"spiffe://td/ns/a/sa/web\""),
         ("destination_principal", "null"),

@@ -238,6 +238,16 @@ impl Metrics {
         self.inner.operations.plaintext_request();
     }
 
+    /// Counts a request that an `AUDIT` policy marked (`mesh_authorization_audited_total`).
+    pub fn audited_request(&self) {
+        self.inner.operations.audited_request();
+    }
+
+    /// Counts what policies on trial decide (`mesh_authorization_trial_total`).
+    pub fn tried_request(&self, verdict: mesh_core::decide::authz::Verdict) {
+        self.inner.operations.tried_request(verdict);
+    }
+
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).
     pub(crate) fn access_log_dropped(&self) -> metrics::Counter {
         self.inner.operations.access_log_dropped()

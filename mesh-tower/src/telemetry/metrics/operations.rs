@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mesh_core::decide::authz::Verdict;
 use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
@@ -62,6 +63,9 @@ pub(super) struct Operations {
     connections: [Gauge; 2],
     handshakes: [[Counter; 3]; 2],
     plaintext: Counter,
+    audited: Counter,
+    /// Allowed, denied.
+    tried: [Counter; 2],
     budget_exhausted: Counter,
     access_log_dropped: Counter,
     services: Mutex<FxHashMap<Arc<str>, ServiceMetrics>>,
@@ -85,6 +89,11 @@ impl Operations {
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
             plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
+            audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
+            tried: ["allow", "deny"].map(|decision| {
+                let labels = labels(&[("decision", decision)]);
+                registry.counter("mesh_authorization_trial_total", labels)
+            }),
             budget_exhausted: registry.counter("mesh_retry_budget_exhausted_total", Vec::new()),
             access_log_dropped: registry.counter("mesh_access_log_dropped_total", Vec::new()),
             services: Mutex::new(FxHashMap::default()),
@@ -140,6 +149,18 @@ impl Operations {
         self.plaintext.increment(1);
     }
 
+    pub(super) fn audited_request(&self) {
+        self.audited.increment(1);
+    }
+
+    pub(super) fn tried_request(&self, verdict: Verdict) {
+        let [allowed, denied] = &self.tried;
+        match verdict {
+            Verdict::Allow => allowed.increment(1),
+            Verdict::Deny => denied.increment(1),
+        }
+    }
+
     pub(super) fn access_log_dropped(&self) -> Counter {
         self.access_log_dropped.clone()
     }
@@ -164,6 +185,14 @@ fn describe(registry: &Registry) {
         (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text.",
+        ),
+        (
+            "mesh_authorization_audited_total",
+            "Requests that an AUDIT policy marked.",
+        ),
+        (
+            "mesh_authorization_trial_total",
+            "Requests that authorization policies on trial would have decided on, by decision.",
         ),
         (
             "mesh_access_log_dropped_total",

@@ -53,6 +53,45 @@ fn policies_hold_by_namespace_and_selector() {
     }
 }
 
+#[test]
+fn a_target_picks_the_workloads_of_a_gateway_and_no_others() {
+    use crate::policy::model::authz::{Target, TargetKind};
+    let gateway = Workload::new("foo", "front")
+        .label("gateway.networking.k8s.io/gateway-name", "front")
+        .label("gateway.networking.k8s.io/gateway-class-name", "mesh");
+    let decide = |namespace: &str, kind: TargetKind, name: &str, workload: &Workload| {
+        let mut policy = deny(any());
+        policy.meta.namespace = namespace.into();
+        policy.targets = vec![Target::new(kind, name.into())];
+        let authorizer = Authorizer::compile([&policy], workload, ROOT).unwrap();
+        let request = get("/");
+        let canonical = canonicalize(&request, Options::default()).unwrap();
+        !authorizer
+            .authorize(&canonical.view(), &Caller::plain().peer())
+            .is_allowed()
+    };
+    for (namespace, kind, name, holds) in [
+        ("foo", TargetKind::Gateway, "front", true),
+        ("foo", TargetKind::Gateway, "back", false),
+        ("bar", TargetKind::Gateway, "front", false),
+        (ROOT, TargetKind::Gateway, "front", false),
+        (ROOT, TargetKind::GatewayClass, "mesh", true),
+        ("foo", TargetKind::GatewayClass, "mesh", false),
+        ("foo", TargetKind::Service, "front", false),
+        ("foo", TargetKind::ServiceEntry, "front", false),
+    ] {
+        assert_eq!(
+            decide(namespace, kind, name, &gateway),
+            holds,
+            "{namespace} {kind:?} {name}"
+        );
+        assert!(
+            !decide(namespace, kind, name, &httpbin()),
+            "a workload that is no gateway has no target"
+        );
+    }
+}
+
 /// Rows 351, 352, without the JWT.
 #[test]
 fn sources_and_operations_are_alternatives_that_must_both_match() {

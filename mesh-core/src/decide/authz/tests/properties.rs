@@ -3,10 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::model::authz::{Attribute, When};
 use crate::request::{PatternShape, RequestView, canonical_pattern};
 
-/// What a plain reading of the policies decides: the verdict, and the place of the rule that decides.
-type Plain = (bool, Option<(String, usize)>);
+/// A policy's name, and the place of a rule in it.
+type Place = Option<(String, usize)>;
+
+/// What a plain reading of the policies decides: the verdict, the rule that decides, and the one that marks.
+type Plain = (bool, Place, Place);
 
 fn min(truths: impl IntoIterator<Item = Truth>) -> Truth {
     truths.into_iter().min().unwrap_or(Truth::True)
@@ -99,7 +103,7 @@ fn operation_truth(operation: &Operation, action: Action, caller: &Caller, reque
     let known = request
         .filter(|request| request.method != "CONNECT")
         .map(|request| request.path);
-    let deny = action == Action::Deny;
+    let deny = action != Action::Allow;
     let asked = Condition {
         any_of: paths.any_of.clone(),
         none_of: vec![],
@@ -123,6 +127,51 @@ fn operation_truth(operation: &Operation, action: Action, caller: &Caller, reque
     ])
 }
 
+fn when_truth(when: &When, action: Action, caller: &Caller, request: Option<&RequestView<'_>>) -> Truth {
+    let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::wildcard(text)).collect();
+    let mut source = Source::default();
+    let condition = Condition {
+        any_of: patterns(&when.values.any_of),
+        none_of: patterns(&when.values.none_of),
+    };
+    match when.attribute {
+        Attribute::SourcePrincipal => source.principals = condition,
+        Attribute::SourceNamespace => source.namespaces = condition,
+        Attribute::Header(_) => {
+            let Some(request) = request else {
+                return Truth::Unknown;
+            };
+            let Some(value) = request.headers.get("x-tag") else {
+                return Truth::from(condition.any_of.is_empty());
+            };
+            let value = value.to_str().unwrap();
+            let is_match = |list: &[Pattern], each: bool| {
+                let of_list = || {
+                    value
+                        .split(',')
+                        .any(|one| list.iter().any(|pattern| text(pattern, one)))
+                };
+                // `*` asks that the header is there, be it empty.
+                let is_there = list.contains(&Pattern::Present);
+                is_there || list.iter().any(|pattern| text(pattern, value)) || (each && of_list())
+            };
+            let allow = action == Action::Allow;
+            let asked = condition.any_of.is_empty() || is_match(&condition.any_of, !allow);
+            return Truth::from(asked && !is_match(&condition.none_of, allow));
+        }
+        _ => return Truth::Unknown,
+    }
+    source_truth(&source, caller)
+}
+
+fn looks_at_requests(rule: &Rule) -> bool {
+    let of_operation = |operation: &Operation| {
+        !(operation.hosts.is_unset() && operation.methods.is_unset() && operation.paths.is_unset())
+    };
+    let is_header = |when: &When| !matches!(when.attribute, Attribute::SourcePrincipal | Attribute::SourceNamespace);
+    rule.to.iter().any(of_operation) || rule.when.iter().any(is_header)
+}
+
 fn rule_truth(rule: &Rule, action: Action, caller: &Caller, request: Option<&RequestView<'_>>) -> Truth {
     let from = max_or_true(rule.from.iter().map(|source| source_truth(source, caller)).collect());
     let connect = request.is_some_and(|request| request.method == "CONNECT");
@@ -133,7 +182,11 @@ fn rule_truth(rule: &Rule, action: Action, caller: &Caller, request: Option<&Req
     } else {
         max_or_true(rule.to.iter().map(truths).collect())
     };
-    from.min(to)
+    let when = min(rule.when.iter().map(|when| when_truth(when, action, caller, request)));
+    if request.is_none() && action == Action::Allow && looks_at_requests(rule) {
+        return Truth::Unknown;
+    }
+    from.min(to).min(when)
 }
 
 fn plain(policies: &[AuthorizationPolicy], caller: &Caller, request: Option<&RequestView<'_>>) -> Plain {
@@ -147,22 +200,23 @@ fn plain(policies: &[AuthorizationPolicy], caller: &Caller, request: Option<&Req
                 Some((policy.meta.name.clone(), index))
             })
     };
-    if let Some(rule) = first(Action::Deny, Truth::Unknown) {
-        return (false, Some(rule));
+    let marked = first(Action::Audit, Truth::Unknown);
+    let denied = || first(Action::Custom, Truth::Unknown).or_else(|| first(Action::Deny, Truth::Unknown));
+    if let Some(rule) = denied() {
+        return (false, Some(rule), marked);
     }
     if let Some(rule) = first(Action::Allow, Truth::True) {
-        return (true, Some(rule));
+        return (true, Some(rule), marked);
     }
     let connect = request.is_some_and(|request| request.method == "CONNECT");
-    (
-        !connect && policies.iter().all(|policy| policy.action == Action::Deny),
-        None,
-    )
+    let allows = !connect && policies.iter().all(|policy| policy.action != Action::Allow);
+    (allows, None, marked)
 }
 
 fn seen(decision: &Decision<'_>) -> Plain {
     let rule = decision.policy().map(str::to_owned).zip(decision.rule_index());
-    (decision.is_allowed(), rule)
+    let marked = decision.audited().map(|rule| (rule.policy.name.clone(), rule.index));
+    (decision.is_allowed(), rule, marked)
 }
 
 /// Nothing for most fields, else some of the words, some of them excepted.
@@ -237,14 +291,41 @@ fn operations() -> impl Strategy<Value = Operation> {
     })
 }
 
+fn whens() -> impl Strategy<Value = When> {
+    let header = Attribute::Header(http::HeaderName::from_static("x-tag"));
+    let principals = &["td/ns/a/sa/x", "td/ns/*", "*/sa/y", "*"][..];
+    let attribute = prop_oneof![
+        (
+            Just(Attribute::SourcePrincipal),
+            field(prop::sample::select(principals).prop_map(String::from))
+        ),
+        (
+            Just(Attribute::SourceNamespace),
+            field(prop::sample::select(&["a", "b"][..]).prop_map(String::from))
+        ),
+        (
+            Just(header),
+            field(prop::sample::select(&["t", "u*", "*"][..]).prop_map(String::from))
+        ),
+        (Just(Attribute::Presenter), Just(Condition::default())),
+    ];
+    let is_set =
+        |(attribute, values): &(Attribute, Condition<String>)| *attribute == Attribute::Presenter || !values.is_unset();
+    let set = attribute.prop_filter("a condition has values", is_set);
+    set.prop_map(|(attribute, values)| When::new(attribute, values))
+}
+
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let when = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(whens(), 1..3)];
     let one = (
         prop::collection::vec(sources(), 0..3),
         prop::collection::vec(operations(), 0..3),
+        when,
     );
-    let one = one.prop_map(|(from, to)| Rule {
+    let one = one.prop_map(|(from, to, when)| Rule {
         from,
         to,
+        when,
         ..Rule::default()
     });
     let one = one.boxed();
@@ -252,7 +333,12 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
 }
 
 fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
-    let action = prop::sample::select(&[Action::Allow, Action::Deny][..]);
+    let action = prop_oneof![
+        4 => Just(Action::Allow),
+        4 => Just(Action::Deny),
+        2 => Just(Action::Audit),
+        1 => Just(Action::Custom),
+    ];
     prop::collection::vec((action, rules()), 0..4).prop_map(|list| {
         let named = list.into_iter().enumerate();
         named
@@ -271,8 +357,15 @@ fn callers() -> impl Strategy<Value = Caller> {
 fn requests() -> impl Strategy<Value = Request<()>> {
     let method = prop::sample::select(&["GET", "POST", "PUT"][..]);
     let host = prop::sample::select(&["h.com", "g.com", "h.org"][..]);
-    let plain =
-        (method, host, prop::sample::select(PATHS)).prop_map(|(method, host, path)| request(method, host, path));
+    let tag = prop::option::of(prop::sample::select(&["t", "u", "u1,t", "", "v"][..]));
+    let all = (method, host, prop::sample::select(PATHS), tag);
+    let plain = all.prop_map(|(method, host, path, tag)| {
+        let mut request = request(method, host, path);
+        if let Some(tag) = tag {
+            request.headers_mut().insert("x-tag", tag.parse().unwrap());
+        }
+        request
+    });
     prop_oneof![9 => plain, 1 => Just(request("CONNECT", "h.com", "h.com:80"))]
 }
 
@@ -296,6 +389,25 @@ proptest! {
         }
         let connection = authorizer.authorize_connection(&caller.peer());
         prop_assert_eq!(seen(&connection), plain(&policies, &caller, None));
+    }
+
+    #[test]
+    fn what_is_on_trial_decides_beside_the_others_and_changes_nothing(
+        policies in policies(), trial in policies(), caller in callers(), request in requests(),
+    ) {
+        let on_trial = trial.iter().map(|one| AuthorizationPolicy { enforcement: Enforcement::DryRun, ..one.clone() });
+        let both: Vec<_> = policies.iter().cloned().chain(on_trial).collect();
+        let canonical = canonicalize(&request, Options::default()).unwrap();
+        let view = canonical.view();
+        let authorizer = compile(&both);
+        prop_assert_eq!(authorizer.path_rules(), compile(&policies).path_rules());
+        let decision = authorizer.authorize(&view, &caller.peer());
+        prop_assert_eq!(seen(&decision), plain(&policies, &caller, Some(&view)));
+        let for_connection = authorizer.for_peer(&caller.peer());
+        prop_assert_eq!(decision, for_connection.authorize(&view));
+        let (allowed, rule, _) = plain(&trial, &caller, Some(&view));
+        let expected = (!trial.is_empty()).then_some((allowed, rule, None));
+        prop_assert_eq!(decision.trial().map(|trial| seen(&trial)), expected);
     }
 
     /// I19.

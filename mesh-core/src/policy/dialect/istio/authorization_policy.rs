@@ -2,13 +2,14 @@
 
 use super::NOT_YET;
 use super::authorization_rule::rule;
-use super::scope::{Scope, selector};
+use super::scope::Scope;
+use super::selection::selection;
 use super::values::given_or;
-use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
+use crate::policy::model::Policy;
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
-use crate::policy::model::{Labels, Policy};
-use crate::policy::reader::{Fields, Reader, choice, list_of};
+use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::Node;
 
 /// Reads an `AuthorizationPolicy`. One without `spec` has no rules, as `spec: {}` has none.
@@ -33,13 +34,14 @@ fn authorization_policy(
     let mut fields = cx.mapping(spec)?;
     let action = given_or(&mut fields, "action", Action::Allow, choice(ACTIONS));
     let provider = provider(cx, &mut fields, action);
-    let selector = selection(&mut fields);
+    let selection = selection(&mut fields);
     let rules = fields.list("rules", |cx, node| rule(cx, node, scope, &policy.mesh));
     check_rules(cx, &fields, spec, action);
     check_custom(cx, &fields, spec, action);
     fields.finish();
     let mut found = AuthorizationPolicy::new(object.meta.clone(), action?);
-    found.selector = selector.unwrap_or_default();
+    found.selector = selection.labels;
+    found.targets = selection.targets;
     found.provider = provider;
     found.rules = rules;
     Some(found)
@@ -52,16 +54,11 @@ const ACTIONS: &[(&str, Action)] = &[
     ("CUSTOM", Action::Custom),
 ];
 
-/// Reads `provider`, and says of an action that decides nothing yet that it does not.
+/// Reads `provider`, which the action `CUSTOM` needs, and says that nobody is asked yet.
 fn provider(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, action: Option<Action>) -> Option<String> {
-    let reason = match action {
-        Some(Action::Audit) => Some("requests are not marked"),
-        Some(Action::Custom) => Some("no external authorizer is asked"),
-        _ => None,
-    };
-    if let (Some(node), Some(reason)) = (fields.node("action"), reason) {
-        let found = quoted(node.as_text().unwrap_or_default());
-        let message = format!("action {found} is {}: {reason}", NOT_YET.title());
+    if let (Some(node), Some(Action::Custom)) = (fields.node("action"), action) {
+        let title = NOT_YET.title();
+        let message = format!("action `CUSTOM` is {title}: no external authorizer is asked");
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
     }
     if action == Some(Action::Custom) {
@@ -91,6 +88,15 @@ fn check_custom(cx: &Reader<'_>, fields: &Fields<'_, '_, '_>, spec: &Node, actio
         let message = "action `CUSTOM` needs `rules`";
         cx.report(Diagnostic::new(Code::INVALID_POLICY, fields.span(), message));
     }
+    let conditions = rules.iter().filter_map(|rule| rule.get("when")).flat_map(Node::items);
+    for key in conditions.filter_map(|condition| condition.get("key")) {
+        let text = key.as_text().unwrap_or_default();
+        let is_of_peer = text.starts_with("source.") && text != "source.ip";
+        if is_of_peer || text.starts_with("request.auth.") {
+            let message = format!("key {} cannot stand beside the action `CUSTOM`", quoted(text));
+            cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
+        }
+    }
     let sources = rules.iter().filter_map(|rule| rule.get("from")).flat_map(Node::items);
     for (key, _) in sources.filter_map(|item| item.get("source")).flat_map(Node::entries) {
         if !key.name.to_ascii_lowercase().ends_with("ipblocks") {
@@ -98,41 +104,6 @@ fn check_custom(cx: &Reader<'_>, fields: &Fields<'_, '_, '_>, spec: &Node, actio
             cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
         }
     }
-}
-
-/// Reads `selector`, or says that a policy for other objects is not yet in force. One of them at most may be given.
-pub(super) fn selection(fields: &mut Fields<'_, '_, '_>) -> Option<Labels> {
-    let given = fields.one_of(&["selector", "targetRef", "targetRefs"]);
-    let labels = fields.optional("selector", selector);
-    for name in ["targetRef", "targetRefs"] {
-        match name {
-            "targetRef" => fields.optional(name, target_ref),
-            _ => fields.optional(name, list_of(target_ref)).map(|_| ()),
-        };
-        if matches!(given, Some((given, _)) if given == name) {
-            fields.refuse(name, NOT_YET, "policies are for workloads, which `selector` picks");
-        }
-    }
-    labels
-}
-
-/// Kinds that a policy may be for.
-const TARGETS: &[&str] = &["Gateway", "GatewayClass", "Service", "ServiceEntry"];
-
-fn target_ref(cx: &Reader<'_>, node: &Node) -> Option<()> {
-    let mut fields = cx.mapping(node)?;
-    fields.optional("group", Reader::any_text);
-    let kind = fields.required("kind", Reader::name);
-    fields.required("name", Reader::name);
-    if let Some(node) = fields.node("namespace").filter(|node| node.as_text() != Some("")) {
-        cx.invalid::<()>(node, "a policy is for objects of its own namespace, leave it out");
-    }
-    let unknown = kind.as_deref().filter(|kind| !TARGETS.contains(kind));
-    if let (Some(kind), Some(node)) = (unknown, fields.node("kind")) {
-        cx.invalid::<()>(node, format!("expected {}, found {}", listed(TARGETS), quoted(kind)));
-    }
-    fields.finish();
-    Some(())
 }
 
 /// A policy that denies needs rules: without one it never would.
@@ -152,7 +123,7 @@ pub(super) fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, crate::policy::source::Value::Sequence(items) if items.is_empty())
 }
 
-/// A policy on trial decides nothing.
+/// A policy on trial decides nothing; what it would decide is counted.
 fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
     const ANNOTATION: &str = "istio.io/dry-run";
     let annotations = object
@@ -162,12 +133,7 @@ fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
     let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     match value.and_then(|node| Some((node, node.as_text()?))) {
         None | Some((_, "false")) => Enforcement::Enforced,
-        Some((node, "true")) => {
-            let title = NOT_YET.title();
-            let message = format!("annotation `{ANNOTATION}` is {title}: what the policy would decide is not logged");
-            cx.report(Diagnostic::new(NOT_YET, node.span, message));
-            Enforcement::DryRun
-        }
+        Some((_, "true")) => Enforcement::DryRun,
         Some((node, other)) => {
             cx.invalid::<()>(
                 node,

@@ -30,7 +30,7 @@ pub(super) fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSe
         items(cx, node, "source", |cx, node| source(cx, node, scope, mesh))
     });
     let to = fields.optional("to", |cx, node| items(cx, node, "operation", operation));
-    let when = fields.optional("when", |cx, node| when(cx, node, mesh));
+    let when = fields.optional("when", |cx, node| when(cx, node, scope, mesh));
     fields.finish();
     Some(Rule {
         from: from.unwrap_or_default(),
@@ -145,6 +145,12 @@ fn principals(fields: &mut Fields<'_, '_, '_>, mesh: &MeshSettings) -> Condition
 }
 
 fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Vec<Pattern>> {
+    let texts = in_trust_domains(principal_text(cx, node)?, mesh);
+    Some(texts.iter().map(|text| Pattern::wildcard(text)).collect())
+}
+
+/// Reads an id without its scheme: with it, it would never match.
+pub(super) fn principal_text(cx: &Reader<'_>, node: &Node) -> Option<String> {
     let text = cx.name(node)?;
     if let Some(rest) = text.strip_prefix("spiffe://") {
         return cx.invalid(
@@ -152,24 +158,36 @@ fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Vec<Pa
             format!("a principal is written without `spiffe://`: {}", quoted(rest)),
         );
     }
-    let texts = in_trust_domains(text, mesh);
-    Some(texts.iter().map(|text| Pattern::wildcard(text)).collect())
+    Some(text)
 }
 
-/// An id of `cluster.local`, or of another name of the mesh's trust domain, is one of all of them (Istio).
+/// An id of `cluster.local`, or of another name of the mesh's trust domain, is one of all of them (Istio); one that
+/// begins with `*` keeps those names as they are that it takes.
 pub(super) fn in_trust_domains(principal: String, mesh: &MeshSettings) -> Vec<String> {
     let is_full = principal.split('/').count() == 5;
     let names = || std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
     let Some((domain, rest)) = principal.split_once('/').filter(|_| is_full) else {
         return vec![principal];
     };
-    if domain != LOCAL_TRUST_DOMAIN && names().all(|name| name != domain) {
+    let takes = |name: &str| name == domain || domain.strip_prefix('*').is_some_and(|end| name.ends_with(end));
+    if domain == "*" || (domain != LOCAL_TRUST_DOMAIN && !names().any(|name| takes(name))) {
         return vec![principal];
     }
-    names().map(|name| format!("{name}/{rest}")).collect()
+    let mut all: Vec<String> = Vec::new();
+    for name in names() {
+        let one = if takes(name) {
+            principal.clone()
+        } else {
+            format!("{name}/{rest}")
+        };
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
 }
 
-fn trust_domain(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
+pub(super) fn trust_domain(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
     let text = cx.name(node)?;
     if text.contains('/') || text.matches('*').count() > 1 {
         let expected = "expected a trust domain, with one `*` at most";
@@ -189,6 +207,11 @@ fn namespace(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
 
 /// Reads `name`, of the policy's own namespace, or `namespace/name`.
 fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
+    account_name(cx, node, scope).map(Pattern::Exact)
+}
+
+/// The account's name behind that of its namespace.
+pub(super) fn account_name(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<String> {
     let text = cx.name(node)?;
     let is_name = !text.contains('*') && text.matches('/').count() < 2 && text.split('/').all(|part| !part.is_empty());
     if !is_name || text.len() > ACCOUNT_LENGTH {
@@ -196,12 +219,10 @@ fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pat
         return cx.invalid(node, format!("{expected}, found {}", quoted(&text)));
     }
     let is_short = !text.contains('/');
-    let full = if is_short {
-        format!("{}/{text}", scope.namespace)
-    } else {
-        text
-    };
-    Some(Pattern::Exact(full))
+    Some(match is_short {
+        true => format!("{}/{text}", scope.namespace),
+        false => text,
+    })
 }
 
 /// Service accounts stand for principals and namespaces, and are few.

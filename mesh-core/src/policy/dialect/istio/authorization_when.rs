@@ -2,26 +2,29 @@
 
 use super::NOT_YET;
 use super::authorization_policy::is_empty_list;
-use super::authorization_rule::{in_trust_domains, ip_block, port, refuse_nothing};
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use super::authorization_rule::{
+    account_name, in_trust_domains, ip_block, port, principal_text, refuse_nothing, trust_domain,
+};
+use super::scope::Scope;
+use crate::policy::diagnostic::{Diagnostic, quoted};
 use crate::policy::model::MeshSettings;
 use crate::policy::model::authz::{Attribute, Condition, When};
 use crate::policy::reader::{Reader, list_of};
 use crate::policy::source::Node;
 
 /// Reads the list of conditions, all of which must hold.
-pub(super) fn when(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Vec<When>> {
+pub(super) fn when(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<Vec<When>> {
     if is_empty_list(node) {
         return cx.invalid(node, "expected at least one condition, found an empty list");
     }
-    list_of(|cx, node| condition(cx, node, mesh))(cx, node)
+    list_of(|cx, node| condition(cx, node, scope, mesh))(cx, node)
 }
 
-fn condition(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<When> {
+fn condition(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -> Option<When> {
     let mut fields = cx.mapping(node)?;
     refuse_nothing(cx, node);
     let attribute = fields.required("key", attribute);
-    let read = |cx: &Reader<'_>, node: &Node| value(cx, node, attribute.as_ref());
+    let read = |cx: &Reader<'_>, node: &Node| value(cx, node, attribute.as_ref(), scope);
     let any_of = fields.list("values", read);
     let none_of = fields.list("notValues", read);
     let is_given = |name: &str| node.get(name).is_some_and(|node| !node.items().is_empty());
@@ -60,25 +63,20 @@ const SIMPLE: &[(&str, Attribute)] = &[
     ("connection.sni", Attribute::Sni),
 ];
 
+/// What Envoy's own filters say of a request.
+const FOREIGN: &str = "experimental.envoy.filters.";
+
 fn attribute(cx: &Reader<'_>, node: &Node) -> Option<Attribute> {
     let text = cx.text(node)?;
     let simple = SIMPLE
         .iter()
         .find(|(key, _)| *key == text)
         .map(|(_, attribute)| attribute.clone());
-    let found = simple.or_else(|| in_brackets(text));
+    let foreign = || text.starts_with(FOREIGN).then(|| Attribute::Foreign(text.into()));
+    let found = simple.or_else(|| in_brackets(text)).or_else(foreign);
     if let Some(reason) = found.as_ref().and_then(not_yet) {
         let message = format!("key {} is {}: {reason}", quoted(text), NOT_YET.title());
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
-    }
-    if found.is_none() && text.starts_with("experimental.envoy.filters.") {
-        let message = format!(
-            "key {} is {}: there is no Envoy",
-            quoted(text),
-            Code::NOT_IN_PROCESS.title()
-        );
-        cx.report(Diagnostic::new(Code::NOT_IN_PROCESS, node.span, message));
-        return None;
     }
     match found {
         Some(found) => Some(found),
@@ -109,19 +107,30 @@ fn not_yet(attribute: &Attribute) -> Option<&'static str> {
         Attribute::RequestPrincipal | Attribute::Audiences | Attribute::Presenter | Attribute::Claims(_) => {
             Some("tokens of requests are not checked")
         }
-        Attribute::Pseudo(name) if name != ":method" => Some("write it as an operation"),
+        Attribute::Pseudo(name) if !matches!(name.as_str(), ":method" | ":authority") => {
+            Some("write it as an operation")
+        }
         Attribute::RemoteIp => Some("the address is that of the connection"),
-        Attribute::DestinationIp | Attribute::Sni => Some("rules do not look at the own end of the connection"),
+        Attribute::Foreign(_) => Some("there is no Envoy, whose filters would tell"),
         _ => None,
     }
 }
 
-fn value(cx: &Reader<'_>, node: &Node, attribute: Option<&Attribute>) -> Option<String> {
+fn value(cx: &Reader<'_>, node: &Node, attribute: Option<&Attribute>, scope: Scope<'_>) -> Option<String> {
     let text = cx.name(node)?;
-    let is_read = match attribute {
-        Some(Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp) => ip_block(cx, node).is_some(),
-        Some(Attribute::DestinationPort) => port(cx, node).is_some(),
-        _ => true,
-    };
-    is_read.then_some(text)
+    match attribute {
+        Some(Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp) => {
+            ip_block(cx, node)?;
+        }
+        Some(Attribute::DestinationPort) => {
+            port(cx, node)?;
+        }
+        Some(Attribute::SourceTrustDomain) => {
+            trust_domain(cx, node)?;
+        }
+        Some(Attribute::SourceServiceAccount) => return account_name(cx, node, scope),
+        Some(Attribute::SourcePrincipal) => return principal_text(cx, node),
+        _ => {}
+    }
+    Some(text)
 }

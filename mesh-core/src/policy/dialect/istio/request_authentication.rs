@@ -1,6 +1,6 @@
 //! `RequestAuthentication`: which tokens requests may carry.
 
-use super::authorization_policy::selection;
+use super::selection::selection;
 use super::values::duration;
 use super::{NOT_YET, kind_span, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -20,12 +20,13 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
         return;
     };
-    let selector = selection(&mut fields);
+    let selection = selection(&mut fields);
     let rules = fields.list("jwtRules", rule);
     fields.finish();
     policy.request_authentications.push(RequestAuthentication {
         meta: object.meta.clone(),
-        selector: selector.unwrap_or_default(),
+        selector: selection.labels,
+        targets: selection.targets,
         rules,
     });
 }

@@ -1,6 +1,6 @@
 //! `Telemetry`: what is measured, logged and traced.
 
-use super::authorization_policy::selection;
+use super::selection::selection;
 use super::{NOT_YET, kind_span};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
@@ -19,7 +19,8 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         ..Telemetry::default()
     };
     if let Some(mut fields) = object.spec.and_then(|spec| cx.mapping(spec)) {
-        found.selector = selection(&mut fields).unwrap_or_default();
+        let selection = selection(&mut fields);
+        (found.selector, found.targets) = (selection.labels, selection.targets);
         found.sampling_percent = fields.list("tracing", tracing).into_iter().flatten().next_back();
         found.metrics = fields.list("metrics", metrics).into_iter().flatten().collect();
         found.access_log = fields.list("accessLogging", access_logging).into_iter().next_back();

@@ -23,6 +23,8 @@ fn the_work_of_the_mesh_is_counted() {
     }
     metrics.handshake(Side::Server, HandshakeResult::Failed);
     metrics.plaintext_request();
+    metrics.audited_request();
+    metrics.tried_request(mesh_core::decide::authz::Verdict::Deny);
     let open = metrics.connection(Side::Client);
     let closed = metrics.connection(Side::Client);
     drop(closed);
@@ -42,6 +44,9 @@ fn the_work_of_the_mesh_is_counted() {
         r#"mesh_tls_handshakes_total{side="server",result="failed"} 1"#,
         r#"mesh_tls_handshakes_total{side="client",result="ok"} 0"#,
         "mesh_plaintext_requests_total 1",
+        "mesh_authorization_audited_total 1",
+        r#"mesh_authorization_trial_total{decision="allow"} 0"#,
+        r#"mesh_authorization_trial_total{decision="deny"} 1"#,
         r#"mesh_connections{side="client"} 1"#,
         "mesh_access_log_dropped_total 0",
         "# TYPE mesh_connections gauge",

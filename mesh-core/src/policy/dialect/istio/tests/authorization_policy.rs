@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Pattern};
+use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Enforcement, Pattern};
 
 const KIND: &str = "AuthorizationPolicy";
 
@@ -157,9 +157,9 @@ fn policies_are_checked() {
                 &["3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: no external authorizer is asked"],
             ),
             (
-                "targetRefs: []",
+                "targetRefs: [{ kind: Service, name: a }]",
                 &[
-                    "3:1: warning[MESH0401]: field `targetRefs` is not yet in force: policies are for workloads, which `selector` picks",
+                    "3:22: warning[MESH0401]: target `Service` is not yet in force: waypoints guard it, and no process is one; pick its workloads with `selector`",
                 ],
             ),
             (
@@ -262,14 +262,111 @@ fn operations_are_checked() {
 }
 
 #[test]
-fn a_policy_on_trial_is_refused() {
-    let text = |value: &str| {
-        format!(
+fn an_annotation_puts_a_policy_on_trial() {
+    let load = |value: &str| {
+        load(&format!(
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  annotations: {{ istio.io/dry-run: '{value}' }}\n\
              spec: {{}}\n"
-        )
+        ))
     };
-    let line = "4:36: warning[MESH0401]: annotation `istio.io/dry-run` is not yet in force: what the policy would decide is not logged";
-    assert_eq!(load(&text("true")).lines, [line]);
-    assert_eq!(load(&text("false")).lines, [""; 0]);
+    for (value, expected) in [("true", Enforcement::DryRun), ("false", Enforcement::Enforced)] {
+        let loaded = load(value);
+        assert_eq!(loaded.lines, [""; 0]);
+        assert_eq!(loaded.policy.authorizations[0].enforcement, expected);
+    }
+    let line = "4:36: error[MESH0104]: `istio.io/dry-run`: expected `true` or `false`, found `yes`";
+    assert_eq!(load("yes").lines, [line]);
+}
+
+#[test]
+fn a_policy_that_marks_is_read_as_others_are() {
+    let found = found("action: AUDIT, rules: [{ to: [{ operation: { methods: [GET] } }] }]");
+    assert_eq!((found.action, found.rules.len()), (Action::Audit, 1));
+}
+
+#[test]
+fn an_external_authorizer_is_named_and_asked_about_requests_alone() {
+    const CUSTOM: &str = "action: CUSTOM, provider: { name: opa }, rules";
+    let warning = "3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: no external authorizer is asked";
+    let loaded = load_spec(
+        KIND,
+        &format!("{CUSTOM}: [{{ to: [{{ operation: {{ paths: [/a] }} }}] }}]"),
+    );
+    assert_eq!(loaded.lines, [warning]);
+    let found = &loaded.policy.authorizations[0];
+    assert_eq!((found.action, found.provider.as_deref()), (Action::Custom, Some("opa")));
+    assert_lines(
+        KIND,
+        &[
+            (
+                "action: CUSTOM, rules: [{}]",
+                &["2:1: error[MESH0103]: missing field `provider`", warning],
+            ),
+            (
+                "action: CUSTOM, provider: { name: opa }",
+                &["2:1: error[MESH0301]: action `CUSTOM` needs `rules`", warning],
+            ),
+            (
+                &format!("{CUSTOM}: [{{ from: [{{ source: {{ namespaces: [a] }} }}] }}]"),
+                &[
+                    warning,
+                    "3:71: error[MESH0301]: `namespaces` cannot stand beside the action `CUSTOM`",
+                ],
+            ),
+            (
+                &format!("{CUSTOM}: [{{ when: [{{ key: source.principal, values: [a] }}] }}]"),
+                &[
+                    warning,
+                    "3:66: error[MESH0301]: key `source.principal` cannot stand beside the action `CUSTOM`",
+                ],
+            ),
+            (
+                &format!("{CUSTOM}: [{{ when: [{{ key: source.ip, values: [10.0.0.1] }}] }}]"),
+                &[warning],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn targets_are_gateways_by_name() {
+    use crate::policy::model::authz::{Target, TargetKind};
+    const GROUP: &str = "group: gateway.networking.k8s.io";
+    let single = found(&format!("targetRef: {{ {GROUP}, kind: Gateway, name: front }}"));
+    assert_eq!(single.targets, [Target::new(TargetKind::Gateway, "front".into())]);
+    let several = found(&format!(
+        "targetRefs: [{{ {GROUP}, kind: Gateway, name: a }}, {{ {GROUP}, kind: GatewayClass, name: b }}]"
+    ));
+    let expected = [
+        Target::new(TargetKind::Gateway, "a".into()),
+        Target::new(TargetKind::GatewayClass, "b".into()),
+    ];
+    assert_eq!(several.targets, expected);
+    assert_lines(
+        KIND,
+        &[
+            (
+                "targetRef: { kind: Gateway, name: a }",
+                &["3:20: error[MESH0301]: `Gateway` is of the group `gateway.networking.k8s.io`, not of ``"],
+            ),
+            (
+                "targetRef: { kind: Pod, name: a }",
+                &[
+                    "3:20: error[MESH0104]: `kind`: expected `Gateway`, `GatewayClass`, `Service` or `ServiceEntry`, found `Pod`",
+                ],
+            ),
+            (
+                "targetRef: { group: gateway.networking.k8s.io, kind: Gateway }",
+                &["3:12: error[MESH0103]: missing field `name`"],
+            ),
+            (
+                "targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: a, namespace: b }",
+                &["3:83: error[MESH0104]: `namespace`: a policy is for objects of its own namespace, leave it out"],
+            ),
+            (
+                "selector: { matchLabels: { a: b } }, targetRef: { group: gateway.networking.k8s.io, kind: Gateway, name: a }",
+                &["3:38: error[MESH0105]: fields `selector` and `targetRef` exclude each other"],
+            ),
+        ],
+    );
 }

@@ -7,6 +7,7 @@ use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::{Document, Sources, parse};
 
 mod authorization_policy;
+mod authorization_when;
 mod client_tls;
 mod delegates;
 mod destination_rule;
