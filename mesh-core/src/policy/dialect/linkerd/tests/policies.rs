@@ -70,9 +70,15 @@ fn servers_that_are_wrong_or_not_in_force_are_told() {
     }
 }
 
+fn assert_told(cases: &[(&str, &str, &[&str])]) {
+    for (kind, spec, expected) in cases {
+        assert_eq!(told(kind, spec), *expected, "{kind} {spec}");
+    }
+}
+
 #[test]
-fn authorizations_that_are_wrong_are_told() {
-    for (kind, spec, expected) in [
+fn authorization_policies_that_are_wrong_are_told() {
+    assert_told(&[
         (
             "AuthorizationPolicy",
             "targetRef: { kind: Pod, name: a }, requiredAuthenticationRefs: [{ group: policy.linkerd.io, kind: NetworkAuthentication, name: a }, { group: policy.linkerd.io, kind: NetworkAuthentication, name: b }, { kind: Secret, name: a }]",
@@ -80,7 +86,7 @@ fn authorizations_that_are_wrong_are_told() {
                 "f:4:20: error[MESH0104]: `targetRef`: expected a `Server`, `HTTPRoute` or `GRPCRoute`, or the own `Namespace`, found `Pod`",
                 "f:4:141: error[MESH0301]: a policy asks for one network at most, found another one",
                 "f:4:209: error[MESH0104]: `requiredAuthenticationRefs`: expected a `MeshTLSAuthentication`, `NetworkAuthentication` or `ServiceAccount`, found `Secret`",
-            ] as &[&str],
+            ],
         ),
         (
             "AuthorizationPolicy",
@@ -103,6 +109,12 @@ fn authorizations_that_are_wrong_are_told() {
                 "f:4:105: warning[MESH0506]: no file defines the `MeshTLSAuthentication` `b` of namespace `shop`: the policy allows nobody",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn authentications_that_are_wrong_are_told() {
+    assert_told(&[
         (
             "MeshTLSAuthentication",
             "identities: []",
@@ -134,6 +146,12 @@ fn authorizations_that_are_wrong_are_told() {
                 "f:4:72: error[MESH0104]: `networks`: `10.0.0.0/7` excepts all of `10.0.0.0/8`",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn server_authorizations_that_are_wrong_are_told() {
+    assert_told(&[
         (
             "ServerAuthorization",
             "server: {}, client: {}",
@@ -155,9 +173,7 @@ fn authorizations_that_are_wrong_are_told() {
             "server: { name: a }, client: { meshTLS: {} }",
             &["f:4:49: error[MESH0103]: missing field `unauthenticatedTLS`, `identities` or `serviceAccounts`"],
         ),
-    ] {
-        assert_eq!(told(kind, spec), expected, "{kind} {spec}");
-    }
+    ]);
 }
 
 #[test]
