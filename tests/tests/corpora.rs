@@ -43,6 +43,14 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "virtual_service/example-09.yaml",
         "a namespace in upper case, which Kubernetes refuses",
     ),
+    (
+        "authz/builder/testdata/http/allow-full-rule-in.yaml",
+        "a condition on what a filter of Envoy found, and there is no Envoy",
+    ),
+    (
+        "authz/builder/testdata/tcp/deny-both-http-tcp-in.yaml",
+        "a condition on what a filter of Envoy found, and there is no Envoy",
+    ),
 ];
 
 fn as_is(_: &str, text: &str) -> String {
@@ -296,6 +304,7 @@ fn pieces(set: &Set, path: &Path) -> Vec<String> {
 fn what_projects_call_valid_loads_and_what_they_refuse_is_refused() {
     let Some(directory) = corpora() else { return };
     let (mut problems, mut good_of_all, mut all) = (String::new(), 0, 0);
+    let mut listed: Vec<&str> = DIFFERENCES.iter().map(|(end, _)| *end).collect();
     for set in SETS {
         let mut paths = Vec::new();
         set.folders
@@ -310,6 +319,9 @@ fn what_projects_call_valid_loads_and_what_they_refuse_is_refused() {
                 };
                 of_set += 1;
                 good += usize::from(is_good);
+                if !is_good {
+                    listed.retain(|end| !name.ends_with(end));
+                }
                 if !is_good && !DIFFERENCES.iter().any(|(end, _)| name.ends_with(end)) {
                     problems.push_str(&format!("{}: {told}\n", set.name));
                 }
@@ -321,4 +333,5 @@ fn what_projects_call_valid_loads_and_what_they_refuse_is_refused() {
     }
     println!("all: {good_of_all} of {all}");
     assert!(problems.is_empty(), "{problems}");
+    assert!(listed.is_empty(), "these are read as they are meant: {listed:?}");
 }

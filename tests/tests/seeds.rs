@@ -426,7 +426,7 @@ async fn seed_19_retries_by_default_and_ejects_on_gateway_errors() {
         &service(
             "production",
             "orders-api",
-            &servers.iter().map(|server| (server, "v1")).collect::<Vec<_>>(),
+            &servers.iter().zip(["v1", "v1", "v2"]).collect::<Vec<_>>(),
         ),
     );
     let (mesh, client) = world.client("production", "web").await;

@@ -216,7 +216,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Reads a time as Kubernetes writes it (RFC 3339), in seconds since 1970.
-fn timestamp(cx: &Reader<'_>, node: &Node) -> Option<u64> {
+pub(in crate::policy) fn timestamp(cx: &Reader<'_>, node: &Node) -> Option<u64> {
     let text = cx.text(node)?;
     let Some(seconds) = seconds_since_1970(text) else {
         let found = quoted(text);

@@ -43,7 +43,6 @@
 //! assert_eq!(rules[0].timeout, Some(Duration::from_secs(10)));
 //! assert_eq!(cx.origin(rules[0].hosts[0].span).to_string(), "rules.yaml:1:36");
 //! assert_eq!(report.lines(&sources), [
-//!     "rules.yaml:2:3: error[MESH0103]: missing field `name`",
 //!     "rules.yaml:2:5: error[MESH0101]: unknown field `nam`",
 //!     "rules.yaml:2:22: error[MESH0104]: `timeout`: duration `10` has no unit, expected one of `ns`, `us`, `ms`, `s`, `m`, `h`",
 //!     "rules.yaml:2:32: error[MESH0104]: `mode`: unknown value `STRIKT`, expected `STRICT` or `PERMISSIVE`",

@@ -248,7 +248,9 @@ fn lists_hold_objects_of_all_dialects_in_json_and_yaml() {
     let told = loaded.report.lines(&loaded.sources);
     assert_eq!(
         told,
-        ["more.yaml:2:7: warning[MESH0504]: kind `Namespace` configures no mesh: it changes nothing here"]
+        [
+            "more.yaml:2:7: warning[MESH0504]: kind `Namespace` configures no mesh: only gateways that choose namespaces look at its labels"
+        ]
     );
     let policy = loaded.policy.unwrap();
     assert_eq!(endpoints(&policy.services[0]), ["web.example.com[]"]);

@@ -22,9 +22,9 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         policy.destinations.push(DestinationPolicy {
             meta: meta.clone(),
             host,
-            subsets: subsets(&mut fields),
-            traffic: blocks(&mut fields),
-            ports: by_port(&mut fields),
+            subsets: subsets(&mut fields, scope),
+            traffic: blocks(&mut fields, scope),
+            ports: by_port(&mut fields, scope),
             export: scope.visible_to(cx, &mut fields),
             ..DestinationPolicy::default()
         });

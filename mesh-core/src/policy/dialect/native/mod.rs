@@ -33,6 +33,8 @@ use crate::policy::source::{Key, Node, SourceSpan, Value};
 mod authorization;
 mod destination;
 mod endpoint;
+mod filter;
+mod form;
 mod gateway;
 mod mesh;
 mod mtls;

@@ -1,9 +1,10 @@
 //! `profiles`: route classes of a service, as Linkerd has them.
 
 use super::Sink;
+use super::form::Form;
 use super::pattern::regex;
 use super::scope::Scope;
-use super::traffic::retry_budget;
+use super::traffic::Budget;
 use super::values::duration;
 use crate::policy::diagnostic::quoted;
 use crate::policy::dialect::linkerd::method;
@@ -24,7 +25,9 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         return;
     };
     let routes = fields.list("routes", route);
-    let budget = fields.optional("retry_budget", retry_budget).unwrap_or_default();
+    let budget = fields
+        .optional("retry_budget", |cx, node| Budget::read(cx, node, scope))
+        .unwrap_or_default();
     fields.finish();
     sink.policy.profiles.push(ServiceProfile {
         meta,

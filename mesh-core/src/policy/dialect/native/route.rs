@@ -1,16 +1,22 @@
 //! Routes: those of a service, and tables of their own in `routes`.
 
+use serde_json::{Value as Json, json};
+
 use super::Sink;
 use super::envelope::object_name;
+use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
+use super::form::{Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form};
 use super::names::{is_dns_label, overlap};
-use super::route_match::route_match;
-use super::scope::Scope;
+use super::route_match::{MatchForm, route_match};
+use super::scope::{Scope, write_export};
 use super::service::non_empty;
-use super::traffic::retry;
-use super::values::{count, duration};
+use super::traffic::{Retry, retry};
+use super::values::count;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::model::route::{Binding, Destination, HostPattern, RouteRule, RouteTable};
-use crate::policy::reader::{Fields, Reader, spanned};
+use crate::policy::model::route::{
+    Binding, Destination, HostPattern, RouteRule, RouteTable, RuleOrder, StreamMatch, StreamRule,
+};
+use crate::policy::reader::{Reader, spanned};
 use crate::policy::source::{Key, Node, SourceSpan, Spanned, Value};
 
 /// What a name in `to` stands for.
@@ -95,13 +101,20 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
     let hosts = fields.required("hosts", |cx, node| {
         non_empty(cx, node, "host", spanned(|cx, node| scope.host_pattern(cx, node)))
     });
-    let bindings = bindings(&mut fields, scope).unwrap_or_else(|| vec![Binding::Mesh]);
+    let bindings = fields.optional("gateways", |cx, node| Bindings::read(cx, node, scope));
+    let bindings = bindings.unwrap_or_else(|| vec![Binding::Mesh]);
     let export = scope.visible_to(cx, &mut fields);
-    let found = fields.required("rules", |cx, node| rules(cx, node, &target));
+    let rest = Streams::read_fields(&mut fields, scope);
+    let has_streams = !rest.tls.is_empty() || !rest.tcp.is_empty();
+    let found = match fields.node("rules") {
+        None if has_streams => Some(Vec::new()),
+        _ => fields.required("rules", |cx, node| rules(cx, node, &target)),
+    };
     fields.finish();
     let (name, hosts) = (name?, hosts?);
     check_hosts(cx, &hosts, &bindings);
-    let meta = scope.meta(cx, &name, node.span);
+    let mut meta = scope.meta(cx, &name, node.span);
+    meta.created = rest.meta.created;
     sink.ledger.define(cx, "route table", &meta, name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
@@ -113,7 +126,7 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
         bindings,
         export,
         rules: found?,
-        ..RouteTable::default()
+        ..rest
     });
     Some(())
 }
@@ -135,14 +148,69 @@ fn check_hosts(cx: &Reader<'_>, hosts: &[Spanned<String>], bindings: &[Binding])
     }
 }
 
-/// Reads `gateways`: `mesh`, `name` or `namespace/name`; `None` where the field is absent.
-pub(super) fn bindings(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<Vec<Binding>> {
-    fields.optional("gateways", |cx, node| {
+/// A list of `mesh`, `name`, `namespace/name`, or `{ gateway, section, port }`.
+pub(super) struct Bindings;
+
+impl Form for Bindings {
+    type Of = Vec<Binding>;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Binding>> {
         non_empty(cx, node, "gateway", |cx, node| binding(cx, node, scope))
-    })
+    }
+
+    fn write(value: &Vec<Binding>) -> Tree {
+        Tree::List(value.iter().map(write_binding).collect())
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let long = schema.object("Binding", |schema, object| {
+            object.property("gateway", Text::schema(schema), true);
+            object.property("section", Text::schema(schema), false);
+            object.property("port", Port::schema(schema), false);
+        });
+        json!({ "type": "array", "minItems": 1, "items": { "oneOf": [{ "type": "string" }, long] } })
+    }
+}
+
+fn write_binding(binding: &Binding) -> Tree {
+    let Binding::Gateway {
+        namespace,
+        name,
+        section,
+        port,
+        ..
+    } = binding
+    else {
+        return Tree::text("mesh");
+    };
+    let gateway = Tree::text(format!("{namespace}/{name}"));
+    if section.is_none() && port.is_none() {
+        return gateway;
+    }
+    let mut map = Tree::map();
+    map.put("gateway", gateway);
+    map.put("section", Opt::<Text>::write(section));
+    map.put("port", Opt::<Port>::write(port));
+    map
 }
 
 fn binding(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
+    if !matches!(node.value, Value::Mapping(_)) {
+        return gateway(cx, node, scope);
+    }
+    let mut fields = cx.mapping(node)?;
+    let found = fields.required("gateway", |cx, node| gateway(cx, node, scope));
+    let given_section = fields.optional("section", Reader::name);
+    let given_port = fields.optional("port", Reader::port);
+    fields.finish();
+    let mut found = found?;
+    if let Binding::Gateway { section, port, .. } = &mut found {
+        (*section, *port) = (given_section, given_port);
+    }
+    Some(found)
+}
+
+fn gateway(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
     let text = cx.text(node)?;
     if text == "mesh" {
         return Some(Binding::Mesh);
@@ -176,21 +244,185 @@ fn rule(cx: &Reader<'_>, node: &Node, target: &Target<'_>) -> Option<RouteRule> 
         Value::Sequence(_) => non_empty(cx, node, "match", |cx, node| route_match(cx, node, target.scope)),
         _ => route_match(cx, node, target.scope).map(|one| vec![one]),
     });
+    let answer = answer(&mut fields, target.scope);
     let destinations = match (&target.own, fields.node("to")) {
+        (_, None) if answer.is_some() => Some(Vec::new()),
         (Some(own), None) => Some(vec![destination(cx, own.host.into(), None, node.span)]),
         _ => fields.required("to", |cx, node| to(cx, node, target)),
     };
-    let timeout = fields.optional("timeout", duration);
-    let retry = fields.optional("retry", retry);
+    let filters = Filters::read_fields(&mut fields, target.scope);
+    let retry = fields.optional("retry", |cx, node| retry(cx, node, target.scope));
     fields.finish();
     Some(RouteRule {
         name,
         origin: cx.origin(node.span),
         matches: matches.unwrap_or_default(),
         destinations: destinations?,
-        timeout,
+        answer,
         retry,
-        ..RouteRule::default()
+        ..filters
+    })
+}
+
+/// A rule of a table of its own.
+pub(super) struct RuleForm;
+
+impl Form for RuleForm {
+    type Of = RouteRule;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
+        rule(cx, node, &Target::services(scope))
+    }
+
+    fn write(value: &RouteRule) -> Tree {
+        let mut map = Tree::map();
+        map.put("name", Opt::<Text>::write(&value.name));
+        match value.matches.as_slice() {
+            [] => {}
+            [one] => map.put("match", MatchForm::write(one)),
+            several => map.put("match", Tree::List(several.iter().map(MatchForm::write).collect())),
+        }
+        write_answer(value.answer.as_ref(), &mut map);
+        if value.answer.is_none() {
+            map.put("to", To::write(&value.destinations));
+        }
+        Filters::write_fields(value, &mut map);
+        map.put("retry", Opt::<Retry>::write(&value.retry));
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("Rule", |schema, object| {
+            let one = MatchForm::schema(schema);
+            object.property("name", Text::schema(schema), false);
+            object.property(
+                "match",
+                json!({ "oneOf": [one, { "type": "array", "minItems": 1, "items": one }] }),
+                false,
+            );
+            object.property("to", To::schema(schema), false);
+            object.property("redirect", RedirectForm::schema(schema), false);
+            object.property("respond", Respond::schema(schema), false);
+            object.property("retry", Retry::schema(schema), false);
+            Filters::properties(schema, object);
+        })
+    }
+}
+
+form! {
+    /// A destination in full.
+    DestinationForm of Destination = Destination { weight: 1, ..Destination::default() }, origin origin; {
+        "service" [required] host: HostText;
+        "subset" subset: Opt<Text>;
+        "port" port: Opt<Port>;
+        "weight" weight: Count;
+        "headers" headers: Headers;
+        "rewrite" rewrite: Opt<RewriteForm>;
+        "unresolved" unresolved: Opt<Text>;
+    }
+}
+
+/// Destinations: services, or a list in full.
+pub(super) struct To;
+
+impl Form for To {
+    type Of = Vec<Destination>;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Vec<Destination>> {
+        to(cx, node, &Target::services(scope))
+    }
+
+    fn write(value: &Vec<Destination>) -> Tree {
+        let is_split = value.len() > 1;
+        let item = |destination: &Destination| {
+            let mut map = DestinationForm::write(destination);
+            if is_split && destination.weight == 1 {
+                map.put("weight", Tree::number(1));
+            }
+            map
+        };
+        Tree::List(value.iter().map(item).collect())
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let weights = json!({ "type": "object", "additionalProperties": Count::schema(schema) });
+        let name = json!({ "type": "string" });
+        // In the routes of a service, the service may be left out.
+        let mut item = DestinationForm::schema(schema);
+        schema.relax("DestinationForm", "service");
+        item["description"] = json!("a destination in full");
+        json!({ "oneOf": [name, weights, { "type": "array", "minItems": 1, "items": item }] })
+    }
+}
+
+choices! {
+    /// Which of the rules that take a request counts.
+    Order of RuleOrder; {
+        "written" RuleOrder::Written;
+        "specific" RuleOrder::Specific;
+    }
+}
+
+form! {
+    /// The fields of a table beside its rules.
+    Streams of RouteTable; {
+        "created" meta.created: Created;
+        "order" order: Order;
+        "tls" [not_yet "connections are not routed"] tls: List<StreamForm>;
+        "tcp" [not_yet "connections are not routed"] tcp: List<StreamForm>;
+    }
+}
+
+form! {
+    /// A rule of connections.
+    StreamForm of StreamRule, origin origin; {
+        "match" matches: List<StreamMatchForm>;
+        "to" [required] destinations: To;
+    }
+}
+
+form! {
+    /// A match of connections.
+    StreamMatchForm of StreamMatch, origin origin; {
+        "sni" sni_hosts: List<Text>;
+        "subnets" destination_subnets: List<Ip>;
+        "port" port: Opt<Port>;
+        "source_labels" source_labels: LabelSet;
+        "source_namespace" source_namespace: Opt<Text>;
+        "gateways" bindings: Bindings;
+    }
+}
+
+/// Prints a table.
+pub(super) fn write_table(table: &RouteTable) -> Tree {
+    let mut map = Tree::map();
+    map.put("name", Tree::text(&table.meta.name));
+    let hosts = table.hosts.iter().map(|pattern| Tree::text(&pattern.host));
+    map.put("hosts", Tree::List(hosts.collect()));
+    if table.bindings != [Binding::Mesh] {
+        map.put("gateways", Bindings::write(&table.bindings));
+    }
+    map.put("visible_to", write_export(&table.export));
+    Streams::write_fields(table, &mut map);
+    if !table.rules.is_empty() {
+        map.put("rules", List::<RuleForm>::write(&table.rules));
+    }
+    map
+}
+
+/// Describes a table.
+pub(super) fn table_schema(schema: &mut Schema) -> Json {
+    schema.object("RouteTable", |schema, object| {
+        object.property("name", Text::schema(schema), true);
+        object.property(
+            "hosts",
+            json!({ "type": "array", "minItems": 1, "items": { "type": "string" } }),
+            true,
+        );
+        object.property("gateways", Bindings::schema(schema), false);
+        object.property("visible_to", List::<Text>::schema(schema), false);
+        object.property("rules", List::<RuleForm>::schema(schema), false);
+        Streams::properties(schema, object);
     })
 }
 
@@ -245,6 +477,7 @@ fn in_full(cx: &Reader<'_>, node: &Node, target: &Target<'_>, is_split: bool) ->
         Some(own) if fields.node("service").is_none() => Some(own.host.to_owned()),
         _ => fields.required("service", |cx, node| target.scope.service(cx, node)),
     };
+    let rest = DestinationRest::read_fields(&mut fields, target.scope);
     let subset = fields.optional("subset", super::names::dns_label);
     let port = fields.optional("port", Reader::port);
     let weight = match is_split {
@@ -258,6 +491,15 @@ fn in_full(cx: &Reader<'_>, node: &Node, target: &Target<'_>, is_split: bool) ->
         port,
         weight: weight?,
         origin: cx.origin(node.span),
-        ..Destination::default()
+        ..rest
     })
+}
+
+form! {
+    /// What a destination does with its requests.
+    DestinationRest of Destination; {
+        "headers" headers: Headers;
+        "rewrite" rewrite: Opt<RewriteForm>;
+        "unresolved" unresolved: Opt<Text>;
+    }
 }

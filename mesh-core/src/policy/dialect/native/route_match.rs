@@ -1,11 +1,13 @@
 //! `match`: which requests a rule takes.
 
 use http::{HeaderName, Method};
+use serde_json::{Value as Json, json};
 
 use super::envelope::namespace;
+use super::form::{Form, LabelSet, List, Opt, Pairs, Place, Port, Schema, Text, TextKey, Tree, form};
 use super::names::labels;
 use super::pattern::regex;
-use super::route::bindings;
+use super::route::Bindings;
 use super::scope::Scope;
 use super::service::non_empty;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -22,16 +24,9 @@ pub(super) fn route_match(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Opt
         origin: cx.origin(node.span),
         path: fields.optional("path", path),
         method: method(&mut fields),
-        scheme: fields
-            .optional("scheme", choice(SCHEMES))
-            .map(|name| StringMatch::Exact(name.into())),
+        scheme: fields.optional("scheme", scheme),
         authority: fields.optional("authority", text),
-        headers: fields.optional("headers", headers).unwrap_or_default(),
-        without_headers: fields.optional("without_headers", headers).unwrap_or_default(),
-        query: fields.optional("query", query).unwrap_or_default(),
-        port: fields.optional("port", Reader::port),
-        bindings: bindings(&mut fields, scope).unwrap_or_default(),
-        ..RouteMatch::default()
+        ..Conditions::read_fields(&mut fields, scope)
     };
     found.path_case = path_case(cx, &mut fields, found.path.as_ref());
     if let Some(source) = fields.optional("source", source) {
@@ -42,6 +37,154 @@ pub(super) fn route_match(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Opt
 }
 
 const SCHEMES: &[(&str, &str)] = &[("http", "http"), ("https", "https")];
+
+fn scheme(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
+    match node.value {
+        Value::Mapping(_) => text(cx, node),
+        _ => choice(SCHEMES)(cx, node).map(|name| StringMatch::Exact(name.into())),
+    }
+}
+
+/// A text that must be equal, or a comparison.
+pub(super) struct Comparison;
+
+impl Form for Comparison {
+    type Of = StringMatch;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<StringMatch> {
+        text(cx, node)
+    }
+
+    fn write(value: &StringMatch) -> Tree {
+        match value {
+            StringMatch::Exact(text) => Tree::text(text),
+            _ => long(value),
+        }
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let long = schema.alternative("Comparison", |schema| {
+            let text = Text::schema(schema);
+            let mut rows: Vec<_> = ["exact", "prefix", "segment_prefix", "regex"]
+                .into_iter()
+                .map(|name| (name, text.clone()))
+                .collect();
+            rows.push(("present", json!({ "const": true })));
+            rows
+        });
+        json!({ "oneOf": [{ "type": "string" }, long] })
+    }
+}
+
+/// A comparison as a mapping, which is taken as it is.
+fn long(value: &StringMatch) -> Tree {
+    let (name, text) = match value {
+        StringMatch::Exact(text) => ("exact", Tree::text(text)),
+        StringMatch::Prefix(text) => ("prefix", Tree::text(text)),
+        StringMatch::SegmentPrefix(text) => ("segment_prefix", Tree::text(text)),
+        StringMatch::Regex(text) => ("regex", Tree::text(text)),
+        StringMatch::Present => ("present", Tree::Flag(true)),
+    };
+    let mut map = Tree::map();
+    map.put(name, text);
+    map
+}
+
+/// One match of a rule.
+pub(super) struct MatchForm;
+
+impl Form for MatchForm {
+    type Of = RouteMatch;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteMatch> {
+        route_match(cx, node, scope)
+    }
+
+    fn write(value: &RouteMatch) -> Tree {
+        let mut map = Tree::map();
+        map.put("name", Opt::<Text>::write(&value.name));
+        map.put("path", value.path.as_ref().map_or(Tree::Nothing, long));
+        if value.path_case == PathCase::Folded {
+            map.put("ignore_case", Tree::Flag(true));
+        }
+        map.put("method", value.method.as_ref().map_or(Tree::Nothing, long));
+        map.put("scheme", value.scheme.as_ref().map_or(Tree::Nothing, long));
+        map.put("authority", Opt::<Comparison>::write(&value.authority));
+        Conditions::write_fields(value, &mut map);
+        if !value.source_labels.is_empty() || value.source_namespace.is_some() {
+            let mut source = Tree::map();
+            source.put("labels", LabelSet::write(&value.source_labels));
+            source.put("namespace", Opt::<Text>::write(&value.source_namespace));
+            map.put("source", source);
+        }
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("Match", |schema, object| {
+            let text = Comparison::schema(schema);
+            object.property("name", Text::schema(schema), false);
+            for name in ["path", "method", "scheme", "authority"] {
+                object.property(name, text.clone(), false);
+            }
+            object.property("ignore_case", json!({ "type": "boolean" }), false);
+            object.property("methods", List::<Text>::schema(schema), false);
+            object.property("source", source_schema(schema), false);
+            Conditions::properties(schema, object);
+        })
+    }
+}
+
+/// The caller's workload.
+pub(super) fn source_schema(schema: &mut Schema) -> Json {
+    schema.object("Source", |schema, object| {
+        object.property("labels", LabelSet::schema(schema), false);
+        object.property("namespace", Text::schema(schema), false);
+    })
+}
+
+form! {
+    /// Conditions by name.
+    Conditions of RouteMatch; {
+        "headers" headers: Pairs<HeaderField, Comparison>;
+        "without_headers" without_headers: Pairs<HeaderField, Comparison>;
+        "query" query: Pairs<TextKey, Comparison>;
+        "claims" [not_yet "tokens of requests are not checked"] claims: Pairs<ClaimKey, Comparison>;
+        "without_claims" [not_yet "tokens of requests are not checked"] without_claims: Pairs<ClaimKey, Comparison>;
+        "port" port: Opt<Port>;
+        "gateways" bindings: Bindings;
+    }
+}
+
+/// The name of a header, which is no pseudo-header.
+struct HeaderField;
+
+impl Place for HeaderField {
+    type Of = HeaderName;
+
+    fn read_key(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
+        header_name(cx, key)
+    }
+
+    fn write_key(key: &HeaderName) -> String {
+        key.as_str().to_owned()
+    }
+}
+
+/// The path of a claim, `realm_access/roles`.
+struct ClaimKey;
+
+impl Place for ClaimKey {
+    type Of = Vec<String>;
+
+    fn read_key(_: &Reader<'_>, key: &Key) -> Option<Vec<String>> {
+        Some(key.name.split('/').map(str::to_owned).collect())
+    }
+
+    fn write_key(key: &Vec<String>) -> String {
+        key.join("/")
+    }
+}
 
 fn path_case(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, path: Option<&StringMatch>) -> PathCase {
     if fields.optional("ignore_case", Reader::bool) != Some(true) {
@@ -175,17 +318,6 @@ fn path(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
     Some(found)
 }
 
-fn headers(cx: &Reader<'_>, node: &Node) -> Option<Vec<(HeaderName, StringMatch)>> {
-    let Value::Mapping(entries) = &node.value else {
-        return cx.wrong_type(node, "a mapping");
-    };
-    let conditions = entries.iter().filter_map(|(key, value)| {
-        let comparison = text(cx, value);
-        Some((header_name(cx, key)?, comparison?))
-    });
-    Some(conditions.collect())
-}
-
 fn header_name(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
     if let Some(field @ ("authority" | "method" | "scheme" | "path")) = key.name.strip_prefix(':') {
         cx.invalid_key(key, format!("write the condition as the field `{field}` of the match"));
@@ -196,14 +328,4 @@ fn header_name(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
         cx.invalid_key(key, "expected the name of a header");
     }
     name
-}
-
-fn query(cx: &Reader<'_>, node: &Node) -> Option<Vec<(String, StringMatch)>> {
-    let Value::Mapping(entries) = &node.value else {
-        return cx.wrong_type(node, "a mapping");
-    };
-    let conditions = entries
-        .iter()
-        .filter_map(|(key, value)| Some((key.name.to_string(), text(cx, value)?)));
-    Some(conditions.collect())
 }

@@ -1,6 +1,7 @@
 //! From where a document speaks: its namespace completes short names and `.`.
 
 use super::envelope;
+use super::form::Tree;
 use super::names::{is_dns_name, is_host_pattern, refuse_duplicates};
 use crate::policy::diagnostic::quoted;
 use crate::policy::model::{Export, MeshSettings, Meta, full_host};
@@ -83,6 +84,14 @@ impl<'p> Scope<'p> {
             Some("*") => cx.invalid(node, "leave `visible_to` out to be seen by all namespaces"),
             _ => envelope::namespace(cx, node),
         }
+    }
+}
+
+/// Prints who sees an item.
+pub(super) fn write_export(export: &Export) -> Tree {
+    match export {
+        Export::All => Tree::Nothing,
+        Export::Namespaces(names) => Tree::List(names.iter().map(Tree::text).collect()),
     }
 }
 

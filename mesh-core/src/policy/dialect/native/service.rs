@@ -67,9 +67,9 @@ fn parts(cx: &Reader<'_>, meta: &Meta, node: &Node, scope: Scope<'_>) -> Option<
     let destination = DestinationPolicy {
         meta: meta.clone(),
         host: name.clone(),
-        subsets: subsets(&mut fields),
-        traffic: blocks(&mut fields),
-        ports: by_port(&mut fields),
+        subsets: subsets(&mut fields, scope),
+        traffic: blocks(&mut fields, scope),
+        ports: by_port(&mut fields, scope),
         export: service.export.clone(),
         ..DestinationPolicy::default()
     };

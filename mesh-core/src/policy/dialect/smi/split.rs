@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::names::is_dns_name;
-use crate::policy::dialect::quantity::{common_divisor, quantity};
 use super::requests::{references, route_match};
 use super::values::count;
 use super::{Object, quoted};
 use crate::policy::diagnostic::{Code, Diagnostic};
+use crate::policy::dialect::quantity::{common_divisor, quantity};
 use crate::policy::model::route::{Binding, Destination, HostPattern, RouteMatch, RouteRule, RouteTable};
 use crate::policy::model::{Export, Policy, full_host};
 use crate::policy::reader::{Reader, spanned};

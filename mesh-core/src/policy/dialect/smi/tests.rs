@@ -1,5 +1,5 @@
-use crate::policy::dialect::quantity::thousandths;
 use crate::policy::Loaded;
+use crate::policy::dialect::quantity::thousandths;
 use crate::policy::model::authz::{Action, Pattern};
 use crate::policy::model::route::{Binding, RouteRule};
 
@@ -211,6 +211,7 @@ items:
             "f:4:34: warning[MESH0505]: `v1.default.svc.cluster.local` has no port 82: it gets no request to it",
             "f:4:62: warning[MESH0505]: `v2.default.svc.cluster.local` has no port 81: it gets no request to it",
             "f:4:62: warning[MESH0505]: `v2.default.svc.cluster.local` has no port 82: it gets no request to it",
+            "f:4:90: warning[MESH0506]: no file defines the service `unknown.default.svc.cluster.local`, as others of its namespace",
         ]
     );
     assert_eq!(

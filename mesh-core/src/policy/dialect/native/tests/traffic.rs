@@ -191,7 +191,7 @@ const WRONG_SETTINGS: &[(&str, &[&str])] = &[
     (
         "tls: { simple: {} }",
         &[
-            "23: error[MESH0103]: missing field `mutual`",
+            "23: error[MESH0103]: missing field `mutual`, `originate` or `disable`",
             "25: error[MESH0101]: unknown field `simple`",
         ],
     ),

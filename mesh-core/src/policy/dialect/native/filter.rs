@@ -1,0 +1,345 @@
+//! What a rule does with requests and responses: `rewrite`, `headers`, `redirect`, `respond`, `fault`, `mirrors`, `cors`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value as Json, json};
+
+use super::form::{
+    Dur, DurOrZero, Flag, Form, HeaderKey, HeaderValue, List, Name, Opt, Pairs, Port, Schema, Share, Status, Text,
+    Tree, choices, form, one_of, pair,
+};
+use super::route::DestinationForm;
+use super::route_match::Comparison;
+use super::scope::Scope;
+use crate::policy::model::Origin;
+use crate::policy::model::filter::{
+    Abort, Answer, Cors, Credentials, DirectResponse, Fault, Fraction, HeaderChanges, HeaderOrder, HeaderRules, Mirror,
+    OriginMatch, PathRewrite, Redirect, RedirectPort, Rewrite, UnmatchedPreflight,
+};
+use crate::policy::model::route::{Destination, RouteRule, StringMatch};
+use crate::policy::reader::{Reader, choice, within};
+use crate::policy::source::{Node, Value};
+
+form! {
+    /// The fields of a rule that shape its requests and responses.
+    Filters of RouteRule; {
+        "rewrite" rewrite: Opt<RewriteForm>;
+        "headers" headers: Headers;
+        "header_order" header_order: Order;
+        "fault" fault: Opt<FaultForm>;
+        "mirrors" mirrors: List<MirrorForm>;
+        "cors" cors: Opt<CorsForm>;
+        "timeout" timeout: Opt<Dur>;
+    }
+}
+
+form! {
+    /// What is removed, set and added, in this order.
+    Changes of HeaderChanges; {
+        "remove" remove: List<HeaderKey>;
+        "set" set: Pairs<HeaderKey, HeaderValue>;
+        "add" add: Pairs<HeaderKey, HeaderValue>;
+    }
+}
+
+form! {
+    /// Changes of headers.
+    Headers of HeaderRules; {
+        "request" request: Changes;
+        "response" response: Changes;
+    }
+}
+
+choices! {
+    /// Whether the headers of the rule or those of the destination are changed last.
+    Order of HeaderOrder; {
+        "destination_last" HeaderOrder::DestinationLast;
+        "rule_last" HeaderOrder::RuleLast;
+    }
+}
+
+form! {
+    /// What the endpoint gets in place of the request's own.
+    RewriteForm of Rewrite; {
+        "authority" authority: Opt<Name>;
+        "path" path: Opt<Path>;
+    }
+}
+
+/// A regex and what stands in its place.
+type Replace = (String, String);
+
+pair! {
+    /// A regex and what stands in its place, with `\1` for its groups.
+    Substitution; "pattern" super::form::Regex, "with" Text
+}
+
+fn replacement(path: &PathRewrite) -> Replace {
+    match path {
+        PathRewrite::Regex { pattern, substitution } => (pattern.clone(), substitution.clone()),
+        _ => Replace::default(),
+    }
+}
+
+one_of! {
+    /// What becomes of a path.
+    Path of PathRewrite; {
+        "full" PathRewrite::Full(text) => text, PathRewrite::Full, Text;
+        "prefix" PathRewrite::Prefix(text) => text, PathRewrite::Prefix, Text;
+        "segment_prefix" PathRewrite::SegmentPrefix(text) => text, PathRewrite::SegmentPrefix, Text;
+        "regex" regex @ PathRewrite::Regex { .. } => &replacement(regex),
+            |(pattern, substitution)| PathRewrite::Regex { pattern, substitution }, Substitution;
+    }
+}
+
+const PORTS: &[(&str, RedirectPort)] = &[
+    ("request", RedirectPort::Request),
+    ("protocol_default", RedirectPort::ProtocolDefault),
+    ("scheme_or_request", RedirectPort::SchemeOrRequest),
+];
+
+/// A port, or from where it is taken.
+struct PortOfRedirect;
+
+impl Form for PortOfRedirect {
+    type Of = RedirectPort;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RedirectPort> {
+        match node
+            .as_text()
+            .is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            true => Port::read(cx, node, scope).map(RedirectPort::Number),
+            false => choice(PORTS)(cx, node),
+        }
+    }
+
+    fn write(value: &RedirectPort) -> Tree {
+        match value {
+            RedirectPort::Number(port) => Port::write(port),
+            _ => PORTS
+                .iter()
+                .find(|(_, known)| known == value)
+                .map_or(Tree::Nothing, |(name, _)| Tree::text(*name)),
+        }
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        json!({ "oneOf": [Port::schema(schema), { "enum": ["request", "protocol_default", "scheme_or_request"] }] })
+    }
+}
+
+form! {
+    /// An answer that sends the caller elsewhere.
+    RedirectForm of Redirect = Redirect::new(StatusCode::MOVED_PERMANENTLY); {
+        "status" status: Status;
+        "scheme" scheme: Opt<Name>;
+        "authority" authority: Opt<Name>;
+        "port" port: PortOfRedirect;
+        "path" path: Opt<Path>;
+    }
+}
+
+form! {
+    /// An answer of its own.
+    Respond of DirectResponse = DirectResponse::new(StatusCode::OK); {
+        "status" [required] status: Status;
+        "body" body: Opt<Body>;
+    }
+}
+
+/// Text, or `{ base64: … }`.
+struct Body;
+
+impl Form for Body {
+    type Of = Bytes;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Bytes> {
+        if !matches!(node.value, Value::Mapping(_)) {
+            return cx.string(node).map(Bytes::from);
+        }
+        let mut fields = cx.mapping(node)?;
+        let bytes = fields.required("base64", |cx, node| {
+            let text = cx.text(node)?;
+            match STANDARD.decode(text) {
+                Ok(bytes) => Some(Bytes::from(bytes)),
+                Err(error) => cx.invalid(node, format!("expected base64: {error}")),
+            }
+        });
+        fields.finish();
+        bytes
+    }
+
+    fn write(value: &Bytes) -> Tree {
+        if let Ok(text) = std::str::from_utf8(value) {
+            return Tree::text(text);
+        }
+        let mut map = Tree::map();
+        map.put("base64", Tree::text(STANDARD.encode(value)));
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        let long = schema.object("Body", |schema, object| {
+            object.property("base64", Text::schema(schema), true)
+        });
+        json!({ "oneOf": [{ "type": "string" }, long] })
+    }
+}
+
+/// Reads `redirect` or `respond`.
+pub(super) fn answer(fields: &mut crate::policy::reader::Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<Answer> {
+    fields.one_of(&["redirect", "respond", "to"]);
+    let redirect = fields.optional("redirect", |cx, node| RedirectForm::read(cx, node, scope));
+    let direct = fields.optional("respond", |cx, node| Respond::read(cx, node, scope));
+    redirect.map(Answer::Redirect).or(direct.map(Answer::Direct))
+}
+
+/// Prints it.
+pub(super) fn write_answer(answer: Option<&Answer>, map: &mut Tree) {
+    match answer {
+        Some(Answer::Redirect(redirect)) => map.put("redirect", RedirectForm::write(redirect)),
+        Some(Answer::Direct(direct)) => map.put("respond", Respond::write(direct)),
+        None => {}
+    }
+}
+
+pair! {
+    /// A pause before the request is sent.
+    Delay; "duration" DurOrZero, "percent" Share = Fraction::ALL
+}
+
+/// An answer in place of the service's: `{ status, percent }` or `{ grpc_status, percent }`.
+struct AbortForm;
+
+impl Form for AbortForm {
+    type Of = (Abort, Fraction);
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Self::Of> {
+        let mut fields = cx.mapping(node)?;
+        fields.required_one_of(&["status", "grpc_status"]);
+        let status = fields.optional("status", |cx, node| Status::read(cx, node, scope));
+        let grpc = fields.optional("grpc_status", within(0..=16));
+        let percent = fields.optional("percent", |cx, node| Share::read(cx, node, scope));
+        fields.finish();
+        let abort = status.map(Abort::Http).or(grpc.map(Abort::Grpc))?;
+        Some((abort, percent.unwrap_or(Fraction::ALL)))
+    }
+
+    fn write((abort, percent): &Self::Of) -> Tree {
+        let mut map = Tree::map();
+        match abort {
+            Abort::Http(status) => map.put("status", Status::write(status)),
+            Abort::Grpc(status) => map.put("grpc_status", Tree::number(*status)),
+        }
+        if *percent != Fraction::ALL {
+            map.put("percent", Share::write(percent));
+        }
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("Abort", |schema, object| {
+            object.property("status", Status::schema(schema), false);
+            object.property(
+                "grpc_status",
+                json!({ "type": "integer", "minimum": 0, "maximum": 16 }),
+                false,
+            );
+            object.property("percent", Share::schema(schema), false);
+        })
+    }
+}
+
+form! {
+    /// Failures that are made on purpose.
+    FaultForm of Fault; {
+        "delay" delay: Opt<Delay>;
+        "abort" abort: Opt<AbortForm>;
+    }
+}
+
+fn no_mirror() -> Mirror {
+    Mirror::new(Destination::default(), Origin::default())
+}
+
+form! {
+    /// A copy of requests, the answers to which are dropped.
+    MirrorForm of Mirror = no_mirror(), origin origin; {
+        "to" [required] destination: DestinationForm;
+        "percent" fraction: Share;
+    }
+}
+
+/// `*` for any, a text or a comparison.
+struct AllowOrigin;
+
+impl Form for AllowOrigin {
+    type Of = OriginMatch;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<OriginMatch> {
+        match node.as_text() {
+            Some("*") => Some(OriginMatch::Any),
+            _ => Comparison::read(cx, node, scope).map(OriginMatch::Text),
+        }
+    }
+
+    fn write(value: &OriginMatch) -> Tree {
+        match value {
+            OriginMatch::Any => Tree::text("*"),
+            OriginMatch::Text(StringMatch::Exact(text)) if text == "*" => {
+                let mut map = Tree::map();
+                map.put("exact", Tree::text(text));
+                map
+            }
+            OriginMatch::Text(text) => Comparison::write(text),
+        }
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Comparison::schema(schema)
+    }
+}
+
+choices! {
+    /// What becomes of a preflight of an origin that is not allowed.
+    Unmatched of UnmatchedPreflight; {
+        "forward" UnmatchedPreflight::Forward;
+        "answer" UnmatchedPreflight::Answer;
+    }
+}
+
+/// Whether browsers may send credentials.
+struct CredentialsForm;
+
+impl Form for CredentialsForm {
+    type Of = Credentials;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Credentials> {
+        let allows = Flag::read(cx, node, scope)?;
+        Some(if allows { Credentials::Allow } else { Credentials::Omit })
+    }
+
+    fn write(value: &Credentials) -> Tree {
+        Tree::Flag(*value == Credentials::Allow)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Flag::schema(schema)
+    }
+}
+
+form! {
+    /// What pages of other origins may do.
+    CorsForm of Cors; {
+        "allow_origins" allow_origins: List<AllowOrigin>;
+        "allow_methods" allow_methods: List<Text>;
+        "allow_headers" allow_headers: List<Text>;
+        "expose_headers" expose_headers: List<Text>;
+        "max_age" max_age: Opt<DurOrZero>;
+        "allow_credentials" credentials: CredentialsForm;
+        "unmatched_preflights" unmatched: Unmatched;
+    }
+}
