@@ -1,6 +1,7 @@
 //! Policies are written in one line here: `principals=a|b* not_ports=80` is one source or operation.
 
 mod cases;
+mod conditions;
 mod modes;
 mod properties;
 
