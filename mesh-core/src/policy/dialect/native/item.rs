@@ -1,7 +1,6 @@
 //! Items in full: a section that is a list of them, each with its name and all fields of the model.
 
 use super::Sink;
-use super::envelope::object_name;
 use super::form::{Form, Tree};
 use crate::policy::model::{Meta, Policy};
 use crate::policy::reader::Reader;
@@ -37,7 +36,6 @@ fn item<F: Form>(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>, shelf: &Shel
     let read = ledger.watch(cx, &origin, || {
         let mut found = F::read(cx, node, scope)?;
         let name = node.get("name")?;
-        object_name(cx, name)?;
         let meta = (shelf.meta)(&mut found);
         meta.namespace = scope.namespace.into();
         meta.origin = cx.origin(node.span);

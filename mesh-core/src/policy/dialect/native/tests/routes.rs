@@ -279,10 +279,10 @@ fn tables_that_are_wrong_are_told() {
                 &["29: error[MESH0301]: `hosts`: `*` is for gateways, the clients of the mesh need names"],
             ),
             (
-                "name: a, hosts: ['*.a.com', b.a.com, 'c d'], rules: [{ to: b }]",
+                "name: a, hosts: ['*.a.com', b.a.com, '*.a.com', 'c d'], rules: [{ to: b }]",
                 &[
-                    "40: error[MESH0301]: `hosts`: `*.a.com` and `b.a.com` overlap",
-                    "49: error[MESH0104]: `hosts`: expected a host name, a pattern such as `*.example.com` or an address, found `c d`",
+                    "49: error[MESH0301]: `hosts`: `*.a.com` is given twice",
+                    "60: error[MESH0104]: `hosts`: expected a host name, a pattern such as `*.example.com` or an address, found `c d`",
                 ],
             ),
             (

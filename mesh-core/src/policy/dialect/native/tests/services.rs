@@ -195,9 +195,9 @@ const WRONG_SERVICES: &[(&str, &[&str])] = &[
         &["23: error[MESH0301]: `protocol` needs a `port`: it is that of the service's ports"],
     ),
     (
-        "protocol: tcp, port: 0",
+        "protocol: udp, port: 0",
         &[
-            "33: error[MESH0104]: `protocol`: unknown value `tcp`, expected `http`, `http2`, `grpc` or `https`",
+            "33: error[MESH0104]: `protocol`: unknown value `udp`, expected `http`, `http2`, `grpc`, `https`, `tls` or `tcp`",
             "44: error[MESH0104]: `port`: expected a whole number of 1 to 65535, found `0`",
         ],
     ),
@@ -330,7 +330,7 @@ fn mtls_is_set_for_namespaces_workloads_ports_and_services() {
                 &[
                     "19: error[MESH0301]: `ports` needs a `service` or `selector`: ports are those of workloads",
                     "28: error[MESH0104]: key `0`: expected a port of 1 to 65535",
-                    "43: error[MESH0104]: `ports`: unknown value `on`, expected `strict`, `permissive` or `disable`",
+                    "43: error[MESH0104]: `ports`: unknown value `on`, expected `strict`, `permissive`, `disable` or `inherit`",
                 ],
             ),
             (
