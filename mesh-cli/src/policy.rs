@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use mesh_core::policy::convert::{self, Tree};
 use mesh_core::policy::Loaded;
+use mesh_core::policy::convert::{self, Tree};
 use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonReport, Paint, Place, Report};
 use mesh_core::policy::model::Policy;
 use mesh_core::policy::source::Sources;

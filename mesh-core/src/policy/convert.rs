@@ -48,7 +48,9 @@ pub fn documents(policy: &Policy, report: &Report, sources: &Sources) -> Vec<Tre
 
 /// Documents as text that can be read: JSON, which is YAML as well.
 fn text(documents: &[Tree]) -> String {
-    let texts = documents.iter().filter_map(|document| serde_json::to_string(document).ok());
+    let texts = documents
+        .iter()
+        .filter_map(|document| serde_json::to_string(document).ok());
     texts.map(|text| format!("---\n{text}\n")).collect()
 }
 

@@ -34,7 +34,13 @@ impl Ledger {
     }
 
     /// The same for an item of which there may be several parts with one name.
-    pub(in crate::policy) fn define_part(&mut self, cx: &Reader<'_>, kind: &str, (meta, part): (&Meta, &str), span: SourceSpan) {
+    pub(in crate::policy) fn define_part(
+        &mut self,
+        cx: &Reader<'_>,
+        kind: &str,
+        (meta, part): (&Meta, &str),
+        span: SourceSpan,
+    ) {
         let definition = Definition {
             kind: kind.into(),
             namespace: meta.namespace.clone(),

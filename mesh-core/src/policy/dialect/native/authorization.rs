@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::envelope::object_name;
 use super::form::{
-    Created, Flag, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices, form, one_of,
+    Created, Flag, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices,
+    form, one_of,
 };
 use super::mtls::{mention, selector};
 use super::path_template;
@@ -83,7 +84,11 @@ pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'
     let name = given?.0;
     let (_, action) = ACTIONS.iter().find(|(known, _)| *known == name)?;
     if *action == Action::Custom {
-        fields.refuse(name, Code::NOT_YET_IN_FORCE, "no external authorizer is asked, requests are denied");
+        fields.refuse(
+            name,
+            Code::NOT_YET_IN_FORCE,
+            "no external authorizer is asked, requests are denied",
+        );
     }
     let rules = fields.optional(name, |cx, node| match action {
         // No rule allows nothing, which is a policy; no rule that denies is none.
@@ -106,7 +111,10 @@ impl Form for RuleForm {
         let operation = OperationForm::read_fields(&mut fields, scope);
         let mut rule = Several::read_fields(&mut fields, scope);
         for (several, single) in [("sources", SOURCE), ("operations", OPERATION)] {
-            if let Some(one) = single.iter().find(|name| fields.entry(several).is_some() && node.get(name).is_some()) {
+            if let Some(one) = single
+                .iter()
+                .find(|name| fields.entry(several).is_some() && node.get(name).is_some())
+            {
                 fields.one_of(&[one, several]);
             }
         }
@@ -159,9 +167,26 @@ form! {
 }
 
 /// The fields of one source.
-const SOURCE: &[&str] = &["from", "not_from", "namespaces", "not_namespaces", "service_accounts", "ip", "not_ip"];
+const SOURCE: &[&str] = &[
+    "from",
+    "not_from",
+    "namespaces",
+    "not_namespaces",
+    "service_accounts",
+    "ip",
+    "not_ip",
+];
 /// The fields of one operation.
-const OPERATION: &[&str] = &["hosts", "not_hosts", "ports", "not_ports", "methods", "not_methods", "paths", "not_paths"];
+const OPERATION: &[&str] = &[
+    "hosts",
+    "not_hosts",
+    "ports",
+    "not_ports",
+    "methods",
+    "not_methods",
+    "paths",
+    "not_paths",
+];
 
 form! {
     /// Callers, all of whose conditions must hold.
@@ -257,9 +282,10 @@ one_of! {
     }
 }
 
-/// A pattern whose short form is a text that `$read` takes; `$is_short` says of a text without `*` whether it would be read as it is.
+/// A pattern whose short form is a text that `$read` takes; `$is_short` says of a text without `*` whether it would be read as it
+/// is, and `$ends` whether a `*` may stand at its ends.
 macro_rules! pattern {
-    ($(#[$doc:meta])* $vis:vis $form:ident, $read:expr, $is_short:expr) => {
+    ($(#[$doc:meta])* $vis:vis $form:ident, $read:expr, $ends:expr, $is_short:expr) => {
         $(#[$doc])*
         $vis struct $form;
 
@@ -276,8 +302,11 @@ macro_rules! pattern {
 
             fn write(value: &Pattern) -> Tree {
                 let is_short: fn(&str) -> bool = $is_short;
+                let is_short = |text: &str| is_short(text) && !text.contains(['*', '{']);
                 match value {
-                    Pattern::Exact(text) if is_short(text) && !text.contains(['*', '{']) => Tree::text(text),
+                    Pattern::Exact(text) if is_short(text) => Tree::text(text),
+                    Pattern::Prefix(text) if $ends && is_short(text) => Tree::text(format!("{text}*")),
+                    Pattern::Present if $ends => Tree::text("*"),
                     _ => LongPattern::write(value),
                 }
             }
@@ -291,41 +320,41 @@ macro_rules! pattern {
 
 pattern! {
     /// An identity.
-    Principal, |cx, node, _| principal(cx, node), |text| {
+    Principal, |cx, node, _| principal(cx, node), true, |text| {
         !text.is_empty() && !text.starts_with("spiffe://") && !text.contains(char::is_whitespace)
     }
 }
 pattern! {
     /// A namespace.
-    NamespacePattern, |cx, node, _| namespace(cx, node), |text| {
+    NamespacePattern, |cx, node, _| namespace(cx, node), false, |text| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     }
 }
 pattern! {
     /// A service account, `name` or `namespace/name`.
-    Account, service_account, |text| text.split_once('/').is_some_and(|(namespace, name)| {
+    Account, service_account, false, |text| text.split_once('/').is_some_and(|(namespace, name)| {
         super::envelope::is_namespace(namespace) && super::envelope::is_object_name(name)
     })
 }
 pattern! {
     /// A host.
-    Host, |cx, node, _| host(cx, node), |text| {
+    Host, |cx, node, _| host(cx, node), true, |text| {
         !text.is_empty() && !text.contains(':') && !text.contains(|c: char| c.is_ascii_uppercase())
     }
 }
 pattern! {
     /// A method.
-    MethodPattern, |cx, node, _| method(cx, node), |text| {
+    MethodPattern, |cx, node, _| method(cx, node), true, |text| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase())
     }
 }
 pattern! {
     /// A path.
-    Path, |cx, node, _| path(cx, node), |text| text.starts_with('/')
+    Path, |cx, node, _| path(cx, node), true, |text| text.starts_with('/')
 }
 pattern! {
     /// A text with a `*` at one end.
-    pub(super) AnyPattern, |cx, node, _| cx.name(node).map(|text| Pattern::wildcard(&text)), |text| !text.is_empty()
+    pub(super) AnyPattern, |cx, node, _| cx.name(node).map(|text| Pattern::wildcard(&text)), true, |text| !text.is_empty()
 }
 
 /// A block of addresses; bits beyond its length do not count.
@@ -406,7 +435,10 @@ pub(super) fn write_policy(policy: &AuthorizationPolicy) -> Tree {
     }
     PolicyFields::write_fields(policy, &mut map);
     let name = ACTIONS.iter().find(|(_, action)| *action == policy.action);
-    map.put(name.map_or("allow", |(name, _)| *name), List::<RuleForm>::write(&policy.rules));
+    map.put(
+        name.map_or("allow", |(name, _)| *name),
+        List::<RuleForm>::write(&policy.rules),
+    );
     map
 }
 

@@ -196,6 +196,10 @@ pub(super) fn short_schema(schema: &mut Schema) -> Json {
             object.relax("name");
         });
         object.property("selector", LabelSet::schema(schema), false);
-        object.property("servers", json!({ "type": "array", "minItems": 1, "items": server }), true);
+        object.property(
+            "servers",
+            json!({ "type": "array", "minItems": 1, "items": server }),
+            true,
+        );
     })
 }

@@ -153,7 +153,10 @@ pub(super) fn write(entry: &PeerAuthentication) -> Tree {
     if !entry.selector.is_empty() {
         map.put("selector", LabelSet::write(&entry.selector));
     }
-    map.put("mode", entry.mode.as_ref().map_or_else(|| Tree::text("inherit"), Mode::write));
+    map.put(
+        "mode",
+        entry.mode.as_ref().map_or_else(|| Tree::text("inherit"), Mode::write),
+    );
     if !entry.ports.is_empty() {
         let mode = |mode: &Option<MtlsMode>| mode.as_ref().map_or_else(|| Tree::text("inherit"), Mode::write);
         let ports = entry.ports.iter().map(|(port, found)| (port.to_string(), mode(found)));
@@ -172,6 +175,10 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
         object.property("service", Text::schema(schema), false);
         object.property("selector", LabelSet::schema(schema), false);
         object.property("mode", mode.clone(), false);
-        object.property("ports", serde_json::json!({ "type": "object", "additionalProperties": mode }), false);
+        object.property(
+            "ports",
+            serde_json::json!({ "type": "object", "additionalProperties": mode }),
+            false,
+        );
     })
 }

@@ -4,18 +4,20 @@ use std::ops::RangeInclusive;
 
 use super::Sink;
 use super::form::{
-    Boxed, Created, Dur, Form, HostText, List, MethodName, Name, Port, Regex, Schema, Text, Tree, choices, form, one_of, pair,
+    Boxed, Created, Dur, Form, HostText, List, MethodName, Name, Port, Regex, Schema, Text, Tree, choices, form,
+    one_of, pair,
 };
 use super::item::Shelf;
-use super::route::DestinationForm;
 use super::pattern::regex;
+use super::route::DestinationForm;
 use super::scope::Scope;
 use super::traffic::Budget;
 use super::values::duration;
 use crate::policy::diagnostic::quoted;
 use crate::policy::dialect::linkerd::method;
 use crate::policy::model::profile::{
-    AttachedRoutes, ProfileRoute, RequestCondition, ResponseClass, ResponseCondition, ResponseResult, Retryable, ServiceProfile,
+    AttachedRoutes, ProfileRoute, RequestCondition, ResponseClass, ResponseCondition, ResponseResult, Retryable,
+    ServiceProfile,
 };
 use crate::policy::reader::Reader;
 use crate::policy::source::{Key, Node};

@@ -5,7 +5,9 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::envelope::object_name;
 use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
-use super::form::{Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair};
+use super::form::{
+    Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair,
+};
 use super::names::is_dns_label;
 use super::route_match::{MatchForm, route_match};
 use super::scope::{Scope, write_export};
@@ -116,8 +118,16 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
     let mut meta = scope.meta(cx, &name, node.span);
     meta.created = rest.meta.created;
     // One object of another dialect may be several tables, of different hosts or gateways.
-    let sorts = (found.as_ref().is_some_and(Vec::is_empty), rest.tls.is_empty(), rest.tcp.is_empty());
-    let part = format!("{sorts:?} {:?} {:?}", hosts.iter().map(|host| &host.value).collect::<Vec<_>>(), places(&bindings));
+    let sorts = (
+        found.as_ref().is_some_and(Vec::is_empty),
+        rest.tls.is_empty(),
+        rest.tcp.is_empty(),
+    );
+    let part = format!(
+        "{sorts:?} {:?} {:?}",
+        hosts.iter().map(|host| &host.value).collect::<Vec<_>>(),
+        places(&bindings)
+    );
     sink.ledger.define_part(cx, "route table", (&meta, &part), name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
@@ -304,7 +314,7 @@ impl Form for RuleForm {
         if value.answer.is_none() {
             map.put("to", To::write(&value.destinations));
         }
-        Filters::write_fields(value, &mut map);
+        Filters::write_fields(&with_plain_order(value), &mut map);
         map.put("retry", Opt::<Retry>::write(&value.retry));
         map
     }
@@ -325,6 +335,16 @@ impl Form for RuleForm {
             Filters::properties(schema, object);
         })
     }
+}
+
+/// Where only the rule or only destinations change headers, their order is nothing to tell.
+fn with_plain_order(rule: &RouteRule) -> RouteRule {
+    let changes_both = !rule.headers.is_empty() && rule.destinations.iter().any(|one| !one.headers.is_empty());
+    let mut rule = rule.clone();
+    if !changes_both {
+        rule.header_order = crate::policy::model::filter::HeaderOrder::default();
+    }
+    rule
 }
 
 /// A destination in full.
@@ -382,9 +402,13 @@ impl Form for To {
     fn write(value: &Vec<Destination>) -> Tree {
         let is_split = value.len() > 1;
         let item = |destination: &Destination| {
-            let mut map = DestinationForm::write(destination);
-            if is_split && destination.weight == 1 {
-                map.put("weight", Tree::number(1));
+            // The only destination takes everything, whatever its weight.
+            let mut map = DestinationForm::write(&Destination {
+                weight: 1,
+                ..destination.clone()
+            });
+            if is_split {
+                map.put("weight", Count::write(&destination.weight));
             }
             map
         };

@@ -3,7 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::authorization::{AnyPattern, rules, schema, write_policy};
-use super::form::{Count, Created, Form, HostText, LabelSet, List, Name, NonEmpty, Opt, Port, Schema, Tree, form, one_of};
+use super::form::{
+    Count, Created, Form, HostText, LabelSet, List, Name, NonEmpty, Opt, Port, Schema, Tree, form, one_of,
+};
 use super::item::Shelf;
 use super::route_match::MatchForm;
 use super::scope::Scope;
@@ -160,7 +162,7 @@ impl Form for PolicyForm {
     fn schema(whole: &mut Schema) -> Json {
         let policy = schema(whole);
         let namespace = json!({ "type": "object", "properties": { "namespace": { "type": "string" } } });
-        whole.relax_all("Authorization", "namespace", json!({ "type": "string" }));
+        whole.extend("Authorization", "namespace", json!({ "type": "string" }));
         json!({ "allOf": [policy, namespace] })
     }
 }

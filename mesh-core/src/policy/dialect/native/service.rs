@@ -183,7 +183,11 @@ pub(super) fn short_schema(schema: &mut Schema) -> Json {
         object.property("location", LocationForm::schema(schema), false);
         object.property("subsets", Subsets::schema(schema), false);
         object.property("routes", List::<RuleForm>::schema(schema), false);
-        object.property("mtls", json!({ "enum": MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>() }), false);
+        object.property(
+            "mtls",
+            json!({ "enum": MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>() }),
+            false,
+        );
         object.property("visible_to", VisibleTo::schema(schema), false);
         object.property("by_port", ByPort::schema(schema), false);
         Settings::properties(schema, object);

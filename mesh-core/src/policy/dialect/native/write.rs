@@ -6,7 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::form::{Form, List, Schema, Text, Tree};
 use super::item::section;
-use super::{authorization, destination, endpoint, gateway, jwt, mesh, mtls, profile, route, server, service, sidecar, telemetry};
+use super::{
+    authorization, destination, endpoint, gateway, jwt, mesh, mtls, profile, route, server, service, sidecar, telemetry,
+};
 use crate::policy::model::{MeshSettings, Meta, Policy};
 
 /// Prints a policy as documents: one with the settings of the mesh, where they are not the default, and one for each namespace.
@@ -48,23 +50,114 @@ fn document(policy: &Policy, namespace: &str) -> Tree {
     let mut map = Tree::map();
     map.put("namespace", Tree::text(namespace));
     let it = &mut map;
-    section(it, "services", &policy.services, |one| &one.meta, namespace, service::ServiceForm::write);
+    section(
+        it,
+        "services",
+        &policy.services,
+        |one| &one.meta,
+        namespace,
+        service::ServiceForm::write,
+    );
     let workloads = &policy.workload_entries;
-    section(it, "workloads", workloads, |one| &one.meta, namespace, endpoint::WorkloadForm::write);
+    section(
+        it,
+        "workloads",
+        workloads,
+        |one| &one.meta,
+        namespace,
+        endpoint::WorkloadForm::write,
+    );
     let destinations = &policy.destinations;
-    section(it, "destinations", destinations, |one| &one.meta, namespace, destination::DestinationForm::write);
-    section(it, "routes", &policy.routes, |one| &one.meta, namespace, route::write_table);
-    section(it, "profiles", &policy.profiles, |one| &one.meta, namespace, profile::ProfileForm::write);
-    section(it, "gateways", &policy.gateways, |one| &one.meta, namespace, gateway::GatewayForm::write);
-    section(it, "mtls", &policy.peer_authentications, |one| &one.meta, namespace, mtls::write);
+    section(
+        it,
+        "destinations",
+        destinations,
+        |one| &one.meta,
+        namespace,
+        destination::DestinationForm::write,
+    );
+    section(
+        it,
+        "routes",
+        &policy.routes,
+        |one| &one.meta,
+        namespace,
+        route::write_table,
+    );
+    section(
+        it,
+        "profiles",
+        &policy.profiles,
+        |one| &one.meta,
+        namespace,
+        profile::ProfileForm::write,
+    );
+    section(
+        it,
+        "gateways",
+        &policy.gateways,
+        |one| &one.meta,
+        namespace,
+        gateway::GatewayForm::write,
+    );
+    section(
+        it,
+        "mtls",
+        &policy.peer_authentications,
+        |one| &one.meta,
+        namespace,
+        mtls::write,
+    );
     let policies = &policy.authorizations;
-    section(it, "authorization", policies, |one| &one.meta, namespace, authorization::write_policy);
-    section(it, "sidecars", &policy.sidecars, |one| &one.meta, namespace, sidecar::SidecarForm::write);
-    section(it, "servers", &policy.servers, |one| &one.meta, namespace, server::ServerForm::write);
-    section(it, "rate_limits", &policy.rate_limits, |one| &one.meta, namespace, server::RateLimitForm::write);
+    section(
+        it,
+        "authorization",
+        policies,
+        |one| &one.meta,
+        namespace,
+        authorization::write_policy,
+    );
+    section(
+        it,
+        "sidecars",
+        &policy.sidecars,
+        |one| &one.meta,
+        namespace,
+        sidecar::SidecarForm::write,
+    );
+    section(
+        it,
+        "servers",
+        &policy.servers,
+        |one| &one.meta,
+        namespace,
+        server::ServerForm::write,
+    );
+    section(
+        it,
+        "rate_limits",
+        &policy.rate_limits,
+        |one| &one.meta,
+        namespace,
+        server::RateLimitForm::write,
+    );
     let tokens = &policy.request_authentications;
-    section(it, "request_authentication", tokens, |one| &one.meta, namespace, jwt::RequestAuthenticationForm::write);
-    section(it, "telemetry", &policy.telemetries, |one| &one.meta, namespace, telemetry::TelemetryForm::write);
+    section(
+        it,
+        "request_authentication",
+        tokens,
+        |one| &one.meta,
+        namespace,
+        jwt::RequestAuthenticationForm::write,
+    );
+    section(
+        it,
+        "telemetry",
+        &policy.telemetries,
+        |one| &one.meta,
+        namespace,
+        telemetry::TelemetryForm::write,
+    );
     map
 }
 
@@ -84,14 +177,19 @@ pub fn schema() -> Json {
         let it = &mut schema;
         object.property("namespace", Text::schema(it), false);
         object.property("mesh", mesh::schema(it), false);
-        let both = |short: Json, full: Json| {
-            json!({ "oneOf": [{ "type": "object", "additionalProperties": short }, full] })
-        };
+        let both =
+            |short: Json, full: Json| json!({ "oneOf": [{ "type": "object", "additionalProperties": short }, full] });
         let services = both(service::short_schema(it), List::<service::ServiceForm>::schema(it));
         object.property("services", services, false);
-        let workloads = both(endpoint::EndpointForm::schema(it), List::<endpoint::WorkloadForm>::schema(it));
+        let workloads = both(
+            endpoint::EndpointForm::schema(it),
+            List::<endpoint::WorkloadForm>::schema(it),
+        );
         object.property("workloads", workloads, false);
-        let destinations = both(destination::short_schema(it), List::<destination::DestinationForm>::schema(it));
+        let destinations = both(
+            destination::short_schema(it),
+            List::<destination::DestinationForm>::schema(it),
+        );
         object.property("destinations", destinations, false);
         let routes = json!({ "type": "array", "items": route::table_schema(it) });
         object.property("routes", routes, false);

@@ -17,8 +17,8 @@ mod tree;
 
 pub(super) use lists::{Boxed, List, NonEmpty, Opt, Pairs, Place, TextMap};
 pub(super) use scalar::{
-    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostText, Ip, LabelSet,
-    Limit, MethodName, Name, Namespace, Percent, Port, PortKey, Regex, Share, Status, Text, TextKey, Wide,
+    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostText, Ip, LabelSet, Limit, MethodName,
+    Name, Namespace, Percent, Port, PortKey, Regex, Share, Status, Text, TextKey, Wide,
 };
 pub(super) use schema::Schema;
 pub use tree::Tree;
@@ -112,7 +112,7 @@ macro_rules! form {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.object(stringify!($form), |schema, object| Self::properties(schema, object))
+                schema.object(concat!(module_path!(), "::", stringify!($form)), |schema, object| Self::properties(schema, object))
             }
         }
     };
@@ -214,7 +214,7 @@ macro_rules! one_of {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.alternative(stringify!($form), |schema| vec![
+                schema.alternative(concat!(module_path!(), "::", stringify!($form)), |schema| vec![
                     $( ($name, <$codec as $crate::policy::dialect::native::form::Form>::schema(schema)), )+
                 ])
             }
@@ -255,7 +255,7 @@ macro_rules! pair {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.object(stringify!($form), |schema, object| {
+                schema.object(concat!(module_path!(), "::", stringify!($form)), |schema, object| {
                     object.property($first, <$left>::schema(schema), true);
                     let required = true $( && { let _ = $default; false } )?;
                     object.property($second, <$right>::schema(schema), required);

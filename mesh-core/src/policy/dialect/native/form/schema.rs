@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 #[derive(Debug, Default)]
 pub(in crate::policy::dialect::native) struct Schema {
     /// By name; a definition that is being made is there already, so that forms may hold themselves.
-    definitions: BTreeMap<&'static str, Json>,
+    definitions: BTreeMap<String, Json>,
 }
 
 /// The fields of a mapping.
@@ -49,10 +49,11 @@ impl Schema {
         name: &'static str,
         make: impl FnOnce(&mut Self) -> Json,
     ) -> Json {
-        if !self.definitions.contains_key(name) {
-            self.definitions.insert(name, Json::Null);
+        let name = short(name);
+        if !self.definitions.contains_key(&name) {
+            self.definitions.insert(name.clone(), Json::Null);
             let definition = make(self);
-            self.definitions.insert(name, definition);
+            self.definitions.insert(name.clone(), definition);
         }
         json!({ "$ref": format!("#/$defs/{name}") })
     }
@@ -87,16 +88,8 @@ impl Schema {
         })
     }
 
-    /// Makes a field of a definition one that may be left out.
-    pub(in crate::policy::dialect::native) fn relax(&mut self, name: &'static str, field: &str) {
-        let required = self.definitions.get_mut(name).and_then(|one| one.get_mut("required"));
-        if let Some(Json::Array(names)) = required {
-            names.retain(|one| one != field);
-        }
-    }
-
     /// Adds a field to a definition.
-    pub(in crate::policy::dialect::native) fn relax_all(&mut self, name: &'static str, field: &str, value: Json) {
+    pub(in crate::policy::dialect::native) fn extend(&mut self, name: &'static str, field: &str, value: Json) {
         let properties = self.definitions.get_mut(name).and_then(|one| one.get_mut("properties"));
         if let Some(Json::Object(properties)) = properties {
             properties.insert(field.into(), value);
@@ -115,4 +108,10 @@ impl Schema {
         }
         whole
     }
+}
+
+/// The name of a form without the modules that all of them share.
+fn short(name: &str) -> String {
+    let own = name.rsplit("native::").next().unwrap_or(name);
+    own.replace("::", ".").trim_end_matches("Form").to_owned()
 }
