@@ -362,7 +362,10 @@ fn lost(path: &str, text: &str, schema: &Validator) -> Option<String> {
     };
     let (before, after) = (meaning(policy), meaning(again));
     let first = before.iter().zip(&after).position(|(left, right)| left != right)?;
-    let around = |lines: &[String]| lines[first.saturating_sub(8)..lines.len().min(first + 3)].join("\n");
+    let around = |lines: &[String]| {
+        let end = lines.len().min(first + 3);
+        lines.get(first.saturating_sub(8)..end).unwrap_or_default().join("\n")
+    };
     Some(format!("{path}:\n{}\nbecomes\n{}\n", around(&before), around(&after)))
 }
 

@@ -1,5 +1,6 @@
 //! Policies are written in one line here: `principals=a|b* not_ports=80` is one source or operation.
 
+mod attacks;
 mod cases;
 mod conditions;
 mod modes;
@@ -16,6 +17,11 @@ use crate::policy::model::authz::{Condition, Operation, Pattern, Rule, Source};
 use crate::request::{BadRequest, Options, Transport, canonicalize};
 
 const ROOT: &str = "istio-system";
+
+/// A rule that takes everything.
+fn anything() -> Vec<Rule> {
+    vec![Rule::default()]
+}
 
 /// Where the workload of these tests runs.
 fn httpbin() -> Workload {
