@@ -5,6 +5,8 @@ mod check;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod convert;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 #[cfg(unix)]
