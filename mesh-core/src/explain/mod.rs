@@ -225,7 +225,7 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
             "routed",
             None,
             gateway,
-            format!("{}{}", chosen(&selected), dead_ends(snapshot, &selected)),
+            format!("{}{}", chosen(&selected), dead_ends(snapshot, request, &selected)),
         )
     };
     filters::add(unresolved(answer, &selected), snapshot, request, selected.route)
@@ -252,21 +252,24 @@ fn chosen(selected: &Selected<'_>) -> String {
 }
 
 /// Destinations that answer nothing, each with what their share of the requests gets instead.
-fn dead_ends(snapshot: &Snapshot, selected: &Selected<'_>) -> String {
+fn dead_ends(snapshot: &Snapshot, request: &RequestView<'_>, selected: &Selected<'_>) -> String {
     let ends = selected.route.shares().filter_map(|(to, _)| match to {
-        Choice::Target { target, .. } => dead_end(snapshot.target(*target)?),
+        Choice::Target { target, .. } => dead_end(snapshot.target(*target)?, request.effective_port()),
         Choice::Unresolved(reason) => Some(format!("a share is answered 500: {reason}")),
     });
     ends.map(|end| format!("; {end}")).collect()
 }
 
-fn dead_end(target: &Target) -> Option<String> {
+fn dead_end(target: &Target, dialled: u16) -> Option<String> {
     let (outcome, why) = match &target.endpoints {
         TargetEndpoints::Undefined => (Outcome::NoService, "no policy defines it"),
         TargetEndpoints::Listed(endpoints) if endpoints.is_empty() => (
             Outcome::NoHealthyEndpoint,
             "no endpoint that the policy names has its labels",
         ),
+        TargetEndpoints::Listed(_) if target.resolve(dialled).endpoints.is_empty() => {
+            (Outcome::NoHealthyEndpoint, "none of its endpoints has the port")
+        }
         TargetEndpoints::Listed(_) => return None,
     };
     let subset = match &target.subset {

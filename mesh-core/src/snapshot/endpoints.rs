@@ -162,6 +162,7 @@ impl Builder<'_> {
             address: EndpointAddress::new(&endpoint.address),
             port: endpoint.port,
             ports: endpoint.ports.clone(),
+            closed_ports: endpoint.closed_ports.clone(),
             weight: endpoint.weight,
             labels: Arc::new(endpoint.labels.clone()),
             locality: endpoint.locality.as_str().into(),

@@ -59,6 +59,8 @@ pub struct TargetEndpoint {
     pub port: Option<u16>,
     /// Its ports by the service port's name.
     pub ports: std::collections::BTreeMap<String, u16>,
+    /// Service ports, by their names, that it does not have.
+    pub closed_ports: Vec<String>,
     /// Its weight, at least 1.
     pub weight: u32,
     /// Its labels.
@@ -247,24 +249,28 @@ impl Target {
         };
         endpoints
             .iter()
-            .map(|endpoint| endpoint.resolve(port, service_port))
+            .filter_map(|endpoint| endpoint.resolve(port, service_port))
             .collect()
     }
 }
 
 impl TargetEndpoint {
-    fn resolve(&self, port: u16, service_port: Option<&ServicePort>) -> ResolvedEndpoint {
+    /// The endpoint as it is called for a service port; `None` where it does not have it.
+    fn resolve(&self, port: u16, service_port: Option<&ServicePort>) -> Option<ResolvedEndpoint> {
+        if service_port.is_some_and(|port| self.closed_ports.contains(&port.name)) {
+            return None;
+        }
         let named = service_port.and_then(|port| self.ports.get(&port.name)).copied();
         let target = service_port.and_then(|port| port.target);
         let own = self.port_tls.iter().find(|(number, _)| *number == port);
-        ResolvedEndpoint {
+        Some(ResolvedEndpoint {
             address: self.address.clone(),
             port: self.port.or(named).or(target).unwrap_or(port),
             weight: self.weight.max(1),
             labels: self.labels.clone(),
             locality: self.locality.clone(),
             tls: own.map_or(&self.tls, |(_, tls)| tls).clone(),
-        }
+        })
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Endpoint {
     pub port: Option<u16>,
     /// Its ports by the name of the service port.
     pub ports: BTreeMap<String, u16>,
+    /// Service ports, by their names, that it does not have: requests to them never go to it.
+    pub closed_ports: Vec<String>,
     /// Labels, for subsets.
     pub labels: Labels,
     /// `region/zone/subzone`; empty where unknown.

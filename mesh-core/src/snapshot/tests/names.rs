@@ -378,3 +378,33 @@ fn a_split_sends_its_root_to_backends_and_itself() {
     );
     assert_eq!(shares("http://site-v2/"), [("10.0.0.2:80".into(), 1.0)]);
 }
+
+#[test]
+fn an_endpoint_gets_no_requests_for_a_port_that_it_does_not_have() {
+    let slice = |name: &str, address: &str, ports: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: {name}, namespace: shop, labels: {{ kubernetes.io/service-name: orders }} }}\naddressType: IPv4\nendpoints: [{{ addresses: [{address}] }}]\nports: [{ports}]\n"
+        )
+    };
+    let service = "apiVersion: v1\nkind: Service\nmetadata: { name: orders, namespace: shop }\nspec: { selector: { app: orders }, ports: [{ name: http, port: 80, targetPort: 8080 }, { name: admin, port: 90, targetPort: 9090 }, { name: idle, port: 91 }] }\n";
+    let text = [
+        service.into(),
+        slice("a", "10.0.0.4", "{ name: http, port: 8080 }"),
+        slice(
+            "b",
+            "10.0.0.5",
+            "{ name: http, port: 8080 }, { name: admin, port: 9090 }",
+        ),
+    ]
+    .concat();
+    let snapshot = compile(&text, &in_namespace("shop"));
+    let endpoints = |uri: &str| explained(&snapshot, uri, &[]).destinations[0].endpoints.clone();
+    assert_eq!(endpoints("http://orders/"), ["10.0.0.4:8080", "10.0.0.5:8080"]);
+    assert_eq!(endpoints("http://orders:90/"), ["10.0.0.5:9090"]);
+    assert!(endpoints("http://orders:91/").is_empty());
+    let reason = explained(&snapshot, "http://orders:91/", &[]).reason;
+    assert!(
+        reason.ends_with("answers 503 (UH): none of its endpoints has the port"),
+        "{reason}"
+    );
+}

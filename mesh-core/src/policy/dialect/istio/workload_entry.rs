@@ -62,6 +62,7 @@ pub(super) fn template(cx: &Reader<'_>, node: &Node, addresses: Addresses) -> Op
         address: address?,
         port: None,
         ports,
+        closed_ports: Vec::new(),
         locality: locality.unwrap_or_else(|| labelled_locality(&labels)),
         labels,
         weight: weight.max(1),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::names::is_dns_name;
-use super::port::endpoint_port;
+use super::port::{EndpointPort, endpoint_port};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::service::{Endpoint, EndpointSet, EndpointSetKind, Member, Readiness};
@@ -17,7 +17,45 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Fields of every object.
 const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata"];
 
-type Ports = BTreeMap<String, u16>;
+type Numbers = BTreeMap<String, u16>;
+
+/// The ports that a document lists for its endpoints.
+struct Ports {
+    /// By name; empty where nothing is restricted.
+    numbers: Numbers,
+    carries: Carries,
+}
+
+/// Whether anything that endpoints listen for comes by TCP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carries {
+    Tcp,
+    Other,
+}
+
+impl Ports {
+    /// The members that can be called at all.
+    fn reached(&self, members: Vec<Member>) -> Vec<Member> {
+        match self.carries {
+            Carries::Tcp => members,
+            Carries::Other => Vec::new(),
+        }
+    }
+}
+
+fn ports(fields: &mut Fields<'_, '_, '_>) -> Ports {
+    let listed: Vec<EndpointPort> = fields.list("ports", endpoint_port);
+    let is_given = fields.node("ports").is_some_and(|list| !list.items().is_empty());
+    let carries = match is_given && listed.is_empty() {
+        true => Carries::Other,
+        false => Carries::Tcp,
+    };
+    let numbers: Option<Numbers> = listed.into_iter().map(|(name, number)| Some((name, number?))).collect();
+    Ports {
+        numbers: numbers.unwrap_or_default(),
+        carries,
+    }
+}
 
 /// Reads an `Endpoints`, whose name is that of its service.
 pub(super) fn endpoints(cx: &Reader<'_>, object: &Object<'_>) -> Option<EndpointSet> {
@@ -35,17 +73,19 @@ pub(super) fn endpoints(cx: &Reader<'_>, object: &Object<'_>) -> Option<Endpoint
 
 fn subset(cx: &Reader<'_>, node: &Node) -> Option<Vec<Member>> {
     let mut fields = cx.mapping(node)?;
-    let ports: Ports = fields.list("ports", endpoint_port).into_iter().collect();
-    let mut members = fields.list("addresses", |cx, node| address(cx, node, (&ports, Readiness::Ready)));
+    let ports = ports(&mut fields);
+    let mut members = fields.list("addresses", |cx, node| {
+        address(cx, node, (&ports.numbers, Readiness::Ready))
+    });
     let unready = fields.list("notReadyAddresses", |cx, node| {
-        address(cx, node, (&ports, Readiness::NotReady))
+        address(cx, node, (&ports.numbers, Readiness::NotReady))
     });
     fields.finish();
     members.extend(unready);
-    Some(members)
+    Some(ports.reached(members))
 }
 
-fn address(cx: &Reader<'_>, node: &Node, (ports, readiness): (&Ports, Readiness)) -> Option<Member> {
+fn address(cx: &Reader<'_>, node: &Node, (ports, readiness): (&Numbers, Readiness)) -> Option<Member> {
     let mut fields = cx.mapping(node)?;
     let address = fields.required("ip", |cx, node| slice_address(cx, node, AddressType::Ip));
     let pod = pod(&mut fields);
@@ -81,9 +121,9 @@ pub(super) fn slice(cx: &Reader<'_>, object: &Object<'_>) -> Option<EndpointSet>
     let mut fields = cx.mapping(object.node)?;
     fields.skip(ENVELOPE);
     let kind = fields.required("addressType", choice(ADDRESS_TYPES));
-    let ports: Ports = fields.list("ports", endpoint_port).into_iter().collect();
+    let ports = ports(&mut fields);
     let kind = kind.unwrap_or(AddressType::Ip);
-    let members = fields.list("endpoints", |cx, node| slice_endpoint(cx, node, (kind, &ports)));
+    let members = fields.list("endpoints", |cx, node| slice_endpoint(cx, node, (kind, &ports.numbers)));
     fields.finish();
     let labels = object.node.get("metadata").and_then(|metadata| metadata.get("labels"));
     let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)?.as_text()) else {
@@ -95,11 +135,11 @@ pub(super) fn slice(cx: &Reader<'_>, object: &Object<'_>) -> Option<EndpointSet>
         meta: object.meta.clone(),
         service: service.into(),
         kind: EndpointSetKind::Slice,
-        members,
+        members: ports.reached(members),
     })
 }
 
-fn slice_endpoint(cx: &Reader<'_>, node: &Node, (kind, ports): (AddressType, &Ports)) -> Option<Member> {
+fn slice_endpoint(cx: &Reader<'_>, node: &Node, (kind, ports): (AddressType, &Numbers)) -> Option<Member> {
     let mut fields = cx.mapping(node)?;
     let addresses = fields.list("addresses", |cx, node| slice_address(cx, node, kind));
     if node.get("addresses").is_none_or(|list| list.items().is_empty()) {

@@ -23,8 +23,9 @@ pub(super) fn endpoint_source(service: &Selection<'_>, policy: &Policy) -> Endpo
     match (listed, entries) {
         (None, None) => EndpointSource::Dns,
         (listed, entries) => {
-            let all = listed.into_iter().chain(entries).flatten();
-            EndpointSource::Listed(all.collect())
+            let mut all: Vec<_> = listed.into_iter().chain(entries).flatten().collect();
+            all.iter_mut().for_each(|endpoint| service.close_ports(endpoint));
+            EndpointSource::Listed(all)
         }
     }
 }
@@ -36,6 +37,16 @@ impl Selection<'_> {
 
     fn publishes(&self, readiness: Readiness) -> bool {
         readiness == Readiness::Ready || self.least == Readiness::NotReady
+    }
+
+    /// An endpoint that lists ports has no others, whatever port the service's requests would go to.
+    fn close_ports(&self, endpoint: &mut Endpoint) {
+        if endpoint.ports.is_empty() {
+            return;
+        }
+        let names = self.ports.iter().map(|port| &port.port.name);
+        let closed = names.filter(|name| !endpoint.ports.contains_key(*name));
+        endpoint.closed_ports = closed.cloned().collect();
     }
 
     /// The pods of its namespace.

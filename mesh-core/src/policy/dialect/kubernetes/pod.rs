@@ -21,6 +21,7 @@ pub(super) fn pod(cx: &Reader<'_>, object: &Object<'_>) -> Option<Pod> {
             address: address.to_string(),
             port: None,
             ports: object.spec.map(container_ports).unwrap_or_default(),
+            closed_ports: Vec::new(),
             locality: locality(&labels),
             weight: 1,
             service_account: account(object.spec, &labels),

@@ -131,16 +131,18 @@ fn application_protocol(name: &str, number: u16) -> Protocol {
     }
 }
 
-/// Reads the port of endpoints: its name, and its number where it has one.
-pub(super) fn endpoint_port(cx: &Reader<'_>, node: &Node) -> Option<(String, u16)> {
+/// A port of endpoints: its name, and its number, without which it stands for any.
+pub(super) type EndpointPort = (String, Option<u16>);
+
+/// Reads the port of endpoints. `None` also where it carries no TCP.
+pub(super) fn endpoint_port(cx: &Reader<'_>, node: &Node) -> Option<EndpointPort> {
     let mut fields = cx.mapping(node)?;
     let name = fields.optional("name", port_name).unwrap_or_default();
     let number = fields.optional("port", Reader::port);
     let transport = fields.optional("protocol", choice(TRANSPORTS));
     fields.skip(&["appProtocol"]);
     fields.finish();
-    let is_tcp = transport != Some(Transport::Other);
-    number.filter(|_| is_tcp).map(|number| (name, number))
+    (transport != Some(Transport::Other)).then_some((name, number))
 }
 
 /// Reports names and numbers of ports that are there twice, and names that are missing.

@@ -129,6 +129,39 @@ fn slices_are_the_endpoints_of_their_service_wherever_they_stand() {
 }
 
 #[test]
+fn an_endpoint_lacks_the_ports_that_nothing_lists_for_it() {
+    let web = service(
+        "web",
+        "selector: { app: web }, ports: [{ name: http, port: 80, targetPort: 8080 }, { name: admin, port: 90, targetPort: 9090 }]",
+    );
+    let of = |ports: &str| {
+        let slice = slice(
+            "web-1",
+            "web",
+            &format!("{ports}\nendpoints: [{{ addresses: [10.0.0.4] }}]"),
+        );
+        let found = services(&[web.clone(), slice]);
+        let EndpointSource::Listed(listed) = &found[0].endpoints else {
+            panic!()
+        };
+        listed
+            .iter()
+            .map(|one| one.closed_ports.join(" "))
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(of("ports: [{ name: http, port: 8080 }]"), ["admin"]);
+    assert_eq!(
+        of("ports: [{ name: admin, port: 9090 }, { name: http, port: 8080 }]"),
+        [""]
+    );
+    assert_eq!(of("ports: [{ name: other, port: 8080 }]"), ["http admin"]);
+    // What restricts nothing, and what carries no TCP at all.
+    assert_eq!(of("ports: []"), [""]);
+    assert_eq!(of("ports: [{ name: http }]"), [""]);
+    assert_eq!(of("ports: [{ name: dns, port: 53, protocol: UDP }]"), [""; 0]);
+}
+
+#[test]
 fn addresses_that_are_not_ready_are_published_where_the_service_says_so() {
     let endpoints_object = "apiVersion: v1\nkind: Endpoints\nmetadata: { name: db, namespace: shop }\nsubsets:\n- addresses: [{ ip: 10.0.0.1, nodeName: n }]\n  notReadyAddresses: [{ ip: 10.0.0.2, hostname: h }]\n  ports: [{ port: 8080, protocol: TCP, appProtocol: http }, { name: dns, port: 53, protocol: UDP }]\n";
     let of = |spec: &str| services(&[service("db", spec), endpoints_object.to_owned()]);

@@ -100,6 +100,7 @@ form! {
     /// The fields of an endpoint beside its address.
     EndpointFields of Endpoint = Endpoint { weight: 1, ..Endpoint::default() }; {
         "ports" ports: TextMap<TextKey, Port>;
+        "closed_ports" closed_ports: List<Text>;
         "labels" labels: LabelSet;
         "locality" locality: Text;
         "weight" weight: Limit;
@@ -176,6 +177,7 @@ fn endpoint(cx: &Reader<'_>, node: &Node) -> Option<Endpoint> {
     let given = fields.node("port");
     let port = fields.optional("port", Reader::port);
     let ports = fields.optional("ports", map_of(Reader::port)).unwrap_or_default();
+    let closed_ports = fields.list("closed_ports", Reader::string);
     fields.finish();
     let (address, inline) = address?;
     if let (Some(node), Some(_)) = (given, inline) {
@@ -185,6 +187,7 @@ fn endpoint(cx: &Reader<'_>, node: &Node) -> Option<Endpoint> {
         address,
         port: inline.or(port),
         ports,
+        closed_ports,
         labels,
         locality,
         weight,
