@@ -66,6 +66,8 @@ pub(super) struct Compiled {
     pub(super) matcher: Matcher,
     pub(super) route: Route,
     pub(super) reach: Reach,
+    /// The only port that it is for, where it is for one.
+    pub(super) port: Option<u16>,
     /// Its place among the rules of other tables, where it competes with them.
     pub(super) rank: Option<Rank>,
 }
@@ -151,7 +153,7 @@ impl<'a> Builder<'a> {
         };
         match claim {
             Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,
-            Some(table) => self.add_rules(&mut built.rules, table)?,
+            Some(table) => self.add_written(&mut built.rules, table, host)?,
             None => {}
         }
         if built.rules.is_empty() {
@@ -182,6 +184,20 @@ impl<'a> Builder<'a> {
             rules.push([rule.matcher], rule.route);
         }
         if let Some(ports) = specific::ports(&tables).filter(|_| !host.starts_with('*')) {
+            rules.push([Matcher::other_ports(&ports)], self.default_route(host));
+        }
+        Ok(())
+    }
+
+    /// Appends the rules of the table that a service belongs to; on ports that none of them is for it is as if absent.
+    fn add_written(&mut self, rules: &mut RuleList<Route>, table: &RouteTable, host: &str) -> Result<(), CompileError> {
+        let compiled = self.compiled(table, View::Mesh)?;
+        let ports: Option<BTreeSet<u16>> = compiled.iter().map(|rule| rule.port).collect();
+        for rule in compiled {
+            rules.push([rule.matcher], rule.route);
+        }
+        if let Some(ports) = ports.filter(|ports| !ports.is_empty()) {
+            let ports: Vec<_> = ports.into_iter().collect();
             rules.push([Matcher::other_ports(&ports)], self.default_route(host));
         }
         Ok(())
@@ -248,6 +264,7 @@ impl<'a> Builder<'a> {
             matcher,
             route: route.map_err(|error| CompileError::shape(&rule.origin, error))?,
             reach: reach(&conditions),
+            port: conditions.port,
             rank: None,
         })
     }

@@ -292,7 +292,7 @@ fn a_rule_is_for_the_port_that_is_dialled() {
     let spec = "{ hosts: [orders], http: [{ name: admin, match: [{ port: 8080 }], route: [{ destination: { host: orders } }] }] }";
     let snapshot = compile(&object("VirtualService", "shop", "v", spec), &in_namespace("shop"));
     assert_eq!(route(&snapshot, "http://orders:8080/"), "admin");
-    assert_eq!(route(&snapshot, "http://orders/"), "no_route");
+    assert_eq!(route(&snapshot, "http://orders/"), "default");
 }
 
 #[test]
@@ -407,4 +407,41 @@ fn an_endpoint_gets_no_requests_for_a_port_that_it_does_not_have() {
         reason.ends_with("answers 503 (UH): none of its endpoints has the port"),
         "{reason}"
     );
+}
+
+#[test]
+fn a_table_is_absent_on_ports_that_none_of_its_rules_is_for() {
+    let entry = "{ hosts: [api.example.com], ports: [{ number: 80, name: http, protocol: HTTP }, { number: 90, name: admin, protocol: HTTP }], resolution: DNS }";
+    let rule = |port: u16, path: &str| {
+        format!(
+            "{{ name: r{port}, match: [{{ port: {port}, uri: {{ prefix: {path} }} }}], route: [{{ destination: {{ host: api.example.com, port: {{ number: {port} }} }} }}] }}"
+        )
+    };
+    let routes = |rules: &str| {
+        let text = [
+            object("ServiceEntry", "shop", "api", entry),
+            object(
+                "VirtualService",
+                "shop",
+                "api",
+                &format!("{{ hosts: [api.example.com], http: [{rules}] }}"),
+            ),
+        ]
+        .concat();
+        let snapshot = compile(&text, &in_namespace("shop"));
+        let uris = [
+            "http://api.example.com/a",
+            "http://api.example.com/b",
+            "http://api.example.com:90/b",
+        ];
+        uris.map(|uri| route(&snapshot, uri))
+    };
+    assert_eq!(routes(&rule(80, "/a")), ["r80", "no_route", "default"]);
+    let both = [rule(80, "/a"), rule(90, "/a")].join(", ");
+    assert_eq!(routes(&both), ["r80", "no_route", "no_route"]);
+    let any = format!(
+        "{}, {{ name: any, match: [{{ uri: {{ prefix: /c }} }}], route: [{{ destination: {{ host: api.example.com }} }}] }}",
+        rule(80, "/a")
+    );
+    assert_eq!(routes(&any), ["r80", "no_route", "no_route"]);
 }
