@@ -149,6 +149,8 @@ pub struct RouteRule {
     pub mirrors: Vec<Mirror>,
     /// Who may read answers from pages of other origins.
     pub cors: Option<Cors>,
+    /// The authority that the rule's `headers` set, behind that of `rewrite`; only until all documents are read.
+    pub header_authority: Option<String>,
     /// Another table that the rule hands its requests to; only until all documents are read.
     pub delegate: Option<Delegate>,
     /// Where the rule of another table was written that hands its requests to this one.

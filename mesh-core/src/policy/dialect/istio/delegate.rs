@@ -43,7 +43,20 @@ pub(in crate::policy) fn resolve(policy: &mut Policy, documents: Documents, repo
     pass.report_unused();
     policy
         .routes
+        .iter_mut()
+        .flat_map(|table| &mut table.rules)
+        .for_each(set_authority);
+    policy
+        .routes
         .retain(|table| !(table.rules.is_empty() && table.tls.is_empty() && table.tcp.is_empty()));
+}
+
+/// A header `host` is a rewrite of the authority. Istio merges the two apart, and the rewrite's counts before it.
+fn set_authority(rule: &mut RouteRule) {
+    if let Some(authority) = rule.header_authority.take() {
+        let rewrite = rule.rewrite.get_or_insert_default();
+        rewrite.authority.get_or_insert(authority);
+    }
 }
 
 type Name<'d> = (&'d str, &'d str);
@@ -159,8 +172,9 @@ fn merge(root: &RouteRule, leaf: &RouteRule, delegate: &Delegate) -> Option<Rout
     if rule.mirrors.is_empty() {
         rule.mirrors.clone_from(&root.mirrors);
     }
-    if rule.headers.is_empty() {
+    if rule.headers.is_empty() && rule.header_authority.is_none() {
         rule.headers.clone_from(&root.headers);
+        rule.header_authority.clone_from(&root.header_authority);
     }
     Some(rule)
 }

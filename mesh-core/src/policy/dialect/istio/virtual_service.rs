@@ -204,7 +204,7 @@ fn rule(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RouteRule> {
     if let Some(node) = fields.node("headers") {
         check_authority(cx, node, found.rewrite.as_ref(), &headers);
     }
-    set_authority(&mut found.rewrite, headers.authority);
+    found.header_authority = headers.authority;
     found.headers = headers.rules;
     let is_read = action(&mut fields, &mut found, scope);
     fields.refuse(
@@ -281,13 +281,6 @@ fn delegate(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Delegate> 
     })
 }
 
-/// A header `host` is a rewrite of the authority.
-fn set_authority(rewrite: &mut Option<Rewrite>, authority: Option<String>) {
-    if authority.is_some() {
-        rewrite.get_or_insert_default().authority = authority;
-    }
-}
-
 /// What goes to a destination: only requests have headers that change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
@@ -348,7 +341,10 @@ fn weighted(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, traffic: Traffic) ->
     fields.finish();
     let mut destination = destination?;
     destination.headers = headers.rules;
-    set_authority(&mut destination.rewrite, headers.authority);
+    destination.rewrite = headers.authority.map(|authority| Rewrite {
+        authority: Some(authority),
+        path: None,
+    });
     destination.weight = weight.unwrap_or(0);
     destination.origin = cx.origin(node.span);
     Some((weight, destination))

@@ -136,6 +136,32 @@ fn what_the_delegate_does_not_say_the_root_says() {
 }
 
 #[test]
+fn the_authority_that_headers_set_is_merged_with_the_headers() {
+    let host = |name: &str| format!("headers: {{ request: {{ set: {{ host: {name} }} }} }}");
+    let found = |root: &str, leaf: &str| {
+        let (rules, _) = merged(root, &format!("{{ {leaf}, {TO_A} }}"));
+        let rewrite = rules[0].rewrite.clone().unwrap();
+        (rewrite.authority, rewrite.path.is_some(), !rules[0].headers.is_empty())
+    };
+    let authority = |name: &str| Some(name.to_owned());
+    let path = "rewrite: { uri: /r }";
+    let remove = "headers: { request: { remove: [x] } }";
+    // A delegate's own rewrite leaves the headers of the root in place, and the other way round.
+    assert_eq!(found(&host("h"), path), (authority("h"), true, false));
+    assert_eq!(found(path, &host("h")), (authority("h"), true, false));
+    // Headers of the delegate take the place of all headers of the root.
+    assert_eq!(found(&format!("{path}, {}", host("h")), remove), (None, true, true));
+    assert_eq!(
+        found(&format!("{path}, {remove}"), &host("h")),
+        (authority("h"), true, false)
+    );
+    assert_eq!(
+        found(&host("h"), "rewrite: { authority: r }"),
+        (authority("r"), false, false)
+    );
+}
+
+#[test]
 fn a_delegate_that_is_not_there_takes_no_request() {
     let root = format!("hosts: [web], http: [{{ delegate: {{ name: gone, namespace: far }} }}, {{ {TO_A} }}]");
     let (policy, lines) = load_files(&[("shop/r", &root)]);

@@ -195,7 +195,7 @@ fn header_changes_are_read_in_the_order_of_their_names() {
         (request.remove[0].as_str(), found.headers.response.remove[0].as_str()),
         ("x-d", "server")
     );
-    assert_eq!(found.rewrite.unwrap().authority.as_deref(), Some("b.example"));
+    assert_eq!(found.header_authority.as_deref(), Some("b.example"));
     assert_eq!(found.header_order, HeaderOrder::RuleLast);
     assert_eq!(found.destinations[1].headers.response.set[0].0, "x-e");
 }
