@@ -24,6 +24,9 @@ pub(super) fn outbound(answer: &Outbound, arguments: &ExplainArguments, paint: P
     if let Some(route) = &answer.route {
         facts.add("route", [placed(route, answer.origin.as_ref())]);
     }
+    if let Some(delegated) = &answer.delegated {
+        facts.add("delegated", [format!("by the rule at {}", place(delegated))]);
+    }
     if !answer.destinations.is_empty() {
         facts.add("to", destinations(answer));
     }

@@ -287,6 +287,35 @@ spec:
 }
 
 #[test]
+fn a_rule_that_was_delegated_is_told_with_both_places() {
+    let service = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: {name}, namespace: production }}\nspec: {{ {spec} }}\n"
+        )
+    };
+    let root = service(
+        "root",
+        "hosts: [orders], http: [{ match: [{ uri: { prefix: /api } }], delegate: { name: leaf } }, { route: [{ destination: { host: orders } }] }]",
+    );
+    let leaf = service(
+        "leaf",
+        "http: [{ name: leaf, route: [{ destination: { host: orders } }] }]",
+    );
+    let folder = Folder::new(&[("root.yaml", &root), ("leaf.yaml", &leaf)]);
+
+    let answer = explain(&folder, &["http://orders/api"]);
+    assert_eq!(answer["origin"], json!({ "file": "policy/leaf.yaml", "line": 4 }));
+    assert_eq!(answer["delegated"], json!({ "file": "policy/root.yaml", "line": 4 }));
+    assert_eq!(explain(&folder, &["http://orders/"]).get("delegated"), None);
+
+    let run = folder.tell(&[&ME[..], &["http://orders/api"]].concat());
+    assert!(
+        run.out.contains("\ndelegated    by the rule at policy/root.yaml:4\n"),
+        "{run:#?}"
+    );
+}
+
+#[test]
 fn people_get_the_same_facts_in_lines() {
     let run = shop().tell(&[&ME, ["http://orders/api/list"].as_slice()].concat());
 

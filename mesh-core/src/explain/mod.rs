@@ -56,6 +56,9 @@ pub struct Outbound {
     pub route: Option<String>,
     /// Where the rule was written.
     pub origin: Option<Place>,
+    /// Where the rule was written that delegates to this one, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<Place>,
     /// The gateway that takes the request, where one does.
     pub gateway: Option<String>,
     /// Where it may go.
@@ -218,6 +221,7 @@ fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>
     let answer = Outbound {
         route: Some(selected.name().to_string()),
         origin: Place::new(selected.origin()),
+        delegated: selected.route.delegated.as_ref().and_then(Place::new),
         destinations,
         timeout_ms: selected.timeout().map(millis),
         retry: retry.and_then(|policy| retries(policy)),
@@ -339,6 +343,7 @@ fn nowhere(outcome: &'static str, answer: Option<Outcome>, gateway: Option<&str>
         status: answer.map(Outcome::response_code),
         route: None,
         origin: None,
+        delegated: None,
         gateway: gateway.map(str::to_owned),
         destinations: Vec::new(),
         timeout_ms: None,

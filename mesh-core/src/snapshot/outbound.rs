@@ -294,6 +294,7 @@ impl<'a> Builder<'a> {
             choices.push((self.choice(rule, to, conditions, view)?, to.weight));
         }
         let mut route = Route::new(name.into(), rule.origin.clone(), choices);
+        route.delegated.clone_from(&rule.delegated);
         let mirrors = rule.mirrors.iter();
         let mirrors = mirrors
             .map(|mirror| (self.destination(&mirror.destination, view), mirror.fraction))

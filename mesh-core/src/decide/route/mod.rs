@@ -97,6 +97,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Where it was written.
     pub origin: Origin,
+    /// Where the rule was written that hands its requests to this one, where one does.
+    pub delegated: Option<Origin>,
     /// Where its requests go.
     pub choices: Box<[Choice]>,
     /// The shares of the choices, by their index.
@@ -134,6 +136,7 @@ impl Route {
         Self {
             name,
             origin,
+            delegated: None,
             split: Split::new(&weights),
             choices: choices.into_iter().map(|(choice, _)| choice).collect(),
             shape: None,
