@@ -15,8 +15,8 @@ pub(super) fn of_ports(sides: Sides<'_>) -> Vec<Change> {
     let other = other_port(&named);
     let mut changes = Vec::new();
     for port in named.iter().copied().chain([other]) {
-        let mode = |side: Side<'_>| side.snapshot.inbound.mtls(port);
-        let ((old, from), (new, to)) = (mode(sides.old), mode(sides.new));
+        let (old, from) = sides.old.snapshot.inbound.mtls(port);
+        let (new, to) = sides.new.snapshot.inbound.mtls(port);
         let facts = |mode| Facts::from([("mtls".to_owned(), json!(mode))]);
         let facts = differences(&facts(old), &facts(new));
         if facts.is_empty() {
@@ -28,7 +28,7 @@ pub(super) fn of_ports(sides: Sides<'_>) -> Vec<Change> {
             _ => format!("port {port}"),
         };
         let mut change = Change::new(Area::Mtls, Kind::Changed, subject, facts);
-        (change.old, change.new) = (Place::new(&from), Place::new(&to));
+        (change.old, change.new) = (Place::new(from), Place::new(to));
         changes.push(change);
     }
     changes

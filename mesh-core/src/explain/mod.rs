@@ -502,13 +502,14 @@ fn connection<'a>(
     port: u16,
 ) -> Result<(MtlsMode, Option<&'a SpiffeId>), Box<Inbound>> {
     let (mtls, origin) = snapshot.inbound.mtls(port);
+    let mtls = *mtls;
     let reason = match (caller, mtls) {
         (Caller::Plaintext, MtlsMode::Strict) => "the port takes mTLS only (STRICT), and the caller uses plain text",
         (Caller::Mtls(_), MtlsMode::Disable) => "the port takes plain text only (DISABLE), and the caller uses mTLS",
         (Caller::Mtls(identity), _) => return Ok((mtls, Some(identity))),
         (Caller::Plaintext, _) => return Ok((mtls, None)),
     };
-    Err(Box::new(refused(mtls, &origin, reason)))
+    Err(Box::new(refused(mtls, origin, reason)))
 }
 
 fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {

@@ -1,10 +1,14 @@
 //! What guards the workload's own ports.
 
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
 use super::CompileError;
 use crate::decide::authz::{Authorizer, resolve_mtls};
 use crate::policy::model::Origin;
 use crate::policy::model::Policy;
-use crate::policy::model::identity::{MtlsMode, PeerAuthentication};
+use crate::policy::model::identity::MtlsMode;
 use crate::workload::Workload;
 
 /// Which connections the workload takes, and what their callers may do.
@@ -13,9 +17,32 @@ use crate::workload::Workload;
 pub struct Inbound {
     /// Who may do what.
     pub authorizer: Authorizer,
-    peer_authentications: Vec<PeerAuthentication>,
-    workload: Workload,
-    root_namespace: String,
+    mtls: PortModes,
+}
+
+/// What a port takes, and which document says so.
+type Mode = (MtlsMode, Origin);
+
+/// What the ports of the workload take.
+#[derive(Debug)]
+struct PortModes {
+    /// Ports that a policy names.
+    named: FxHashMap<u16, Mode>,
+    others: Mode,
+}
+
+impl PortModes {
+    fn compile(policy: &Policy, workload: &Workload) -> Self {
+        let policies = &policy.peer_authentications;
+        let mode = |port| resolve_mtls(policies, workload, &policy.mesh.root_namespace, port);
+        let named = policies.iter().flat_map(|policy| policy.ports.keys().copied());
+        let named: BTreeSet<u16> = named.collect();
+        Self {
+            named: named.into_iter().map(|port| (port, mode(port))).collect(),
+            // No policy names the port 0.
+            others: mode(0),
+        }
+    }
 }
 
 impl Inbound {
@@ -25,15 +52,78 @@ impl Inbound {
             .map_err(CompileError::Authorization)?;
         Ok(Self {
             authorizer,
-            peer_authentications: policy.peer_authentications.clone(),
-            workload: workload.clone(),
-            root_namespace: policy.mesh.root_namespace.clone(),
+            mtls: PortModes::compile(policy, workload),
         })
     }
 
-    /// What a port takes, and which document says so. Servers ask once a connection.
+    /// What a port takes, and which document says so. Servers ask once a request: nothing is resolved here.
     #[must_use]
-    pub fn mtls(&self, port: u16) -> (MtlsMode, Origin) {
-        resolve_mtls(&self.peer_authentications, &self.workload, &self.root_namespace, port)
+    pub fn mtls(&self, port: u16) -> &(MtlsMode, Origin) {
+        self.mtls.named.get(&port).unwrap_or(&self.mtls.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::model::Meta;
+    use crate::policy::model::identity::PeerAuthentication;
+
+    fn guard(
+        name: &str,
+        namespace: &str,
+        mode: Option<MtlsMode>,
+        ports: &[(u16, Option<MtlsMode>)],
+    ) -> PeerAuthentication {
+        let meta = Meta {
+            name: name.into(),
+            namespace: namespace.into(),
+            ..Meta::default()
+        };
+        let mut policy = PeerAuthentication {
+            meta,
+            mode,
+            ..PeerAuthentication::default()
+        };
+        if !ports.is_empty() {
+            policy.selector.insert("app".into(), "orders".into());
+        }
+        policy.ports.extend(ports.iter().copied());
+        policy
+    }
+
+    #[test]
+    fn every_port_takes_what_its_policies_say() {
+        let mut workload = Workload::new("shop", "orders");
+        workload.labels.insert("app".into(), "orders".into());
+        let ports = [(80, Some(MtlsMode::Disable)), (81, None), (82, Some(MtlsMode::Strict))];
+        let policy = Policy {
+            peer_authentications: vec![
+                guard("mesh", "istio-system", Some(MtlsMode::Strict), &[]),
+                guard("own", "shop", None, &ports),
+                guard(
+                    "other",
+                    "else",
+                    Some(MtlsMode::Disable),
+                    &[(83, Some(MtlsMode::Disable))],
+                ),
+            ],
+            ..Policy::default()
+        };
+        let inbound = Inbound::compile(&policy, &workload).unwrap();
+        for port in [1, 79, 80, 81, 82, 83, 65535] {
+            let expected = resolve_mtls(
+                &policy.peer_authentications,
+                &workload,
+                &policy.mesh.root_namespace,
+                port,
+            );
+            assert_eq!(*inbound.mtls(port), expected, "{port}");
+        }
+        let modes = [79, 80, 81, 82].map(|port| inbound.mtls(port).0);
+        assert_eq!(
+            modes,
+            [MtlsMode::Strict, MtlsMode::Disable, MtlsMode::Strict, MtlsMode::Strict]
+        );
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn mesh(shared: &Arc<Shared>, stream: TcpStream, remote: Socket
     let deadline = Instant::now() + shared.settings.handshake_timeout;
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
-    let (mode, _) = shared.live.load().snapshot.inbound.mtls(local.port());
+    let mode = shared.live.load().snapshot.inbound.mtls(local.port()).0;
     let first = sniff(&stream, left(deadline)).await?;
     match (mode, first) {
         (MtlsMode::Disable, Sniffed::Tls) => Err(Refused::Tls),
