@@ -176,7 +176,7 @@ pub(super) fn path(edit: Option<&Edit>, request: &RequestView<'_>) -> Option<Str
 
 /// The authority that a destination sees, where it is not the request's.
 pub(super) fn authority(edit: Option<&Edit>) -> Option<String> {
-    edit?.authority.as_deref().map(str::to_owned)
+    edit?.authority.as_ref().map(|authority| authority.uri().to_string())
 }
 
 /// Changes to headers, as policies write them.

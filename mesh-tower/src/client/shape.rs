@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use mesh_core::decide::shape::{
-    CorsDecision, Edit, HeaderEdit, LocalAnswer, LocalAnswerKind, Shape, Variables, draw_fault, location,
+    CorsDecision, Edit, HeaderEdit, LocalAnswer, LocalAnswerKind, NewAuthority, Shape, Variables, draw_fault, location,
 };
 use mesh_core::outcome::{Outcome, grpc_of_http};
 use mesh_core::policy::model::filter::Abort;
@@ -289,20 +289,18 @@ fn set_path(request: &mut Request<Body>, path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_authority(request: &mut Request<Body>, authority: &str) -> Result<(), Error> {
-    let unusable = || Error::new(Outcome::BadRequest).message(format!("the rewritten authority `{authority}` is none"));
-    let new = Authority::try_from(authority).map_err(|_| unusable())?;
-    let host = HeaderValue::try_from(authority).map_err(|_| unusable())?;
+fn set_authority(request: &mut Request<Body>, new: &NewAuthority) -> Result<(), Error> {
+    let unusable = || Error::new(Outcome::BadRequest).message(format!("the request cannot be for `{}`", new.uri()));
     let old = match request.uri().authority() {
         Some(authority) => HeaderValue::try_from(authority.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
     };
     if request.uri().authority().is_some() {
         let mut parts = request.uri().clone().into_parts();
-        parts.authority = Some(new);
+        parts.authority = Some(new.uri().clone());
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| unusable())?;
     }
-    request.headers_mut().insert(HOST, host);
+    request.headers_mut().insert(HOST, new.header().clone());
     if let Some(old) = old {
         request.headers_mut().insert(ORIGINAL_HOST, old);
     }

@@ -19,7 +19,7 @@
 //! [`attempt`](super::attempt). All of it is one future. The response passes 6 and 5 once more, for its own headers.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -48,6 +48,9 @@ use crate::mesh::{Live, Shared};
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Retries of requests to hosts that no policy names.
+static PASSTHROUGH_RETRY: LazyLock<Arc<RetryPolicy>> = LazyLock::new(|| Arc::new(default_policy()));
 
 /// Whose routes a request follows.
 #[derive(Clone, Debug)]
@@ -369,7 +372,7 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
         }
         (Via::Mesh, OutboundMode::AllowAny) if view.scheme == "http" => {
             let cluster = shared.clusters.passthrough(view.host, view.effective_port());
-            let retry = Arc::new(default_policy());
+            let retry = Arc::clone(&PASSTHROUGH_RETRY);
             let deadline = limits(exchange.start, exchange, None, &retry, view.headers);
             let forward = arrived.forward(cluster, retry, deadline, exchange);
             let next = Next::Forward(forward);
@@ -413,7 +416,9 @@ fn send_deadline_on(request: &mut Request<Body>, exchange: &Exchange, deadline: 
 
 /// Where requests to a host are counted that reach no cluster.
 fn host_series(shared: &Shared, live: &Live, host: &str) -> SeriesGroup {
-    refused_series(shared, &Destination::of_host(host, &live.snapshot.workload.namespace))
+    let made = || refused_series(shared, &Destination::of_host(host, &live.snapshot.workload.namespace));
+    let known = live.refused.get(host);
+    known.map_or_else(made, |known| known.get_or_init(made).clone())
 }
 
 fn refused_series(shared: &Shared, service: &Destination) -> SeriesGroup {

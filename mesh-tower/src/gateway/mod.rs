@@ -107,11 +107,19 @@ impl Gateway {
 impl Live {
     /// The ports of all gateways, ascending.
     fn gateway_ports(&self) -> Vec<u16> {
-        let ports = self.snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
-        let mut numbers: Vec<u16> = ports.map(|port| port.number).collect();
+        let mut numbers: Vec<u16> = self.gateway_numbers().collect();
         numbers.sort_unstable();
         numbers.dedup();
         numbers
+    }
+
+    fn first_gateway_port(&self) -> Option<u16> {
+        self.gateway_numbers().min()
+    }
+
+    fn gateway_numbers(&self) -> impl Iterator<Item = u16> {
+        let ports = self.snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
+        ports.map(|port| port.number)
     }
 }
 
@@ -130,8 +138,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let numbers = self.shared.live.load().gateway_ports();
-        let port = self.port.or_else(|| numbers.first().copied()).unwrap_or_default();
+        let first = || self.shared.live.load().first_gateway_port();
+        let port = self.port.or_else(first).unwrap_or_default();
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { Ok(forward(shared, port, request.map(Body::new)).await) })
     }

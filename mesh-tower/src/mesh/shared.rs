@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_core::snapshot::Snapshot;
 use mesh_tls::source::IdentitySource;
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
 use super::status::PolicyStatus;
@@ -15,7 +16,7 @@ use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
 use crate::telemetry::access_log::AccessLogger;
-use crate::telemetry::metrics::{Metrics, Party, PeerGroups};
+use crate::telemetry::metrics::{Metrics, Party, PeerGroups, SeriesGroup};
 
 /// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
 pub(crate) struct Shared {
@@ -60,6 +61,8 @@ pub(crate) struct Live {
     pub(crate) snapshot: Arc<Snapshot>,
     /// By the index of the snapshot's targets.
     pub(crate) targets: Box<[TargetRuntime]>,
+    /// Where requests to a host are counted that reach no cluster, by the names of the virtual hosts.
+    pub(crate) refused: FxHashMap<Arc<str>, OnceLock<SeriesGroup>>,
 }
 
 /// Limits and times of the process, from the builder.

@@ -12,7 +12,8 @@ mod redirect;
 #[cfg(test)]
 mod tests;
 
-use http::StatusCode;
+use http::uri::Authority;
+use http::{HeaderValue, StatusCode};
 use thiserror::Error;
 
 pub use cors::{CorsDecision, CorsPolicy};
@@ -144,12 +145,41 @@ fn rewrite(rule: &RouteRule, to: &Destination) -> Rewrite {
     }
 }
 
+/// The authority that a service sees in place of the request's, ready to be put into requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAuthority {
+    uri: Authority,
+    header: HeaderValue,
+}
+
+impl NewAuthority {
+    fn compile(text: &str) -> Result<Self, InvalidShape> {
+        let invalid = || InvalidShape::Value(text.into());
+        Ok(Self {
+            uri: Authority::try_from(text).map_err(|_| invalid())?,
+            header: HeaderValue::from_str(text).map_err(|_| invalid())?,
+        })
+    }
+
+    /// As part of a URI.
+    #[must_use]
+    pub const fn uri(&self) -> &Authority {
+        &self.uri
+    }
+
+    /// As the value of `host`.
+    #[must_use]
+    pub const fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+}
+
 /// What one choice of a rule does to requests and responses.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Edit {
     /// The authority that the service sees.
-    pub authority: Option<Box<str>>,
+    pub authority: Option<NewAuthority>,
     /// The path that it sees.
     pub path: Option<PathRewriter>,
     /// Changes to the headers of the request.
@@ -194,8 +224,9 @@ impl Edit {
         response: HeaderEdit,
     ) -> Result<Option<Self>, InvalidShape> {
         let path = rewrite.path.as_ref();
+        let authority = rewrite.authority.as_deref();
         let edit = Self {
-            authority: rewrite.authority.as_deref().map(Box::from),
+            authority: authority.map(NewAuthority::compile).transpose()?,
             path: path.map(|path| PathRewriter::compile(path, conditions)).transpose()?,
             request,
             response,

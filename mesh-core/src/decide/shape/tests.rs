@@ -236,6 +236,27 @@ fn a_rule_that_only_forwards_has_no_shape_and_no_edit() {
 }
 
 #[test]
+fn an_authority_is_compiled_once_and_must_be_one() {
+    let edit = |text: &str| {
+        let rule = RouteRule {
+            rewrite: Some(Rewrite {
+                authority: Some(text.into()),
+                path: None,
+            }),
+            ..RouteRule::default()
+        };
+        Edit::compile(&rule, &Destination::default(), &RouteMatch::default())
+    };
+    let authority = edit("new.example:8080").unwrap().unwrap().authority.unwrap();
+    assert_eq!(authority.uri().port_u16(), Some(8080));
+    assert_eq!(authority.header(), "new.example:8080");
+    assert_eq!(
+        edit("new example").unwrap_err(),
+        InvalidShape::Value("new example".into())
+    );
+}
+
+#[test]
 fn headers_that_frame_a_message_are_not_changed() {
     for header in [
         "host",

@@ -11,10 +11,11 @@ mod runtime;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use mesh_core::decide::cluster::{ClusterKey, ClusterSettings};
+use mesh_core::decide::route::Router;
 use mesh_core::snapshot::{Snapshot, Target, TargetEndpoints};
 use mesh_tls::source::IdentitySource;
 use rustc_hash::FxHashMap;
@@ -104,7 +105,15 @@ impl Clusters {
             runtime
         });
         let targets = targets.collect();
-        Live { snapshot, targets }
+        let gateways = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
+        let routers = gateways.map(|port| &port.router).chain([&snapshot.outbound]);
+        let hosts = routers.flat_map(Router::virtual_hosts);
+        let refused = hosts.map(|host| (Arc::clone(&host.name), OnceLock::new())).collect();
+        Live {
+            snapshot,
+            targets,
+            refused,
+        }
     }
 
     /// The cluster of a target for a dialled port; `None` where the policy does not define the target's subset.
