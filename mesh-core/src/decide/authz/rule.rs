@@ -96,6 +96,7 @@ pub(super) struct CompiledSource {
 #[derive(Debug)]
 pub(super) struct CompiledOperation {
     hosts: Check<HostSet>,
+    /// In order.
     ports: Check<Box<[u16]>>,
     methods: Check<PatternSet>,
     pub(super) paths: Check<PathSet>,
@@ -227,11 +228,19 @@ impl CompiledSource {
     }
 }
 
+/// Ports in order: a range of them has up to 65535.
+fn sorted(ports: &[u16]) -> Box<[u16]> {
+    let mut ports = ports.to_vec();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into()
+}
+
 impl CompiledOperation {
     fn new(operation: &Operation, action: Action) -> Result<Self, InvalidPattern> {
         Ok(Self {
             hosts: Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?,
-            ports: Check::new(&operation.ports, |ports, _| Ok(Box::from(ports)))?,
+            ports: Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?,
             methods: texts(&operation.methods)?,
             paths: paths(&operation.paths, action)?,
             targets: texts(&operation.targets)?,
@@ -252,7 +261,7 @@ impl CompiledOperation {
     fn truth(&self, ask: &Ask<'_>) -> Truth {
         let request: Option<&RequestView<'_>> = ask.request;
         self.ports
-            .test(Some(ask.facts.port), |ports, port| ports.contains(&port))
+            .test(Some(ask.facts.port), |ports, port| ports.binary_search(&port).is_ok())
             .and(|| {
                 self.methods
                     .test(request.map(|r| r.method.as_str()), PatternSet::is_match)

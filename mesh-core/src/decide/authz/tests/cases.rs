@@ -264,6 +264,8 @@ fn operations_match_by_host_port_method_and_path() {
         ("AZ-4l", "ports=8080", "GET", "h", "/", true),
         ("AZ-4m", "not_ports=8080", "GET", "h", "/", false),
         ("I17", "ports=9999", "GET", "h:9999", "/", false),
+        ("I17", "ports=9090|8080|80|8080", "GET", "h", "/", true),
+        ("I17", "not_ports=9090|8080|80", "GET", "h", "/", false),
         ("I17", "ports=8080", "GET", "h:9999", "/", true),
     ] {
         let request = request(method, host, path);
