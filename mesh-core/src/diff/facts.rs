@@ -70,7 +70,7 @@ pub(super) fn of_answer(answer: &Json) -> Facts {
     let mut facts = Facts::new();
     for (name, value) in answer.as_object().into_iter().flatten() {
         match name.as_str() {
-            "direction" | "route" | "origin" | "reason" | "policy" | "rule" => {}
+            "direction" | "route" | "origin" | "delegated" | "reason" | "policy" | "rule" => {}
             "destinations" => by_service(value, "destination", &mut facts),
             "mirrors" => by_service(value, "mirror", &mut facts),
             _ => flatten(name, value, &mut facts),

@@ -102,6 +102,24 @@ fn an_istio_spelling_of_a_native_policy_is_no_change() {
 }
 
 #[test]
+fn whether_a_rule_was_delegated_and_where_is_no_change() {
+    let service = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ {spec} }}\n---\n"
+        )
+    };
+    let to = "route: [{ destination: { host: orders } }], timeout: 5s";
+    let root = service("root", "hosts: [orders], http: [{ delegate: { name: leaf } }]");
+    let leaf = service("leaf", &format!("http: [{{ {to} }}]"));
+    let plain = service("root", &format!("hosts: [orders], http: [{{ {to} }}]"));
+    let (one, other) = (format!("{root}{leaf}"), format!("{leaf}{root}"));
+    for (old, new) in [(&one, &other), (&one, &plain)] {
+        let found = diff(old, new);
+        assert!(found.changes.is_empty(), "{:#?}", found.changes);
+    }
+}
+
+#[test]
 fn shares_timeouts_and_retries_are_told_by_route() {
     const SPLIT: &str = "Routes Changed orders.shop.svc.cluster.local: route `split`";
     let service = "destination orders.shop.svc.cluster.local:80 subset";
