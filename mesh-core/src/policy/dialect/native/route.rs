@@ -465,7 +465,7 @@ form! {
 pub(super) fn write_table(table: &RouteTable) -> Tree {
     let mut map = Tree::map();
     map.put("name", Tree::text(&table.meta.name));
-    let hosts = table.hosts.iter().map(|pattern| Tree::text(&pattern.host));
+    let hosts = table.hosts.iter().map(|pattern| HostText::write(&pattern.host));
     map.put("hosts", Tree::List(hosts.collect()));
     if table.bindings != [Binding::Mesh] {
         map.put("gateways", Bindings::write(&table.bindings));
