@@ -9,10 +9,10 @@ use super::form::{
     Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair,
 };
 use super::names::is_dns_label;
+use super::retry::{Retry, retry};
 use super::route_match::{MatchForm, route_match};
 use super::scope::{Scope, write_export};
 use super::service::non_empty;
-use super::traffic::{Retry, retry};
 use super::values::count;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::route::{
