@@ -80,7 +80,8 @@ impl<'a> Destination<'a> {
             Some(entry) => TrafficPolicy {
                 retry: entry.retry.or(base.retry),
                 retry_budget: entry.retry_budget.or(base.retry_budget),
-                retry_concurrency: subset.traffic.retry_concurrency.or(base.retry_concurrency),
+                // The entry replaces what the subset says of all ports (Istio).
+                retry_concurrency: entry.retry_concurrency.or(base.retry_concurrency),
                 ..entry
             },
             None => overlay(base, subset.traffic.clone()),

@@ -263,13 +263,15 @@ fn a_budget_of_retries_holds_on_the_ports_of_a_subset() {
             "trafficPolicy: {{ retryBudget: {{ percent: 50 }} }}, subsets: [{{ name: v1, trafficPolicy: {{ {ports} }} }}, {{ name: v2, trafficPolicy: {{ retryBudget: {{ percent: 10, minRetryConcurrency: 1 }}, {ports} }} }}]"
         ),
     )];
-    let share = |subset: &str| {
-        let limit = settled(&rules, subset, 80).settings.retry_concurrency.unwrap();
+    let share = |subset: &str, port: u16| {
+        let limit = settled(&rules, subset, port).settings.retry_concurrency.unwrap();
         (limit.share.millionths(), limit.min)
     };
-    assert_eq!(share(""), (500_000, 3));
-    assert_eq!(share(", subset: v1"), (500_000, 3));
-    assert_eq!(share(", subset: v2"), (100_000, 1));
+    assert_eq!(share("", 80), (500_000, 3));
+    assert_eq!(share(", subset: v1", 80), (500_000, 3));
+    // The entry of the port stands in the place of all that the subset says, but not of what the service does.
+    assert_eq!(share(", subset: v2", 80), (500_000, 3));
+    assert_eq!(share(", subset: v2", 81), (100_000, 1));
 }
 
 #[test]
