@@ -32,7 +32,7 @@ pub fn map_of<'a, 'n, T>(
         Value::Mapping(entries) => {
             let values = entries
                 .iter()
-                .filter_map(|(key, value)| Some((key.name.to_string(), read(cx, value)?)));
+                .filter_map(|(key, value)| Some((key.name.to_string(), cx.in_key(key, || read(cx, value))?)));
             Some(values.collect())
         }
         _ => cx.wrong_type(node, "a mapping"),

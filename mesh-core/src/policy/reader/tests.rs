@@ -271,6 +271,8 @@ error[MESH0102]: `hosts`: expected a list, found a mapping
   |
 4 |   a: b
   |   ^^^^
+  |
+  = help: each item of a list begins with `- `
 
 error[MESH0102]: `name`: expected text, found the number `1.10`
  --> a.yaml:5:7
