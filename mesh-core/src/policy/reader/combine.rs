@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::Reader;
-use crate::policy::diagnostic::{Code, listed, nearest, quoted};
 use crate::policy::source::{Node, Spanned, Value};
 
 /// Keeps where the value was written.
@@ -47,13 +46,7 @@ pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Reader<'_>, &Nod
             return Some(*value);
         }
         let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-        let message = format!("unknown value {}, expected {}", quoted(text), listed(&names));
-        let diagnostic = cx.diagnostic(Code::INVALID_VALUE, node.span, &message);
-        cx.report(match nearest(text, names) {
-            Some(name) => diagnostic.did_you_mean(name),
-            None => diagnostic,
-        });
-        None
+        cx.unknown(node, "value", &names)
     }
 }
 

@@ -53,7 +53,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use super::diagnostic::{Code, Diagnostic, Report, quoted};
+use super::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
 use super::source::{Key, Node, Origin, SourceSpan, Sources, Value};
 
 mod combine;
@@ -158,6 +158,19 @@ impl<'a> Reader<'a> {
             diagnostic.help = diagnostic.help.or(help);
             self.report(diagnostic);
         }
+        None
+    }
+
+    /// Reports that a text is none of the names of such things (`value`, `protocol`), with the nearest of them. Always
+    /// `None`, for the caller to return.
+    pub(in crate::policy) fn unknown<T>(&self, node: &Node, what: &str, names: &[&'static str]) -> Option<T> {
+        let text = node.as_text().unwrap_or("");
+        let message = format!("unknown {what} {}, expected {}", quoted(text), listed(names));
+        let diagnostic = self.diagnostic(Code::INVALID_VALUE, node.span, &message);
+        self.report(match nearest(text, names.iter().copied()) {
+            Some(name) => diagnostic.did_you_mean(name),
+            None => diagnostic,
+        });
         None
     }
 

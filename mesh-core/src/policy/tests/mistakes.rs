@@ -131,6 +131,17 @@ fn messages_name_the_field_that_is_wrong() {
 }
 
 #[test]
+fn names_and_conditions_in_another_form_are_helped() {
+    assert_rules(&[(
+        "retries: { attempts: 3, retryOn: [5xx, reset] }, route: [{ destination: { host: a } }]",
+        &["4:63: error: `retryOn`: expected text, found a list (write one text: `5xx,reset`)"],
+    )]);
+    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: { name: a }\nspec: { servers: [{ port: { number: 80, name: a, protocol: HTPP }, hosts: [a.b] }] }\n";
+    let expected = "4:60: error: `protocol`: unknown protocol `HTPP`, expected `HTTP`, `HTTPS`, `GRPC`, `GRPC-WEB`, `HTTP2`, `MONGO`, `TCP` or `TLS` (did you mean `HTTP`?)";
+    assert_helped(&[(gateway, &[expected])]);
+}
+
+#[test]
 fn variables_and_templates_that_nobody_filled_in_are_told() {
     let help = "variables and templates are filled in before a policy is loaded";
     assert_rules(&[
