@@ -55,11 +55,11 @@ impl<'p> Names<'p> {
 }
 
 /// A subset must be one of those that the host has. Where no document says which it has, another set may: that is told
-/// once for each subset.
+/// once for each host.
 fn check_subset<'p>(
     policy: &Policy,
     known: &Known,
-    (names, undefined): (&Names<'_>, &mut BTreeSet<(&'p str, &'p str)>),
+    (names, undefined): (&Names<'_>, &mut BTreeSet<&'p str>),
     destination: &'p Destination,
     report: &mut Report,
 ) {
@@ -84,18 +84,15 @@ fn check_subset<'p>(
         .flat_map(|policy| &policy.subsets)
         .map(|subset| subset.name.as_str())
         .collect();
-    if defined.is_empty() && known.is_everything() && undefined.insert((&destination.host, subset)) {
-        let message = format!(
-            "no file defines the subset {} of {}",
-            quoted(subset),
-            quoted(&destination.host)
-        );
+    if defined.is_empty() && known.is_everything() && undefined.insert(&destination.host) {
+        let (told, subset) = (quoted(&destination.host), quoted(subset));
+        let message = format!("no file defines subsets of {told}, such as {subset}");
         let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &destination.origin, message);
         let known = policy.destinations.iter().filter(|policy| !policy.subsets.is_empty());
         report.push(match nearest(host, known.map(|policy| policy.host.as_str())) {
             Some(near) => diagnostic.with_help(format!("did you mean a subset of {}?", quoted(near))),
             None => diagnostic.with_help(
-                "requests to it are answered with 503 until a `DestinationRule`, or `subsets`, gives its labels",
+                "requests to them are answered with 503 until a `DestinationRule`, or `subsets`, gives their labels",
             ),
         });
     }

@@ -41,7 +41,9 @@ pub fn map_of<'a, 'n, T>(
 /// Reads one of these names; the message lists them.
 pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Reader<'_>, &Node) -> Option<T> {
     move |cx, node| {
-        let text = cx.text(node)?;
+        let Some(text) = node.as_text() else {
+            return cx.wrong_type(node, "text");
+        };
         if let Some((_, value)) = table.iter().find(|(name, _)| *name == text) {
             return Some(*value);
         }

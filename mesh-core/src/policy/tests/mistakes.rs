@@ -136,6 +136,10 @@ fn names_and_conditions_in_another_form_are_helped() {
         "retries: { attempts: 3, retryOn: [5xx, reset] }, route: [{ destination: { host: a } }]",
         &["4:63: error: `retryOn`: expected text, found a list (write one text: `5xx,reset`)"],
     )]);
+    assert_helped(&[(
+        "mesh: { mtls: true }\n",
+        &["1:15: error: `mtls`: unknown value `true`, expected `strict`, `permissive` or `disable`"],
+    )]);
     let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: { name: a }\nspec: { servers: [{ port: { number: 80, name: a, protocol: HTPP }, hosts: [a.b] }] }\n";
     let expected = "4:60: error: `protocol`: unknown protocol `HTPP`, expected `HTTP`, `HTTPS`, `GRPC`, `GRPC-WEB`, `HTTP2`, `MONGO`, `TCP` or `TLS` (did you mean `HTTP`?)";
     assert_helped(&[(gateway, &[expected])]);
