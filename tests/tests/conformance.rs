@@ -16,7 +16,39 @@ use mesh_core::trial::{TestResult, Verdict, run};
 
 /// Cases that are decided otherwise on purpose: the file, how the name of the case begins, and the reason. docs/dialects.md
 /// lists them for users.
-const DIFFERENCES: &[(&str, &str, &str)] = &[];
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("attacks.yaml", "B11", ISTIOS_SUFFIX),
+    ("attacks.yaml", "D10 any value of nothing", ISTIOS_PRESENCE),
+    ("linkerd-ztunnel-authorization.yaml", "AZ-4b P", UNKNOWN),
+    ("linkerd-ztunnel-authorization.yaml", "AZ-4d P", UNKNOWN),
+    ("linkerd-ztunnel-authorization.yaml", "AZ-8i", SAME_MACHINE),
+    ("linkerd-ztunnel-routing.yaml", "HN-5", TWO_HOSTS),
+    ("linkerd-ztunnel-routing.yaml", "RD-1 ", REDIRECTED),
+    ("linkerd-ztunnel-routing.yaml", "RD-7", QUERY_STAYS),
+    ("linkerd-ztunnel-routing.yaml", "RT-2g order", REGEXES_LAST),
+    ("linkerd-ztunnel-routing.yaml", "RT-3g", RAW_QUERY),
+    ("linkerd-ztunnel-routing.yaml", "RT-4b", JOINED),
+    ("linkerd-ztunnel-routing.yaml", "RT-4d lines", JOINED),
+    ("linkerd-ztunnel-routing.yaml", "RT-7b outbound", BY_PATH),
+    ("linkerd-ztunnel-routing.yaml", "RY-9 headers", NO_HEADERS),
+];
+
+const ISTIOS_SUFFIX: &str =
+    "`*foo.com` is any host that ends so, and said so by Istio: it is a policy that people have";
+const ISTIOS_PRESENCE: &str = "`*` for a header is translated by Istio to a header that is there, empty or not";
+const UNKNOWN: &str =
+    "a peer in plain text may be anyone, the one that is excepted too: what is not known allows nothing";
+const SAME_MACHINE: &str =
+    "Linkerd's proxy trusts its own pod; a library shares the machine with processes that are not the workload";
+const TWO_HOSTS: &str = "a request that names two hosts has no unambiguous form, and is refused (ADR 2)";
+const REDIRECTED: &str = "a redirect is what the route says, as in Envoy, also to where the request came from";
+const QUERY_STAYS: &str = "a new path without a query leaves the request's query, as in Envoy";
+const REGEXES_LAST: &str = "regexes stand behind prefixes, as in Istio: Gateway API leaves their place open";
+const RAW_QUERY: &str = "parameters are compared as they were sent, as Envoy does";
+const JOINED: &str = "lines of a header are compared as one value, joined by commas, as RFC 9110 and Envoy say (ADR 2)";
+const BY_PATH: &str =
+    "a GRPCRoute of clients and gateways looks at paths and headers, as in Istio; one of a server at the method too";
+const NO_HEADERS: &str = "headers of a request do not steer the mesh: what is tried again is the policy's";
 
 fn cases() -> Vec<(String, String)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conformance");

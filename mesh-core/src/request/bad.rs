@@ -25,6 +25,9 @@ pub enum BadRequest {
     /// gRPC knows `POST` only.
     #[error("method: a gRPC request must be a `POST`")]
     GrpcMethod,
+    /// `CONNECT` to a path, or to nothing.
+    #[error("method: the target of `CONNECT` must be a host and a port")]
+    ConnectTarget,
     /// `CONNECT` with a path (RFC 8441).
     #[error("method: `CONNECT` with a path (extended CONNECT) is not enabled")]
     ExtendedConnect,

@@ -328,12 +328,7 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, host:
 /// The target with its path in canonical form.
 fn target<'a>(method: &Method, uri: &'a Uri, grpc: bool, options: Options) -> Result<Cow<'a, Uri>, BadRequest> {
     if *method == Method::CONNECT {
-        let plain = uri.scheme().is_none() && matches!(uri.path(), "" | "/");
-        return if plain {
-            Ok(Cow::Borrowed(uri))
-        } else {
-            Err(BadRequest::ExtendedConnect)
-        };
+        return tunnel(uri).map(|()| Cow::Borrowed(uri));
     }
     if *method == Method::OPTIONS && uri.path() == "*" {
         return Ok(Cow::Borrowed(uri));
@@ -350,6 +345,17 @@ fn target<'a>(method: &Method, uri: &'a Uri, grpc: bool, options: Options) -> Re
         return Err(BadPath::NotCanonical.into());
     }
     with_path(uri, path).map(Cow::Owned)
+}
+
+/// `CONNECT` names a host and a port and nothing else (RFC 9112 §3.2.3); with a host and a path it is RFC 8441's.
+fn tunnel(uri: &Uri) -> Result<(), BadRequest> {
+    if uri.authority().is_none() {
+        return Err(BadRequest::ConnectTarget);
+    }
+    if uri.scheme().is_none() && matches!(uri.path(), "" | "/") {
+        return Ok(());
+    }
+    Err(BadRequest::ExtendedConnect)
 }
 
 fn with_path(uri: &Uri, mut path: String) -> Result<Uri, BadRequest> {

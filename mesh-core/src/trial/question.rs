@@ -53,7 +53,7 @@ pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>
     json_of(&answer)
 }
 
-/// The answer of the server, which knows path and query, and the host from its header.
+/// The answer of the server, which knows path and query (of `CONNECT` the host and port), and the host from its header.
 pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -> Result<Json, String> {
     json_of(&inbound_answer(snapshot, asked, received)?)
 }
@@ -88,9 +88,12 @@ impl Asked {
     }
 
     fn as_received(&self) -> Result<Request<()>, String> {
-        let target = self.url.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = self.request(target.parse::<Uri>().map_err(|error| error.to_string())?);
         let authority = self.url.authority();
+        let target = match self.url.path_and_query().map_or("/", |target| target.as_str()) {
+            "/" if self.method == Method::CONNECT => authority.map_or("/", |authority| authority.as_str()),
+            target => target,
+        };
+        let mut request = self.request(target.parse::<Uri>().map_err(|error| error.to_string())?);
         let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
         if let Some(Ok(host)) = host.filter(|_| !request.headers().contains_key(HOST)) {
             request.headers_mut().insert(HOST, host);

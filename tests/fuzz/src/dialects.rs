@@ -4,7 +4,7 @@
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use mesh_core::explain;
-use mesh_core::policy::Loaded;
+use mesh_core::policy::{Loaded, convert};
 use mesh_core::request::{Options, canonicalize};
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
@@ -26,6 +26,15 @@ const KINDS: &[(&str, &str)] = &[
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     ("linkerd.io/v1alpha2", "ServiceProfile"),
+    ("networking.istio.io/v1", "WorkloadGroup"),
+    ("gateway.networking.k8s.io/v1", "TLSRoute"),
+    ("gateway.networking.k8s.io/v1alpha2", "TCPRoute"),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    ("policy.linkerd.io/v1beta1", "ServerAuthorization"),
+    ("policy.linkerd.io/v1alpha1", "HTTPLocalRateLimitPolicy"),
+    ("policy.linkerd.io/v1alpha1", "EgressNetwork"),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
+    ("v1", "Pod"),
     ("policy.linkerd.io/v1beta3", "Server"),
     ("policy.linkerd.io/v1alpha1", "AuthorizationPolicy"),
     ("policy.linkerd.io/v1alpha1", "MeshTLSAuthentication"),
@@ -53,6 +62,23 @@ fn document(choice: u8, spec: &str) -> String {
     format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{ name: orders }}\nspec:\n  {spec}\n{BESIDE}")
 }
 
+fn native(loaded: &Loaded) -> String {
+    let documents = convert::to_native(loaded).expect("a policy");
+    let texts = documents.iter().map(|one| serde_json::to_string(one).expect("text"));
+    texts.map(|text| format!("---\n{text}\n")).collect()
+}
+
+/// What loads can be printed as native documents, which load and print the same.
+fn same_when_converted(loaded: &Loaded) {
+    let text = native(loaded);
+    if text.is_empty() {
+        return;
+    }
+    let again = Loaded::from_files([("native.yaml", &text)]);
+    assert!(again.policy.is_some(), "{:#?}\n{text}", again.report.lines(&again.sources));
+    assert_eq!(native(&again), text);
+}
+
 fuzz_target!(|input: (u8, &str)| {
     let text = document(input.0, input.1);
     let loaded = Loaded::from_files([("policy.yaml", text)]);
@@ -60,6 +86,7 @@ fuzz_target!(|input: (u8, &str)| {
         assert!(loaded.report.has_errors());
         return;
     };
+    same_when_converted(&loaded);
     let Ok(snapshot) = Snapshot::compile(policy, &Workload::new("default", "web").label("app", "web"), 1) else {
         return;
     };

@@ -5,9 +5,10 @@
 //! are recognised by their top-level keys ([`native`]). What is said of the objects that usually stand
 //! beside these, and of those that a later version reads, is in one table as well (`beside`).
 
+use super::diagnostic::{Code, Diagnostic};
 use super::model::{Meta, Policy};
 use super::reader::{Reader, Spelling};
-use super::source::Node;
+use super::source::{Node, SourceSpan};
 
 pub(super) mod beside;
 pub mod cilium;
@@ -79,4 +80,18 @@ pub(super) fn order(object: &Object<'_>) -> u8 {
 /// The dialect that knows such objects.
 pub(super) fn find(api_version: &str, kind: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| (dialect.knows)(api_version, kind))
+}
+
+/// Where the kind is written.
+fn kind_span(object: &Object<'_>) -> SourceSpan {
+    object.node.get("kind").unwrap_or(object.node).span
+}
+
+/// The object's `spec`, which must be given.
+fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
+    if object.spec.is_none() {
+        let message = "missing field `spec`";
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
+    }
+    object.spec
 }

@@ -184,4 +184,10 @@ fn connect_has_no_path_and_extended_connect_is_refused() {
     let refused = canonicalize(&extended, WITH_RULES).map(|_| ());
     assert_eq!(refused, Err(BadRequest::ExtendedConnect));
     assert_eq!(BadRequest::ExtendedConnect.status(), StatusCode::NOT_IMPLEMENTED);
+
+    for target in ["/origin-form", "/", "*"] {
+        let refused = canonicalize(&request("CONNECT", target, &[("host", "a")]), WITH_RULES).map(|_| ());
+        assert_eq!(refused, Err(BadRequest::ConnectTarget), "{target}");
+    }
+    assert_eq!(BadRequest::ConnectTarget.status(), StatusCode::BAD_REQUEST);
 }

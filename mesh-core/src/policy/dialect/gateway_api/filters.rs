@@ -335,7 +335,9 @@ fn redirect(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<Redirect>
     let hostname = given_or(&mut fields, "hostname", None, |cx, node| {
         precise_hostname(cx, node).map(Some)
     });
-    let path = given_or(&mut fields, "path", None, |cx, node| path(cx, node, all).map(Some));
+    let path = given_or(&mut fields, "path", None, |cx, node| {
+        path(cx, node, all, Query::Possible).map(Some)
+    });
     let port = given_or(&mut fields, "port", RedirectPort::SchemeOrRequest, |cx, node| {
         cx.port(node).map(RedirectPort::Number)
     });
@@ -362,7 +364,9 @@ fn rewrite(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<Rewrite> {
     let authority = given_or(&mut fields, "hostname", None, |cx, node| {
         precise_hostname(cx, node).map(Some)
     });
-    let path = given_or(&mut fields, "path", None, |cx, node| path(cx, node, all).map(Some));
+    let path = given_or(&mut fields, "path", None, |cx, node| {
+        path(cx, node, all, Query::Refused).map(Some)
+    });
     fields.finish();
     let (authority, path) = (authority?, path?);
     if authority.is_none() && path.is_none() {
@@ -382,7 +386,16 @@ enum Replaced {
     Prefix,
 }
 
-fn path(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<PathRewrite> {
+/// Whether a new path may bring a query.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Query {
+    /// In a `Location` it is part of the URL.
+    Possible,
+    /// The query of a request that is sent on stays its own.
+    Refused,
+}
+
+fn path(cx: &Reader<'_>, node: &Node, all: &mut Filters, query: Query) -> Option<PathRewrite> {
     const FORMS: &[(&str, Replaced)] = &[
         ("ReplaceFullPath", Replaced::All),
         ("ReplacePrefixMatch", Replaced::Prefix),
@@ -398,7 +411,12 @@ fn path(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<PathRewrite> 
         fields.finish();
         return None;
     }
-    let text = fields.required(field, new_path);
+    let query = if form == Some(Replaced::All) {
+        query
+    } else {
+        Query::Refused
+    };
+    let text = fields.required(field, |cx, node| new_path(cx, node, query));
     if let Some((key, _)) = fields.entry(other) {
         contradiction(cx, key.span, format!("`{other}` does not belong to this `type`"));
     }
@@ -411,7 +429,7 @@ fn path(cx: &Reader<'_>, node: &Node, all: &mut Filters) -> Option<PathRewrite> 
 }
 
 /// Reads a path that requests get: empty stands for `/`.
-fn new_path(cx: &Reader<'_>, node: &Node) -> Option<String> {
+fn new_path(cx: &Reader<'_>, node: &Node, query: Query) -> Option<String> {
     let text = cx.text(node)?;
     if text.len() > PATH_LENGTH {
         return cx.invalid(
@@ -421,12 +439,18 @@ fn new_path(cx: &Reader<'_>, node: &Node) -> Option<String> {
     }
     let is_path = text.is_empty() || text.starts_with('/');
     let parsed = text.is_empty() || text.parse::<http::uri::PathAndQuery>().is_ok();
-    if is_path && parsed && !text.contains(['#', '?']) {
+    let is_whole = query == Query::Possible || !text.contains('?');
+    if is_path && parsed && is_whole && !text.contains('#') {
         return Some(text.into());
     }
+    let without = if query == Query::Possible {
+        ""
+    } else {
+        ", without query"
+    };
     let found = quoted(text);
     cx.invalid(
         node,
-        format!("expected a path that starts with `/`, without query, found {found}"),
+        format!("expected a path that starts with `/`{without}, found {found}"),
     )
 }

@@ -9,7 +9,7 @@
 //! [`Attachments`](crate::policy::model::attachment::Attachments); `resolve` joins them once all documents are read
 //! (`docs/dialects.md` has the tables).
 
-use super::{Dialect, Object, envelope, pattern};
+use super::{Dialect, Object, envelope, kind_span, pattern, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::{MeshSettings, Policy};
 use crate::policy::reader::{Fields, Reader, Spelling};
@@ -127,20 +127,6 @@ fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         }
         None => {}
     }
-}
-
-/// Where the kind is written.
-fn kind_span(object: &Object<'_>) -> SourceSpan {
-    object.node.get("kind").unwrap_or(object.node).span
-}
-
-/// The object's `spec`, which must be given.
-fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
-    if object.spec.is_none() {
-        let message = "missing field `spec`";
-        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
-    }
-    object.spec
 }
 
 /// Says of a field that it is not yet in force, where it is given.

@@ -152,7 +152,8 @@ fn principal(cx: &Reader<'_>, node: &Node, mesh: &MeshSettings) -> Option<Vec<Pa
 /// Reads an id without its scheme: with it, it would never match.
 pub(super) fn principal_text(cx: &Reader<'_>, node: &Node) -> Option<String> {
     let text = cx.name(node)?;
-    if let Some(rest) = text.strip_prefix("spiffe://") {
+    let (scheme, rest) = text.split_at_checked("spiffe://".len()).unwrap_or(("", &text));
+    if scheme.eq_ignore_ascii_case("spiffe://") {
         return cx.invalid(
             node,
             format!("a principal is written without `spiffe://`: {}", quoted(rest)),

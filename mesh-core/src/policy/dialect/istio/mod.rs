@@ -9,11 +9,10 @@
 //! Where an item of a list is wrong, the others are read still: a policy with errors never comes in
 //! force, and a half-read document gives fewer findings about missing names than none.
 
-use super::{Dialect, Object, names, path_template, pattern, values};
+use super::{Dialect, Object, kind_span, names, path_template, pattern, required_spec, values};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader, Spelling};
-use crate::policy::source::{Node, SourceSpan};
 
 mod authorization_policy;
 mod authorization_rule;
@@ -159,20 +158,6 @@ fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         }
         None => {}
     }
-}
-
-/// Where the kind is written.
-fn kind_span(object: &Object<'_>) -> SourceSpan {
-    object.node.get("kind").unwrap_or(object.node).span
-}
-
-/// The object's `spec`, which must be given.
-fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
-    if object.spec.is_none() {
-        let message = "missing field `spec`";
-        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
-    }
-    object.spec
 }
 
 /// Refuses each of these fields that is given: `(name, reason)`.

@@ -29,7 +29,7 @@
 //! assert_eq!(endpoints[0].address, "10.0.0.4");
 //! ```
 
-use super::{Dialect, Object, names};
+use super::{Dialect, Object, names, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::service::EndpointSet;
 use crate::policy::model::{Policy, full_host};

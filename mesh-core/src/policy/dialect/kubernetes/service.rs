@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::join::{Selection, endpoint_source};
 use super::names::{is_dns_name, labels};
 use super::port::{Port, check_names, service_port};
+use super::required_spec;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::dialect::envelope::is_namespace;
@@ -47,11 +48,7 @@ struct Spec {
 
 /// Reads a `Service`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    let Some(node) = object.spec else {
-        let message = "missing field `spec`";
-        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
-        return;
-    };
+    let Some(node) = required_spec(cx, object) else { return };
     let spec = spec(cx, node);
     let export = annotations(cx, object);
     if let Some(spec) = spec {

@@ -3,9 +3,9 @@
 //! Nothing that is missing allows anything: a policy whose condition is not there is told of, and counts for nobody.
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
-use crate::policy::model::attachment::{ParentKind, PendingRoute};
+use crate::policy::model::attachment::{ParentKind, PendingRoute, RouteKind};
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Rule};
-use crate::policy::model::route::RouteRule;
+use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
 use crate::policy::model::server::{
     Authorization, Pending, PendingServer, Proof, Reference, Server, ServerRoute, ServerRule, Target, Who,
 };
@@ -288,11 +288,20 @@ fn rules(route: &PendingRoute, index: usize) -> Vec<ServerRule> {
     let for_hosts = matches.flat_map(|one| {
         hosts.iter().map(move |host| ServerRule {
             hosts: host.iter().map(|host| (*host).clone()).collect(),
-            matches: one.clone(),
+            matches: of_kind(one, route.kind),
             route: index,
         })
     });
     for_hosts.collect()
+}
+
+/// A `GRPCRoute` takes calls of gRPC, which are all `POST`: a `GET` of the same path is nothing that it allows.
+fn of_kind(one: &RouteMatch, kind: RouteKind) -> RouteMatch {
+    let mut one = one.clone();
+    if kind == RouteKind::Grpc {
+        one.method = Some(StringMatch::Exact("POST".into()));
+    }
+    one
 }
 
 /// Tells of a server that another one of the same pods and port hides.

@@ -3,7 +3,7 @@
 //! One row of `KINDS` is one kind. The rules are those of Linkerd's own schemas and admission webhooks: what they reject is an
 //! error here.
 
-use super::{Dialect, Object, gateway_api};
+use super::{Dialect, Object, gateway_api, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::Policy;
 use crate::policy::reader::{Reader, Spelling};
@@ -93,15 +93,6 @@ fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     if let Some(kind) = find(object.api_version, object.kind) {
         (kind.lower)(cx, object, policy);
     }
-}
-
-/// The object's `spec`, which must be given.
-fn required_spec<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
-    if object.spec.is_none() {
-        let message = "missing field `spec`";
-        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
-    }
-    object.spec
 }
 
 /// Says of a list that an item of it is nothing.

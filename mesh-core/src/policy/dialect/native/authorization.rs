@@ -79,7 +79,7 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
 pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<(Action, Vec<Rule>)> {
     let given = fields.one_of(NAMES);
     if NAMES.iter().all(|action| node.get(action).is_none()) {
-        fields.missing(&NAMES[..2]);
+        fields.missing(&["allow", "deny"]);
     }
     let name = given?.0;
     let (_, action) = ACTIONS.iter().find(|(known, _)| *known == name)?;

@@ -194,7 +194,7 @@ pub(super) fn answer(fields: &mut crate::policy::reader::Fields<'_, '_, '_>, sco
     fields.one_of(&["redirect", "respond", "to"]);
     let redirect = fields.optional("redirect", |cx, node| RedirectForm::read(cx, node, scope));
     let direct = fields.optional("respond", |cx, node| Respond::read(cx, node, scope));
-    redirect.map(Answer::Redirect).or(direct.map(Answer::Direct))
+    redirect.map(Answer::Redirect).or_else(|| direct.map(Answer::Direct))
 }
 
 /// Prints it.
@@ -224,7 +224,7 @@ impl Form for AbortForm {
         let grpc = fields.optional("grpc_status", within(0..=16));
         let percent = fields.optional("percent", |cx, node| Share::read(cx, node, scope));
         fields.finish();
-        let abort = status.map(Abort::Http).or(grpc.map(Abort::Grpc))?;
+        let abort = status.map(Abort::Http).or_else(|| grpc.map(Abort::Grpc))?;
         Some((abort, percent.unwrap_or(Fraction::ALL)))
     }
 

@@ -2,6 +2,16 @@
 
 use super::Sink;
 use super::form::{Form, Tree};
+use crate::policy::model::authz::AuthorizationPolicy;
+use crate::policy::model::gateway::Gateway;
+use crate::policy::model::identity::PeerAuthentication;
+use crate::policy::model::jwt::RequestAuthentication;
+use crate::policy::model::profile::ServiceProfile;
+use crate::policy::model::route::RouteTable;
+use crate::policy::model::server::{RateLimit, Server};
+use crate::policy::model::service::{Service, Sidecar, WorkloadEntry};
+use crate::policy::model::telemetry::Telemetry;
+use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::model::{Meta, Policy};
 use crate::policy::reader::Reader;
 use crate::policy::source::{Node, Value};
@@ -48,18 +58,44 @@ fn item<F: Form>(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>, shelf: &Shel
     }
 }
 
-/// Prints the items of a namespace.
-pub(super) fn section<T>(
-    map: &mut Tree,
-    name: &'static str,
-    items: &[T],
-    of: impl Fn(&T) -> &Meta,
-    namespace: &str,
-    write: impl Fn(&T) -> Tree,
-) {
-    let items = items.iter().filter(|item| of(item).namespace == namespace);
+/// An item with a name and a place.
+pub(super) trait Named {
+    /// Them.
+    fn meta(&self) -> &Meta;
+}
+
+macro_rules! named {
+    ($($item:ty),+ $(,)?) => {
+        $(impl Named for $item {
+            fn meta(&self) -> &Meta {
+                &self.meta
+            }
+        })+
+    };
+}
+
+named!(
+    Service,
+    WorkloadEntry,
+    Sidecar,
+    DestinationPolicy,
+    RouteTable,
+    ServiceProfile,
+    Gateway,
+    PeerAuthentication,
+    AuthorizationPolicy,
+    Server,
+    RateLimit,
+    RequestAuthentication,
+    Telemetry,
+);
+
+/// Prints the items of a namespace; nothing where there are none.
+pub(super) fn section<T: Named>(items: &[T], namespace: &str, write: impl Fn(&T) -> Tree) -> Tree {
+    let items = items.iter().filter(|item| item.meta().namespace == namespace);
     let items: Vec<Tree> = items.map(write).collect();
-    if !items.is_empty() {
-        map.put(name, Tree::List(items));
+    match items.is_empty() {
+        true => Tree::Nothing,
+        false => Tree::List(items),
     }
 }

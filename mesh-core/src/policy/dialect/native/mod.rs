@@ -31,6 +31,7 @@ use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::{Key, Node, SourceSpan, Value};
 
 mod authorization;
+mod balance;
 mod destination;
 mod endpoint;
 mod filter;
@@ -41,6 +42,7 @@ mod jwt;
 mod mesh;
 mod mtls;
 mod profile;
+mod retry;
 mod route;
 mod route_match;
 mod scope;

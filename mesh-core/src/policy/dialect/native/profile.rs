@@ -9,9 +9,9 @@ use super::form::{
 };
 use super::item::Shelf;
 use super::pattern::regex;
+use super::retry::Budget;
 use super::route::DestinationForm;
 use super::scope::Scope;
-use super::traffic::Budget;
 use super::values::duration;
 use crate::policy::diagnostic::quoted;
 use crate::policy::dialect::linkerd::method;

@@ -9,10 +9,10 @@ use super::form::{
     Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair,
 };
 use super::names::is_dns_label;
+use super::retry::{Retry, retry};
 use super::route_match::{MatchForm, route_match};
 use super::scope::{Scope, write_export};
 use super::service::non_empty;
-use super::traffic::{Retry, retry};
 use super::values::count;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::route::{
@@ -465,7 +465,7 @@ form! {
 pub(super) fn write_table(table: &RouteTable) -> Tree {
     let mut map = Tree::map();
     map.put("name", Tree::text(&table.meta.name));
-    let hosts = table.hosts.iter().map(|pattern| Tree::text(&pattern.host));
+    let hosts = table.hosts.iter().map(|pattern| HostText::write(&pattern.host));
     map.put("hosts", Tree::List(hosts.collect()));
     if table.bindings != [Binding::Mesh] {
         map.put("gateways", Bindings::write(&table.bindings));

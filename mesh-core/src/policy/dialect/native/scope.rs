@@ -32,8 +32,11 @@ impl<'p> Scope<'p> {
 
     /// A host's full name, lower case.
     pub(super) fn full_host(self, host: &str) -> String {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        full_host(host, self.namespace, &self.mesh.cluster_domain)
+        // A name that ends with a dot is complete.
+        match host.strip_suffix('.') {
+            Some(host) => host.to_ascii_lowercase(),
+            None => full_host(host, self.namespace, &self.mesh.cluster_domain),
+        }
     }
 
     /// Reads the name of a service, short or full.

@@ -89,7 +89,7 @@ impl Form for HostForm {
     }
 
     fn write(value: &HostPattern) -> Tree {
-        Tree::text(&value.host)
+        HostText::write(&value.host)
     }
 
     fn schema(schema: &mut Schema) -> Json {

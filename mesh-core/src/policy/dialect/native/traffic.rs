@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::balance::{Balance, Hash, LocalityForm, WarmupForm, not_yet};
 use super::form::{
-    Count, Dur, DurOrZero, Flag, Float, Form, HeaderKey, LabelSet, Limit, List, Name, Opt, Pairs, Percent, Place,
-    PortKey, Schema, Share, Text, TextKey, Tree, Wide, choices, form, one_of, pair,
+    Count, Dur, Flag, Form, LabelSet, Limit, List, Name, Opt, Pairs, Percent, Place, PortKey, Schema, Text, Tree,
+    choices, form, one_of, pair,
 };
 use super::names::is_dns_label;
 use super::pattern::spiffe_id;
+use super::retry::{Budget, Concurrency, Retry};
 use super::scope::Scope;
-use super::values::{check_codes, duration, retry_condition};
-use crate::decide::retry::{CONDITIONS, default_conditions};
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use super::values::duration;
+use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::traffic::{
-    Algorithm, Backoff, ClientProtocol, ClientTls, H2Upgrade, HashKey, Limits, Locality, OutlierDetection,
-    PreviousHosts, RemoteLocalities, RetryBudget, RetryConcurrency, RetryOn, RetryPolicy, Subset, TcpKeepalive,
-    TlsOrigination, TrafficPolicy, Verification, Warmup,
+    ClientProtocol, ClientTls, H2Upgrade, Limits, OutlierDetection, Subset, TcpKeepalive, TlsOrigination,
+    TrafficPolicy, Verification,
 };
-use crate::policy::reader::{Fields, Reader, choice, within};
+use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::{Key, Node, Value};
 
 form! {
@@ -41,150 +41,6 @@ form! {
 /// Reads the blocks.
 pub(super) fn blocks(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> TrafficPolicy {
     Settings::read_fields(fields, scope)
-}
-
-const SIMPLE: &[(&str, Algorithm)] = &[
-    ("round_robin", Algorithm::RoundRobin),
-    ("random", Algorithm::Random),
-    ("least_request", Algorithm::LeastRequest),
-];
-
-/// A name; those that hash, with the size of their table.
-struct Balance;
-
-impl Form for Balance {
-    type Of = Algorithm;
-
-    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Algorithm> {
-        match node.value {
-            Value::Mapping(_) => {
-                let found = Hashing::read(cx, node, scope)?;
-                let message = format!("`balance` is {}: endpoints are picked whatever the request", not_yet());
-                cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, node.span, message));
-                Some(found)
-            }
-            _ => choice(SIMPLE)(cx, node),
-        }
-    }
-
-    fn write(value: &Algorithm) -> Tree {
-        match SIMPLE.iter().find(|(_, known)| known == value) {
-            Some((name, _)) => Tree::text(*name),
-            None => Hashing::write(value),
-        }
-    }
-
-    fn schema(schema: &mut Schema) -> Json {
-        json!({ "oneOf": [{ "enum": ["round_robin", "random", "least_request"] }, Hashing::schema(schema)] })
-    }
-}
-
-fn not_yet() -> &'static str {
-    Code::NOT_YET_IN_FORCE.title()
-}
-
-form! {
-    /// The table of consistent hashing.
-    Table of TableSize; {
-        "size" [required] size: Wide;
-    }
-}
-
-/// The size of a table.
-#[derive(Default, PartialEq)]
-pub(super) struct TableSize {
-    size: u64,
-}
-
-one_of! {
-    /// What needs more than a name.
-    Hashing of Algorithm; {
-        "ring_hash" Algorithm::RingHash(size) => &TableSize { size: *size }, |table| Algorithm::RingHash(table.size), Table;
-        "maglev" Algorithm::Maglev(size) => &TableSize { size: *size }, |table| Algorithm::Maglev(table.size), Table;
-        "passthrough" _ => &true, |_| Algorithm::Passthrough, Flag;
-    }
-}
-
-/// A cookie that is hashed.
-#[derive(Default, PartialEq)]
-pub(super) struct CookieKey {
-    name: String,
-    path: Option<String>,
-    ttl: Option<Duration>,
-    attributes: Vec<(String, String)>,
-}
-
-form! {
-    /// The cookie that keeps a caller with an endpoint.
-    Cookie of CookieKey; {
-        "name" [required] name: Name;
-        "path" path: Opt<Text>;
-        "ttl" ttl: Opt<DurOrZero>;
-        "attributes" attributes: Pairs<TextKey, Text>;
-    }
-}
-
-impl CookieKey {
-    fn of(key: &HashKey) -> Self {
-        match key.clone() {
-            HashKey::Cookie {
-                name,
-                path,
-                ttl,
-                attributes,
-            } => Self {
-                name,
-                path,
-                ttl,
-                attributes,
-            },
-            _ => Self::default(),
-        }
-    }
-
-    fn key(self) -> HashKey {
-        let Self {
-            name,
-            path,
-            ttl,
-            attributes,
-        } = self;
-        HashKey::Cookie {
-            name,
-            path,
-            ttl,
-            attributes,
-        }
-    }
-}
-
-one_of! {
-    /// What is hashed.
-    Hash of HashKey; {
-        "header" HashKey::Header(name) => name, HashKey::Header, HeaderKey;
-        "query" HashKey::Query(name) => name, HashKey::Query, Name;
-        "cookie" cookie @ HashKey::Cookie { .. } => &CookieKey::of(cookie), CookieKey::key, Cookie;
-        "source_ip" _ => &true, |_| HashKey::SourceIp, Flag;
-    }
-}
-
-form! {
-    /// A slow start of new endpoints.
-    WarmupForm of Warmup = Warmup::new(Duration::ZERO); {
-        "duration" [required] duration: Dur;
-        "minimum_percent" minimum_percent: Float;
-        "aggression" aggression: Float;
-    }
-}
-
-form! {
-    /// Where requests of a locality go.
-    LocalityForm of Locality; {
-        "enabled" enabled: Opt<Flag>;
-        "distribute" distribute: Pairs<TextKey, Pairs<TextKey, Count>>;
-        "failover" failover: Pairs<TextKey, Text>;
-        "failover_priority" failover_priority: List<Text>;
-    }
 }
 
 /// Settings that stand in the place of all others on one port.
@@ -232,21 +88,42 @@ impl Form for Subsets {
     }
 }
 
-form! {
-    /// A subset in full.
-    SubsetForm of Subset; {
-        "labels" [required] labels: LabelSet;
-        "balance" traffic.balance: Opt<Balance>;
-        "hash" [not_yet "requests are not hashed"] traffic.hash: Opt<Hash>;
-        "limits" traffic.limits: Opt<LimitsForm>;
-        "outliers" traffic.outliers: Opt<Outliers>;
-        "tls" traffic.tls: Opt<Tls>;
-        "retry" traffic.retry: Opt<Retry>;
-        "retry_budget" traffic.retry_budget: Opt<Budget>;
-        "retry_concurrency" traffic.retry_concurrency: Opt<Concurrency>;
-        "warmup" [not_yet "new endpoints get their full share at once"] traffic.warmup: Opt<WarmupForm>;
-        "locality" [not_yet "endpoints are picked whatever their locality"] traffic.locality: Opt<LocalityForm>;
-        "by_port" ports: ByPort;
+/// A subset in full.
+struct SubsetForm;
+
+impl Form for SubsetForm {
+    type Of = Subset;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Subset> {
+        let mut fields = cx.mapping(node)?;
+        let subset = Subset {
+            labels: fields
+                .required("labels", |cx, node| LabelSet::read(cx, node, scope))
+                .unwrap_or_default(),
+            traffic: Settings::read_fields(&mut fields, scope),
+            ports: by_port(&mut fields, scope),
+            ..Subset::default()
+        };
+        fields.finish();
+        Some(subset)
+    }
+
+    fn write(value: &Subset) -> Tree {
+        let mut map = Tree::map();
+        map.put("labels", LabelSet::write(&value.labels));
+        Settings::write_fields(&value.traffic, &mut map);
+        if !value.ports.is_empty() {
+            map.put("by_port", ByPort::write(&value.ports));
+        }
+        map
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("Subset", |schema, object| {
+            object.property("labels", LabelSet::schema(schema), true);
+            object.property("by_port", ByPort::schema(schema), false);
+            Settings::properties(schema, object);
+        })
     }
 }
 
@@ -320,7 +197,6 @@ struct IdleTimeout;
 impl Form for IdleTimeout {
     type Of = Option<Duration>;
 
-    #[expect(clippy::option_option, reason = "`never` is a valid value")]
     fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Option<Duration>> {
         if node.as_text() == Some("never") {
             return Some(None);
@@ -484,179 +360,4 @@ form! {
 pair! {
     /// Files with the certificates and the key.
     Certificate; "chain" Name, "key" Name
-}
-
-choices! {
-    /// Whether an endpoint that failed is tried again.
-    Previous of PreviousHosts; {
-        "avoid" PreviousHosts::Avoid;
-        "allow" PreviousHosts::Allow;
-    }
-}
-
-choices! {
-    /// Whether retries may leave the locality.
-    Remote of RemoteLocalities; {
-        "stay" RemoteLocalities::Stay;
-        "leave" RemoteLocalities::Leave;
-    }
-}
-
-/// What the table of a retry starts from; `attempts` is required.
-fn no_retry() -> RetryPolicy {
-    RetryPolicy::new(0, default_conditions(), crate::policy::model::Origin::default())
-}
-
-form! {
-    /// The retries of a route or a service.
-    Retry of RetryPolicy = no_retry(), origin origin, check refuse_beside_none; {
-        "attempts" [required] attempts: Count;
-        "on" on: Conditions;
-        "per_try_timeout" per_try_timeout: Opt<Dur>;
-        "backoff" backoff: Pause;
-        "previous_endpoints" previous_hosts: Previous;
-        "other_localities" [not_yet "endpoints are tried whatever their locality"] remote_localities: Remote;
-    }
-}
-
-/// Reads the retries of a route or a service.
-pub(super) fn retry(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<RetryPolicy> {
-    let found = Retry::read(cx, node, scope)?;
-    // Without `attempts` there is no policy, and the problem is told.
-    node.get("attempts").map(|_| found)
-}
-
-/// Without attempts nothing else could be in force.
-fn refuse_beside_none(cx: &Reader<'_>, node: &Node, found: &RetryPolicy) {
-    if found.attempts != 0 || node.get("attempts").and_then(Node::as_text) != Some("0") {
-        return;
-    }
-    for (key, _) in node
-        .entries()
-        .iter()
-        .filter(|(key, value)| &*key.name != "attempts" && !value.is_null())
-    {
-        let message = format!("{} has no effect with `attempts: 0`", quoted(&key.name));
-        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message));
-    }
-}
-
-/// Conditions and status codes, each an item.
-struct Conditions;
-
-impl Form for Conditions {
-    type Of = RetryOn;
-
-    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<RetryOn> {
-        let Value::Sequence(items) = &node.value else {
-            return cx.wrong_type(node, "a list such as `[5xx, reset, 409]`");
-        };
-        if items.is_empty() {
-            return cx.invalid(node, "expected at least one condition, leave `on` out for the default");
-        }
-        let mut on = RetryOn::default();
-        for item in items {
-            let Some(token) = cx.any_text(item) else { continue };
-            retry_condition(cx, &mut on, ("on", &token), item.span);
-        }
-        check_codes(cx, &on, "on", node.span);
-        Some(on)
-    }
-
-    fn write(value: &RetryOn) -> Tree {
-        let row = |condition| CONDITIONS.iter().find(|row| row.condition == condition);
-        let names = value.conditions.iter().filter_map(|condition| row(*condition));
-        let names = names.map(|row| Tree::text(row.name));
-        let codes = value.codes.iter().map(|code| Tree::number(code.as_u16()));
-        Tree::List(names.chain(codes).collect())
-    }
-
-    fn schema(_: &mut Schema) -> Json {
-        let names: Vec<&str> = CONDITIONS.iter().map(|row| row.name).collect();
-        let code = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
-        json!({ "type": "array", "minItems": 1, "items": { "anyOf": [{ "enum": names }, code, { "type": "string" }] } })
-    }
-}
-
-/// The first pause, or `{ base, max, least }`.
-struct Pause;
-
-impl Form for Pause {
-    type Of = Backoff;
-
-    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Backoff> {
-        if !matches!(node.value, Value::Mapping(_)) {
-            return duration(cx, node).map(Backoff::from_base);
-        }
-        let mut fields = cx.mapping(node)?;
-        let base = fields.required("base", duration);
-        let max = fields.optional("max", duration);
-        let least = fields.optional("least", super::values::duration_or_zero);
-        let ends = fields.node("max");
-        fields.finish();
-        let mut backoff = Backoff::from_base(base?);
-        backoff.max = max.unwrap_or(backoff.max);
-        backoff.least = least.unwrap_or(backoff.least);
-        match ends {
-            Some(node) if backoff.max < backoff.base => cx.invalid(node, "expected at least `base`"),
-            _ => Some(backoff),
-        }
-    }
-
-    fn write(value: &Backoff) -> Tree {
-        if *value == Backoff::from_base(value.base) {
-            return Dur::write(&value.base);
-        }
-        let mut map = Tree::map();
-        map.put("base", Dur::write(&value.base));
-        map.put("max", Dur::write(&value.max));
-        map.put("least", DurOrZero::write(&value.least));
-        map
-    }
-
-    fn schema(schema: &mut Schema) -> Json {
-        let duration = Dur::schema(schema);
-        let long = schema.object("Pause", |schema, object| {
-            object.property("base", Dur::schema(schema), true);
-            object.property("max", Dur::schema(schema), false);
-            object.property("least", DurOrZero::schema(schema), false);
-        });
-        json!({ "oneOf": [duration, long] })
-    }
-}
-
-/// Up to ten retries for each first try.
-struct BudgetPercent;
-
-impl Form for BudgetPercent {
-    type Of = u32;
-
-    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<u32> {
-        within(0..=1000)(cx, node)
-    }
-
-    fn write(value: &u32) -> Tree {
-        Tree::number(*value)
-    }
-
-    fn schema(_: &mut Schema) -> Json {
-        json!({ "type": "integer", "minimum": 0, "maximum": 1000 })
-    }
-}
-
-form! {
-    /// A budget of retries beside first tries.
-    Budget of RetryBudget; {
-        "percent" percent: BudgetPercent;
-        "min_per_second" min_per_second: Count;
-        "ttl" ttl: Dur;
-    }
-}
-
-form! {
-    /// How many retries may be under way at a time.
-    Concurrency of RetryConcurrency; {
-        "percent" share: Share;
-        "min" min: Count;
-    }
 }

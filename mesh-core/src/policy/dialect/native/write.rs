@@ -4,12 +4,20 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
+use super::destination::DestinationForm;
+use super::endpoint::{EndpointForm, WorkloadForm};
+use super::form::schema::Object;
 use super::form::{Form, List, Schema, Text, Tree};
-use super::item::section;
-use super::{
-    authorization, destination, endpoint, gateway, jwt, mesh, mtls, profile, route, server, service, sidecar, telemetry,
-};
-use crate::policy::model::{MeshSettings, Meta, Policy};
+use super::gateway::GatewayForm;
+use super::item::{Named, section};
+use super::jwt::RequestAuthenticationForm;
+use super::profile::ProfileForm;
+use super::server::{RateLimitForm, ServerForm};
+use super::service::ServiceForm;
+use super::sidecar::SidecarForm;
+use super::telemetry::TelemetryForm;
+use super::{authorization, destination, gateway, mesh, mtls, profile, route, service};
+use crate::policy::model::{MeshSettings, Policy};
 
 /// Prints a policy as documents: one with the settings of the mesh, where they are not the default, and one for each namespace.
 ///
@@ -22,142 +30,64 @@ pub fn write(policy: &Policy) -> Vec<Tree> {
         map.put("mesh", mesh::write(&policy.mesh));
         documents.push(map);
     }
-    let spaces: BTreeSet<&str> = metas(policy).iter().map(|meta| meta.namespace.as_str()).collect();
+    let spaces = namespaces(policy);
     documents.extend(spaces.into_iter().map(|namespace| document(policy, namespace)));
     documents
 }
 
-/// Name and place of all items.
-fn metas(policy: &Policy) -> Vec<&Meta> {
-    let mut all: Vec<&Meta> = Vec::new();
-    all.extend(policy.services.iter().map(|one| &one.meta));
-    all.extend(policy.workload_entries.iter().map(|one| &one.meta));
-    all.extend(policy.destinations.iter().map(|one| &one.meta));
-    all.extend(policy.routes.iter().map(|one| &one.meta));
-    all.extend(policy.profiles.iter().map(|one| &one.meta));
-    all.extend(policy.gateways.iter().map(|one| &one.meta));
-    all.extend(policy.peer_authentications.iter().map(|one| &one.meta));
-    all.extend(policy.authorizations.iter().map(|one| &one.meta));
-    all.extend(policy.sidecars.iter().map(|one| &one.meta));
-    all.extend(policy.servers.iter().map(|one| &one.meta));
-    all.extend(policy.rate_limits.iter().map(|one| &one.meta));
-    all.extend(policy.request_authentications.iter().map(|one| &one.meta));
-    all.extend(policy.telemetries.iter().map(|one| &one.meta));
+/// The namespaces of all items.
+fn namespaces(policy: &Policy) -> BTreeSet<&str> {
+    let mut all = BTreeSet::new();
+    add(&mut all, &policy.services);
+    add(&mut all, &policy.workload_entries);
+    add(&mut all, &policy.destinations);
+    add(&mut all, &policy.routes);
+    add(&mut all, &policy.profiles);
+    add(&mut all, &policy.gateways);
+    add(&mut all, &policy.peer_authentications);
+    add(&mut all, &policy.authorizations);
+    add(&mut all, &policy.sidecars);
+    add(&mut all, &policy.servers);
+    add(&mut all, &policy.rate_limits);
+    add(&mut all, &policy.request_authentications);
+    add(&mut all, &policy.telemetries);
     all
 }
 
-fn document(policy: &Policy, namespace: &str) -> Tree {
-    let mut map = Tree::map();
-    map.put("namespace", Tree::text(namespace));
-    let it = &mut map;
-    section(
-        it,
-        "services",
-        &policy.services,
-        |one| &one.meta,
-        namespace,
-        service::ServiceForm::write,
-    );
-    let workloads = &policy.workload_entries;
-    section(
-        it,
-        "workloads",
-        workloads,
-        |one| &one.meta,
-        namespace,
-        endpoint::WorkloadForm::write,
-    );
-    let destinations = &policy.destinations;
-    section(
-        it,
-        "destinations",
-        destinations,
-        |one| &one.meta,
-        namespace,
-        destination::DestinationForm::write,
-    );
-    section(
-        it,
-        "routes",
-        &policy.routes,
-        |one| &one.meta,
-        namespace,
-        route::write_table,
-    );
-    section(
-        it,
-        "profiles",
-        &policy.profiles,
-        |one| &one.meta,
-        namespace,
-        profile::ProfileForm::write,
-    );
-    section(
-        it,
-        "gateways",
-        &policy.gateways,
-        |one| &one.meta,
-        namespace,
-        gateway::GatewayForm::write,
-    );
-    section(
-        it,
-        "mtls",
-        &policy.peer_authentications,
-        |one| &one.meta,
-        namespace,
-        mtls::write,
-    );
-    let policies = &policy.authorizations;
-    section(
-        it,
-        "authorization",
-        policies,
-        |one| &one.meta,
-        namespace,
-        authorization::write_policy,
-    );
-    section(
-        it,
-        "sidecars",
-        &policy.sidecars,
-        |one| &one.meta,
-        namespace,
-        sidecar::SidecarForm::write,
-    );
-    section(
-        it,
-        "servers",
-        &policy.servers,
-        |one| &one.meta,
-        namespace,
-        server::ServerForm::write,
-    );
-    section(
-        it,
-        "rate_limits",
-        &policy.rate_limits,
-        |one| &one.meta,
-        namespace,
-        server::RateLimitForm::write,
-    );
+fn add<'p, T: Named>(all: &mut BTreeSet<&'p str>, items: &'p [T]) {
+    all.extend(items.iter().map(|item| item.meta().namespace.as_str()));
+}
+
+fn document(policy: &Policy, at: &str) -> Tree {
     let tokens = &policy.request_authentications;
-    section(
-        it,
-        "request_authentication",
-        tokens,
-        |one| &one.meta,
-        namespace,
-        jwt::RequestAuthenticationForm::write,
-    );
-    section(
-        it,
-        "telemetry",
-        &policy.telemetries,
-        |one| &one.meta,
-        namespace,
-        telemetry::TelemetryForm::write,
-    );
+    let mut map = Tree::map();
+    map.put("namespace", Tree::text(at));
+    for (name, items) in [
+        ("services", section(&policy.services, at, ServiceForm::write)),
+        ("workloads", section(&policy.workload_entries, at, WorkloadForm::write)),
+        (
+            "destinations",
+            section(&policy.destinations, at, DestinationForm::write),
+        ),
+        ("routes", section(&policy.routes, at, route::write_table)),
+        ("profiles", section(&policy.profiles, at, ProfileForm::write)),
+        ("gateways", section(&policy.gateways, at, GatewayForm::write)),
+        ("mtls", section(&policy.peer_authentications, at, mtls::write)),
+        (
+            "authorization",
+            section(&policy.authorizations, at, authorization::write_policy),
+        ),
+        ("sidecars", section(&policy.sidecars, at, SidecarForm::write)),
+        ("servers", section(&policy.servers, at, ServerForm::write)),
+        ("rate_limits", section(&policy.rate_limits, at, RateLimitForm::write)),
+        (
+            "request_authentication",
+            section(tokens, at, RequestAuthenticationForm::write),
+        ),
+        ("telemetry", section(&policy.telemetries, at, TelemetryForm::write)),
+    ] {
+        map.put(name, items);
+    }
     map
 }
 
@@ -172,42 +102,46 @@ pub(in crate::policy) fn deferring(texts: Vec<String>) -> Tree {
 #[must_use]
 pub fn schema() -> Json {
     let mut schema = Schema::default();
-    let root = {
-        let mut object = super::form::schema::Object::default();
-        let it = &mut schema;
-        object.property("namespace", Text::schema(it), false);
-        object.property("mesh", mesh::schema(it), false);
-        let both =
-            |short: Json, full: Json| json!({ "oneOf": [{ "type": "object", "additionalProperties": short }, full] });
-        let services = both(service::short_schema(it), List::<service::ServiceForm>::schema(it));
-        object.property("services", services, false);
-        let workloads = both(
-            endpoint::EndpointForm::schema(it),
-            List::<endpoint::WorkloadForm>::schema(it),
-        );
-        object.property("workloads", workloads, false);
-        let destinations = both(
-            destination::short_schema(it),
-            List::<destination::DestinationForm>::schema(it),
-        );
-        object.property("destinations", destinations, false);
-        let routes = json!({ "type": "array", "items": route::table_schema(it) });
-        object.property("routes", routes, false);
-        let profiles = both(profile::short_schema(it), List::<profile::ProfileForm>::schema(it));
-        object.property("profiles", profiles, false);
-        let gateways = both(gateway::short_schema(it), List::<gateway::GatewayForm>::schema(it));
-        object.property("gateways", gateways, false);
-        object.property("mtls", json!({ "type": "array", "items": mtls::schema(it) }), false);
-        let authorization = json!({ "type": "array", "items": authorization::schema(it) });
-        object.property("authorization", authorization, false);
-        object.property("sidecars", List::<sidecar::SidecarForm>::schema(it), false);
-        object.property("servers", List::<server::ServerForm>::schema(it), false);
-        object.property("rate_limits", List::<server::RateLimitForm>::schema(it), false);
-        let tokens = List::<jwt::RequestAuthenticationForm>::schema(it);
-        object.property("request_authentication", tokens, false);
-        object.property("telemetry", List::<telemetry::TelemetryForm>::schema(it), false);
-        object.property("deferred", List::<Text>::schema(it), false);
-        object.close()
-    };
-    schema.finish(root)
+    let mut object = Object::default();
+    settings(&mut schema, &mut object);
+    traffic(&mut schema, &mut object);
+    access(&mut schema, &mut object);
+    schema.finish(object.close())
+}
+
+fn settings(it: &mut Schema, object: &mut Object) {
+    object.property("namespace", Text::schema(it), false);
+    object.property("mesh", mesh::schema(it), false);
+    object.property("deferred", List::<Text>::schema(it), false);
+}
+
+/// A section that is a mapping by name, or a list of items in full.
+fn both<F: Form>(short: &Json, schema: &mut Schema) -> Json {
+    let full = List::<F>::schema(schema);
+    json!({ "oneOf": [{ "type": "object", "additionalProperties": short }, full] })
+}
+
+fn list(item: &Json) -> Json {
+    json!({ "type": "array", "items": item })
+}
+
+fn traffic(it: &mut Schema, object: &mut Object) {
+    object.property("services", both::<ServiceForm>(&service::short_schema(it), it), false);
+    object.property("workloads", both::<WorkloadForm>(&EndpointForm::schema(it), it), false);
+    let short = destination::short_schema(it);
+    object.property("destinations", both::<DestinationForm>(&short, it), false);
+    object.property("routes", list(&route::table_schema(it)), false);
+    object.property("profiles", both::<ProfileForm>(&profile::short_schema(it), it), false);
+    object.property("gateways", both::<GatewayForm>(&gateway::short_schema(it), it), false);
+    object.property("sidecars", List::<SidecarForm>::schema(it), false);
+}
+
+fn access(it: &mut Schema, object: &mut Object) {
+    object.property("mtls", list(&mtls::schema(it)), false);
+    object.property("authorization", list(&authorization::schema(it)), false);
+    object.property("servers", List::<ServerForm>::schema(it), false);
+    object.property("rate_limits", List::<RateLimitForm>::schema(it), false);
+    let tokens = List::<RequestAuthenticationForm>::schema(it);
+    object.property("request_authentication", tokens, false);
+    object.property("telemetry", List::<TelemetryForm>::schema(it), false);
 }

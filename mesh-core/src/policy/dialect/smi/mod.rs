@@ -4,8 +4,8 @@
 //! before them, wherever they stand. Older versions of an object have its fields beside `spec`; they are taken in either
 //! place.
 
-use super::{Dialect, Object, envelope, names, pattern, values};
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use super::{Dialect, Object, envelope, names, pattern, required_spec, values};
+use crate::policy::diagnostic::quoted;
 use crate::policy::model::Policy;
 use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::Node;
@@ -54,11 +54,7 @@ fn body<'n>(cx: &Reader<'_>, object: &Object<'n>) -> Option<&'n Node> {
     if is_flat {
         return Some(object.node);
     }
-    if object.spec.is_none() {
-        let message = "missing field `spec`";
-        cx.report(Diagnostic::new(Code::MISSING_FIELD, object.node.span, message));
-    }
-    object.spec
+    required_spec(cx, object)
 }
 
 /// Fields of every object, which stand beside those of a flat one.

@@ -67,6 +67,8 @@ fn redirects_are_302_and_take_the_port_of_their_scheme() {
         (RedirectPort::Number(8443), StatusCode::PERMANENT_REDIRECT)
     );
     assert_eq!(whole.path, Some(PathRewrite::Full("/new".into())));
+    let with_query = redirected("{ path: { type: ReplaceFullPath, replaceFullPath: '/new?a=b&c' } }");
+    assert_eq!(with_query.path, Some(PathRewrite::Full("/new?a=b&c".into())));
     let prefix = redirected("{ path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } }");
     assert_eq!(prefix.path, Some(PathRewrite::SegmentPrefix("/new".into())));
 }

@@ -189,6 +189,16 @@ fn redirects_and_rewrites_are_checked() {
                 "7:99: error[MESH0104]: `replaceFullPath`: expected a path that starts with `/`, without query, found `a b`",
             ],
         ),
+        (
+            "{ filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: '/a?b' } } }], backendRefs: [{ name: a, port: 80 }] }",
+            &[
+                "7:99: error[MESH0104]: `replaceFullPath`: expected a path that starts with `/`, without query, found `/a?b`",
+            ],
+        ),
+        (
+            "{ filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplaceFullPath, replaceFullPath: 'a?b' } } }] }",
+            &["7:109: error[MESH0104]: `replaceFullPath`: expected a path that starts with `/`, found `a?b`"],
+        ),
     ]);
 }
 

@@ -202,6 +202,10 @@ fn sources_are_checked() {
             &["4:14: error[MESH0104]: `principals`: a principal is written without `spiffe://`: `a/ns/b/sa/c`"],
         ),
         (
+            "principals: ['SPIFFE://TD/x']",
+            &["4:14: error[MESH0104]: `principals`: a principal is written without `spiffe://`: `TD/x`"],
+        ),
+        (
             "serviceAccounts: [a/b/c, 'a*'], namespaces: [d]",
             &[
                 "4:19: error[MESH0104]: `serviceAccounts`: expected `name` or `namespace/name` of at most 320 characters, found `a/b/c`",

@@ -2,6 +2,7 @@
 
 use crate::policy::Loaded;
 use crate::policy::model::authz::Pattern;
+use crate::policy::model::route::StringMatch;
 
 fn load(kind: &str, spec: &str) -> Loaded {
     let version = match kind {
@@ -232,6 +233,22 @@ fn routes_of_servers_change_no_requests() {
         ),
     ] {
         assert_eq!(told("HTTPRoute", spec), expected, "{spec}");
+    }
+}
+
+#[test]
+fn a_grpc_route_of_a_server_takes_post_only() {
+    let server = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: { name: web, namespace: shop }\nspec: { podSelector: {}, port: 80 }\n";
+    for (kind, method) in [
+        ("GRPCRoute", Some(StringMatch::Exact("POST".into()))),
+        ("HTTPRoute", None),
+    ] {
+        let text = format!(
+            "{server}---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: x, namespace: shop }}\nspec: {{ parentRefs: [{{ group: policy.linkerd.io, kind: Server, name: web }}], rules: [{{}}] }}\n"
+        );
+        let policy = Loaded::from_files([("f", text)]).policy.unwrap();
+        let methods = policy.servers[0].rules.iter().map(|rule| &rule.matches.method);
+        assert_eq!(methods.collect::<Vec<_>>(), [&method], "{kind}");
     }
 }
 

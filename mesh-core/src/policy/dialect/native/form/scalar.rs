@@ -90,12 +90,18 @@ scalar! { /// Labels of a workload.
 LabelSet of Labels; |cx, node, _| names::labels(cx, node), write_labels,
 { "type": "object", "additionalProperties": { "type": "string" } } }
 scalar! { /// A host, a pattern of hosts or an address.
-HostText of String; |cx, node, scope| scope.host_pattern(cx, node), |text| Tree::text(text), { "type": "string" } }
+HostText of String; |cx, node, scope| scope.host_pattern(cx, node), |host| write_host(host), { "type": "string" } }
 scalar! { /// A namespace.
 Namespace of String; |cx, node, _| envelope::namespace(cx, node), |text| Tree::text(text), { "type": "string" } }
 scalar! { /// When the item was made; of two items that conflict the older one counts.
 Created of u64; |cx, node, _| envelope::timestamp(cx, node), |seconds| Tree::text(timestamp(*seconds)),
 { "type": "string", "format": "date-time" } }
+
+/// A name without a dot would be completed: one at its end says that it is complete.
+fn write_host(host: &str) -> Tree {
+    let is_whole = host.contains(['.', ':']) || host == "*";
+    Tree::text(if is_whole { host.into() } else { format!("{host}.") })
+}
 
 fn write_labels(labels: &Labels) -> Tree {
     let entries = labels.iter().map(|(key, value)| (key.clone(), Tree::text(value)));

@@ -193,7 +193,7 @@ fn deferred_examples() -> Vec<&'static str> {
 
 #[test]
 fn what_is_not_yet_in_force_is_read_and_told_at_each_field() {
-    let loaded = crate::policy::Loaded::from_files([("f", deferred_examples()[0])]);
+    let loaded = Loaded::from_files([("f", deferred_examples()[0])]);
     let lines = loaded.report.lines(&loaded.sources);
     assert!(
         lines.iter().all(|line| line.contains("warning[MESH0401]")),
@@ -233,14 +233,14 @@ fn every_field_of_the_schema_is_documented() {
 #[test]
 fn examples_are_the_same_when_they_are_printed_and_read_again() {
     for text in examples().into_iter().chain(deferred_examples()) {
-        let loaded = crate::policy::Loaded::from_files([("f", text)]);
+        let loaded = Loaded::from_files([("f", text)]);
         let printed = |policy: &Policy| serde_json::to_string(&super::super::write(policy)).unwrap();
         let before = printed(loaded.policy.as_ref().unwrap());
         let documents: Vec<String> = super::super::write(loaded.policy.as_ref().unwrap())
             .iter()
             .map(|document| format!("---\n{}\n", serde_json::to_string(document).unwrap()))
             .collect();
-        let again = crate::policy::Loaded::from_files([("again", documents.concat())]);
+        let again = Loaded::from_files([("again", documents.concat())]);
         let policy = again
             .policy
             .unwrap_or_else(|| panic!("{:#?}", again.report.lines(&again.sources)));
