@@ -226,14 +226,10 @@ fn methods_and_regexes_in_another_form_are_told() {
         ),
     ] {
         let text = policy(operation);
-        assert_eq!(
-            super::findings(&[&text]),
-            [format!("a:4:31: {expected}")],
-            "{operation}"
-        );
+        assert_eq!(findings(&[&text]), [format!("a:4:31: {expected}")], "{operation}");
         assert_eq!(super::help(&[&text]), [Some(help.to_owned())], "{operation}");
     }
     for operation in ["methods: [DELETE, purge]", "paths: [/api.*]", "paths: ['/a*', /b]"] {
-        assert_eq!(super::findings(&[&policy(operation)]), [""; 0], "{operation}");
+        assert_eq!(findings(&[&policy(operation)]), [""; 0], "{operation}");
     }
 }

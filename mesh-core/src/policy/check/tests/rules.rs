@@ -64,7 +64,7 @@ fn findings_on_the_meaning_wait_for_a_policy_without_errors() {
 #[test]
 fn a_path_that_no_request_has_is_told() {
     let rule = |path: &str| {
-        super::route(
+        route(
             "shop",
             &format!("{{ match: [{{ uri: {{ {path} }} }}], route: [{{ destination: {{ host: shop }} }}] }}"),
         )
@@ -92,10 +92,10 @@ fn a_path_that_no_request_has_is_told() {
         ),
     ] {
         let text = rule(path);
-        assert_eq!(super::findings(&[&text]), [format!("a:4:41: {expected}")], "{path}");
+        assert_eq!(findings(&[&text]), [format!("a:4:41: {expected}")], "{path}");
         assert_eq!(super::help(&[&text]), [Some(help.to_owned())], "{path}");
     }
     for path in ["prefix: /static", "exact: /", "prefix: ''", "regex: 'static.*'"] {
-        assert_eq!(super::findings(&[&rule(path)]), [""; 0], "{path}");
+        assert_eq!(findings(&[&rule(path)]), [""; 0], "{path}");
     }
 }
