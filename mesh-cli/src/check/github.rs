@@ -45,11 +45,7 @@ fn command(one: &JsonDiagnostic) -> String {
 fn message(one: &JsonDiagnostic) -> String {
     let mut text = one.message.clone();
     for label in &one.labels {
-        let place = match (&label.place.file, label.place.line) {
-            (Some(file), Some(line)) => format!(" ({file}:{line})"),
-            (Some(file), None) => format!(" ({file})"),
-            _ => String::new(),
-        };
+        let place = super::place(&label.place);
         let _ = write!(text, "\nnote: {}{place}", label.message);
     }
     if let Some(help) = &one.help {

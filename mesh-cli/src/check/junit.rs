@@ -87,7 +87,7 @@ impl Case<'_> {
     }
 }
 
-/// `file:line:column: error[MESH0101]: message`, and the help in a line below.
+/// `file:line:column: error[MESH0101]: message`, and in lines below it the other places and the help.
 fn line(one: &JsonDiagnostic) -> String {
     let mut text = String::new();
     if let Some(file) = &one.file {
@@ -98,6 +98,10 @@ fn line(one: &JsonDiagnostic) -> String {
         text.push_str(": ");
     }
     let _ = write!(text, "{}[{}]: {}", one.severity, one.code, one.message);
+    for label in &one.labels {
+        let place = super::place(&label.place);
+        let _ = write!(text, "\n  note: {}{place}", label.message);
+    }
     if let Some(help) = &one.help {
         let _ = write!(text, "\n  help: {help}");
     }

@@ -4,7 +4,7 @@ mod github;
 mod junit;
 mod sarif;
 
-use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonReport, Place, Report};
+use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonPlace, JsonReport, Place, Report};
 use mesh_core::policy::source::Sources;
 use mesh_core::workload::Workload;
 
@@ -60,6 +60,15 @@ fn unread(error: Failure, output: CheckFormat, terminal: &Terminal) -> Result<Po
         print(output, &report.json(&Sources::new()), &[], terminal)?;
     }
     Err(error)
+}
+
+/// Where a remark is, in brackets.
+fn place(place: &JsonPlace) -> String {
+    match (&place.file, place.line) {
+        (Some(file), Some(line)) => format!(" ({file}:{line})"),
+        (Some(file), None) => format!(" ({file})"),
+        _ => String::new(),
+    }
 }
 
 /// What a report means for the process, whatever it is printed as.

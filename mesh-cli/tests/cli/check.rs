@@ -91,7 +91,7 @@ fn all_problems_of_all_files_come_out_in_one_run() {
     let expected = [
         ("policy/a.yaml:1:15", "MESH0104"),
         ("policy/a.yaml:3:13", "MESH0101"),
-        ("policy/c.json:1:37", "MESH0102"),
+        ("policy/c.json:1:37", "MESH0104"),
         ("policy/deep/b.yml:3:3", "MESH0002"),
     ];
     assert_eq!(found, expected.map(|(place, code)| (place.to_owned(), code)));

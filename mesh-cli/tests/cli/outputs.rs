@@ -139,6 +139,18 @@ fn sarif_of_a_clean_policy_has_rules_and_no_results() {
 }
 
 #[test]
+fn junit_tells_the_other_places_of_a_problem() {
+    let twice = "services:\n  web: {}\n  web: {}\n";
+    let folder = Folder::new(&[("twice.yaml", twice)]);
+    let run = check(&folder, &["-o", "junit"]);
+
+    let expected = "policy/twice.yaml:3:3: error[MESH0002]: key `web` is given twice
+  note: first given here (policy/twice.yaml:2)
+  help: remove one of the two</failure>";
+    assert!(run.out.contains(expected), "{}", run.out);
+}
+
+#[test]
 fn junit_has_a_case_for_each_file() {
     let bad = "services: { web: { endpoint: [\"<&>\"] } }\n";
     let folder = Folder::new(&[("a.yaml", GOOD), ("b.yaml", bad), ("c.yaml", WARNED)]);

@@ -34,6 +34,8 @@ fn every_seed_is_checked_without_errors() {
         assert_eq!(run.code, 0, "{run:#?}");
         let warnings = match &name(&path)[..2] {
             "19" => 2,
+            // Their subsets, or the endpoints of these, are defined elsewhere.
+            "01" | "05" | "09" | "13" | "20" | "21" => 1,
             // What is not yet in force is said, until it is.
             "22" => continue,
             _ => 0,

@@ -218,6 +218,25 @@ fn programs_get_every_test_with_its_verdict() {
 }
 
 #[test]
+fn a_policy_in_the_place_of_tests_is_told_once() {
+    let folder = Folder::new(&[("shop.yaml", "services: { a: {} }\n---\nservices: { b: {} }\n")]);
+    let run = folder.mesh(&["test", "policy"]);
+
+    assert_eq!(run.code, 2, "{run:#?}");
+    let expected = "\
+error[MESH0106]: this is a policy, and no file of tests
+ --> policy/shop.yaml:1:1
+  |
+1 | services: { a: {} }
+  | ^^^^^^^^
+  |
+  = help: `mesh check` reads it; a file of tests has `policy`, which names it, and `tests`
+";
+    assert!(run.out.starts_with(expected), "{}", run.out);
+    assert_eq!(run.out.matches("error[").count(), 1, "{}", run.out);
+}
+
+#[test]
 fn ci_gets_junit() {
     let wrong = TESTS.replace("v2: 1.0", "v2: 0.5").replace("canary by", "canary <by>");
     let folder = shop(&[("tests/shop.test.yaml", &wrong), ("tests/zzz.yaml", "tests: 1\n")]);

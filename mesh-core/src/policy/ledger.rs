@@ -56,8 +56,13 @@ impl Ledger {
             "" => format!("{kind} are defined twice"),
             _ => format!("{kind} {name} of namespace {namespace} is defined twice"),
         };
+        let help = match meta.name.as_str() {
+            "" => "all files together are one policy: remove one of the two",
+            _ => "all files together are one policy: remove one of the two, or give it another name",
+        };
         let diagnostic = Diagnostic::new(Code::DUPLICATE_DEFINITION, span, message);
-        cx.report(diagnostic.with_label(*first, "first defined here"));
+        let diagnostic = diagnostic.with_label(*first, "first defined here");
+        cx.report(diagnostic.with_help(help));
     }
 
     /// Keeps in mind that a service of this namespace is meant, which need not be defined.
@@ -65,12 +70,14 @@ impl Ledger {
         self.mentions.push((namespace.into(), service));
     }
 
-    /// Runs `read`, and keeps in mind if it reports an error: what this item defines is then not known.
+    /// Runs `read`, and keeps in mind if it reports an error: what this item defines is then not known, and what in it
+    /// has no effect may only seem so, since what could not be read is missing.
     pub(in crate::policy) fn watch<T>(&mut self, cx: &Reader<'_>, origin: &Origin, read: impl FnOnce() -> T) -> T {
-        let before = cx.errors();
+        let (before, mark) = (cx.errors(), cx.mark());
         let value = read();
         if cx.errors() > before {
             self.broken.insert(origin.clone());
+            cx.retract(mark, Code::NO_EFFECT);
         }
         value
     }

@@ -360,6 +360,12 @@ fn wrong_files_are_told_by_place() {
             ],
         ),
         ("policy: ../policy\n", vec!["1:1: missing field `tests`"]),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: { name: a }\n---\nservices: { a: {} }\n",
+            vec![
+                "1:1: this is a policy, and no file of tests (`mesh check` reads it; a file of tests has `policy`, which names it, and `tests`)",
+            ],
+        ),
         ("policy: ../policy\ntests: []\n", vec!["1:1: there is no test"]),
         (
             "policy: missing\ntests: [{ name: a, outbound: { url: http://a }, expect: { route: a } }]\n",

@@ -139,6 +139,14 @@ fn check_patterns(rule: &Rule, mesh: &MeshSettings, report: &mut Report) {
         if let Some(reason) = no_path(path) {
             told(Code::NEVER_MATCHES, reason);
         }
+        if let Some(reason) = literal_dot(path) {
+            told(Code::LITERAL_WILDCARD, reason);
+        }
+    }
+    for method in rule.to.iter().flat_map(|operation| all(&operation.methods)) {
+        if let Some(reason) = no_method(method) {
+            told(Code::NEVER_MATCHES, reason);
+        }
     }
     let texts = rule
         .to
@@ -251,6 +259,36 @@ fn no_path(pattern: &Pattern) -> Option<(String, String)> {
         format!("path {} can never match: {reason}", shown(pattern)),
         help.into(),
     ))
+}
+
+/// Methods that everybody knows, which requests write in capitals.
+const METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
+];
+
+/// Why no known method is of this pattern, and what to do.
+fn no_method(pattern: &Pattern) -> Option<(String, String)> {
+    let Pattern::Exact(text) = pattern else {
+        return None;
+    };
+    let meant = METHODS.iter().find(|method| method.eq_ignore_ascii_case(text))?;
+    (meant != text).then(|| {
+        let message = format!(
+            "method {} can never match: methods are compared with their case",
+            quoted(text)
+        );
+        (message, format!("write `{meant}`"))
+    })
+}
+
+/// Why the dot of a `.*` is compared as it is, and what to do.
+fn literal_dot(pattern: &Pattern) -> Option<(String, String)> {
+    let Pattern::Prefix(text) = pattern else {
+        return None;
+    };
+    let meant = text.strip_suffix('.').filter(|rest| rest.ends_with('/'))?;
+    let message = format!("in {} the `.` is compared as it is: this is no regex", shown(pattern));
+    Some((message, format!("write {}", quoted(&format!("{meant}*")))))
 }
 
 /// Why a `*` is compared as it is, and what to do.

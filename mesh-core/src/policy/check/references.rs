@@ -21,8 +21,9 @@ pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
             })
             .filter(|destination| destination.unresolved.is_none())
     };
+    let mut undefined = BTreeSet::new();
     for destination in destinations() {
-        check_subset(policy, known, &names, destination, report);
+        check_subset(policy, known, (&names, &mut undefined), destination, report);
     }
     if policy.mesh.outbound == OutboundMode::RegistryOnly && known.is_everything() {
         for destination in destinations() {
@@ -53,8 +54,15 @@ impl<'p> Names<'p> {
     }
 }
 
-/// A subset must be one of those that the host has, where some document says which it has.
-fn check_subset(policy: &Policy, known: &Known, names: &Names<'_>, destination: &Destination, report: &mut Report) {
+/// A subset must be one of those that the host has. Where no document says which it has, another set may: that is told
+/// once for each host.
+fn check_subset<'p>(
+    policy: &Policy,
+    known: &Known,
+    (names, undefined): (&Names<'_>, &mut BTreeSet<&'p str>),
+    destination: &'p Destination,
+    report: &mut Report,
+) {
     let Some(subset) = destination.subset.as_deref() else {
         return;
     };
@@ -76,6 +84,18 @@ fn check_subset(policy: &Policy, known: &Known, names: &Names<'_>, destination: 
         .flat_map(|policy| &policy.subsets)
         .map(|subset| subset.name.as_str())
         .collect();
+    if defined.is_empty() && known.is_everything() && undefined.insert(&destination.host) {
+        let (told, subset) = (quoted(&destination.host), quoted(subset));
+        let message = format!("no file defines subsets of {told}, such as {subset}");
+        let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &destination.origin, message);
+        let known = policy.destinations.iter().filter(|policy| !policy.subsets.is_empty());
+        report.push(match nearest(host, known.map(|policy| policy.host.as_str())) {
+            Some(near) => diagnostic.with_help(format!("did you mean a subset of {}?", quoted(near))),
+            None => diagnostic.with_help(
+                "requests to them are answered with 503 until a `DestinationRule`, or `subsets`, gives their labels",
+            ),
+        });
+    }
     if defined.is_empty() || defined.contains(subset) {
         return;
     }

@@ -1,7 +1,7 @@
 //! Weights that cannot be drawn or are no shares of a hundred, retries that cannot fit or repeat what they must not,
 //! claims that nobody checks.
 
-use crate::policy::diagnostic::{Code, Diagnostic, Report};
+use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
@@ -21,6 +21,7 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
         check_retries(rule, report);
         check_repetition(rule, report);
         check_claims(policy, rule, report);
+        check_paths(rule, report);
     }
 }
 
@@ -106,6 +107,34 @@ fn unsafe_condition(on: &RetryOn) -> Option<&'static str> {
         RetryCondition::RetriableStatusCodes => Some("retriable-status-codes"),
         _ => None,
     })
+}
+
+/// Conditions on the path that no path fulfils, since they are written as another kind of condition.
+fn check_paths(rule: &RouteRule, report: &mut Report) {
+    for one in &rule.matches {
+        let (form, text) = match &one.path {
+            Some(StringMatch::Exact(text)) => ("exact", text),
+            Some(StringMatch::Prefix(text) | StringMatch::SegmentPrefix(text)) => ("prefix", text),
+            _ => continue,
+        };
+        let told = if !text.is_empty() && !text.starts_with(['/', '*']) {
+            let message = format!("{form} {} can never match: paths begin with `/`", quoted(text));
+            Some((
+                Code::NEVER_MATCHES,
+                message,
+                format!("write {}", quoted(&format!("/{text}"))),
+            ))
+        } else {
+            text.strip_suffix('*').map(|rest| {
+                let message = format!("in {form} {} the `*` is compared as it is", quoted(text));
+                let help = format!("write the prefix {}", quoted(if rest.is_empty() { "/" } else { rest }));
+                (Code::LITERAL_WILDCARD, message, help)
+            })
+        };
+        if let Some((code, message, help)) = told {
+            report.push(Diagnostic::new(code, &one.origin, message).with_help(help));
+        }
+    }
 }
 
 /// Claims are those of a token that was checked; without a check there are none.

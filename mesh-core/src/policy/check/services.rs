@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::{EndpointSource, Protocol, Service};
+use crate::policy::model::traffic::Subset;
 use crate::policy::model::{Export, Labels, Origin, OutboundMode, Policy, kubernetes_parts, selects};
 
 /// Findings that get the nearest name as help; each costs a look at all names.
@@ -15,6 +16,7 @@ const LISTED: usize = 8;
 pub(super) fn check(policy: &Policy, report: &mut Report) {
     let registry = Registry::of(policy);
     let mut unknown = Unknown::default();
+    let mut unlisted = BTreeSet::new();
     for table in &policy.routes {
         let namespace = table.meta.namespace.as_str();
         let rules = table.rules.iter().flat_map(|rule| {
@@ -25,8 +27,16 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
         for destination in rules.chain(streams).filter(|one| one.unresolved.is_none()) {
             match registry.find(&destination.host, namespace) {
                 Found::Services(services) => check_port(destination, services, report),
-                Found::Absent => unknown.tell(&destination.host, &destination.origin, &registry, report),
+                Found::Absent => {
+                    unknown.tell(&destination.host, &destination.origin, &registry, report);
+                    continue;
+                }
                 Found::Elsewhere => {}
+            }
+            if let Some(subset) = registry.unlisted(destination)
+                && unlisted.insert(destination.host.as_str())
+            {
+                report.push(without_labels(destination, subset));
             }
         }
     }
@@ -108,6 +118,19 @@ impl<'p> Registry<'p> {
         self.names
             .get_key_value(format!("{near}.{domain}").as_str())
             .map(|(name, _)| *name)
+    }
+
+    /// The subset that a destination names, where it is chosen by labels and no file lists endpoints that have any.
+    fn unlisted(&self, destination: &Destination) -> Option<&'p Subset> {
+        let name = destination.subset.as_deref()?;
+        let of_host = self
+            .policy
+            .destinations
+            .iter()
+            .filter(|one| one.host == destination.host);
+        let mut subsets = of_host.flat_map(|one| &one.subsets);
+        let subset = subsets.find(|subset| subset.name == name && !subset.labels.is_empty())?;
+        self.endpoints(&destination.host).is_none().then_some(subset)
     }
 
     /// The labels of the endpoints of a host, where the files say all of them.
@@ -196,6 +219,19 @@ fn check_subset(
     let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let help = format!("no endpoint of the host has the labels {}", quoted(&wanted.join(", ")));
     report.push(Diagnostic::new(Code::EMPTY_SUBSET, origin, message).with_help(help));
+}
+
+/// Names that DNS resolves have no labels, so that a subset of them is empty.
+fn without_labels(destination: &Destination, subset: &Subset) -> Diagnostic {
+    let host = quoted(&destination.host);
+    let message = format!(
+        "subset {} of {host} has no endpoint: no file lists those of the host",
+        quoted(&subset.name)
+    );
+    let help = "list them with their labels, in `services`, a `ServiceEntry` or an `EndpointSlice`: DNS gives no labels, and \
+                requests to its subsets are answered with 503";
+    let diagnostic = Diagnostic::new(Code::EMPTY_SUBSET, &destination.origin, message);
+    diagnostic.with_label(&subset.origin, "the subset").with_help(help)
 }
 
 /// Documents of one host are one service; a port of it has one protocol.

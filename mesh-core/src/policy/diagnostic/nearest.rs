@@ -19,12 +19,32 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         return None;
     }
     let allowed = (word.len() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(&word, &letters(candidate)), candidate))
+    let candidates: Vec<(Vec<char>, &str)> = candidates.into_iter().map(|one| (letters(one), one)).collect();
+    let distances = candidates.iter().map(|(known, name)| (distance(&word, known), *name));
+    distances
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+        .or_else(|| related(&word, &candidates))
+}
+
+/// Letters that names have in common which are taken for forms of one word.
+const STEM: usize = 4;
+
+/// The only candidate that begins or ends as the word does: `retries` for `retry`, `PathPrefix` for `Prefix`.
+fn related<'a>(word: &[char], candidates: &[(Vec<char>, &'a str)]) -> Option<&'a str> {
+    let is_related = |known: &&(Vec<char>, &str)| {
+        let common = word
+            .iter()
+            .zip(&known.0)
+            .take_while(|(left, right)| left == right)
+            .count();
+        let is_form = common >= STEM && common + 3 >= word.len().max(known.0.len());
+        is_form || (word.len() >= STEM && known.0.ends_with(word))
+    };
+    let mut found = candidates.iter().filter(is_related);
+    let (_, name) = found.next()?;
+    found.next().is_none().then_some(name)
 }
 
 /// Longer words are not compared.

@@ -50,6 +50,21 @@ impl Report {
         }
     }
 
+    /// How many problems are kept: a mark for [`retract`](Self::retract).
+    pub(in crate::policy) const fn mark(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Takes back the warnings with this code that were added after the mark.
+    pub(in crate::policy) fn retract(&mut self, mark: usize, code: Code) {
+        let before = self.kept.len();
+        let mut index = 0..;
+        let is_taken = |one: &Diagnostic| one.code == code && one.severity == Severity::Warning;
+        self.kept
+            .retain(|one| index.next().is_none_or(|index: usize| index < mark) || !is_taken(one));
+        self.warnings -= before - self.kept.len();
+    }
+
     /// Adds the problems of another report.
     pub fn append(&mut self, other: Self) {
         let kept = other.kept.len();

@@ -91,6 +91,11 @@ const ROWS: &[Row] = &[
     ignored("monitoring.coreos.com", ALL),
     ignored("cert-manager.io", ALL),
     ignored("k8s.cni.cncf.io", ALL),
+    ignored("kustomize.config.k8s.io", ALL),
+    ignored("kustomize.toolkit.fluxcd.io", ALL),
+    ignored("helm.toolkit.fluxcd.io", ALL),
+    ignored("source.toolkit.fluxcd.io", ALL),
+    ignored("argoproj.io", ALL),
     not_yet("gateway.networking.k8s.io", ALL, GATEWAY_API),
     not_yet("gateway.networking.x-k8s.io", ALL, GATEWAY_API),
     not_yet(
@@ -154,8 +159,10 @@ pub(in crate::policy) type Told<'n> = BTreeSet<(FileId, &'n str)>;
 pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut Told<'n>) {
     let is_of = |row: &&Row| row.group == kind.group() && (row.kinds.is_empty() || row.kinds.contains(&kind.name));
     let found = quoted(kind.name);
-    let diagnostic = match ROWS.iter().find(is_of).map(|row| row.fate) {
+    let fate = ROWS.iter().find(is_of).map(|row| row.fate);
+    let diagnostic = match fate {
         None => unknown(kind),
+        Some(Fate::Refused(code, _)) if code == Code::NOT_YET_IN_FORCE && misspelt(kind) => unknown(kind),
         Some(Fate::Ignored | Fate::IgnoredBut(_)) if !told.insert((kind.span.file, kind.name)) => return,
         Some(Fate::Ignored) => {
             let message = format!("kind {found} configures no mesh: it changes nothing here");
@@ -173,12 +180,35 @@ pub(in crate::policy) fn report<'n>(cx: &Reader<'_>, kind: Kind<'n>, told: &mut 
     cx.report(diagnostic);
 }
 
+/// Whether a kind is one of its group's that are read, but for a letter or the version.
+fn misspelt(kind: Kind<'_>) -> bool {
+    let of_group = READ
+        .iter()
+        .filter(|(api_version, _)| group(api_version) == kind.group());
+    let near = nearest(kind.name, of_group.clone().map(|(_, name)| *name));
+    // A version that is not read may be one of another release, which has other fields.
+    near.is_some_and(|name| name != kind.name || kind.group() == GATEWAY_GROUP)
+}
+
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 fn unknown(kind: Kind<'_>) -> Diagnostic {
     let message = format!("unknown kind {} of {}", quoted(kind.name), quoted(kind.api_version));
     let diagnostic = Diagnostic::new(Code::UNKNOWN_KIND, kind.span, message);
-    let near = nearest(kind.name, READ.iter().map(|(_, name)| *name));
-    match READ.iter().find(|(_, name)| Some(*name) == near) {
-        Some((api_version, name)) if *name == kind.name => {
+    // Kinds of the same group are meant before others: two projects have a `Gateway`.
+    let (own, others): (Vec<_>, Vec<_>) = READ
+        .iter()
+        .partition(|(api_version, _)| group(api_version) == kind.group());
+    let of_kinds = |kinds: &[(&'static str, &'static str)]| {
+        let near = nearest(kind.name, kinds.iter().map(|(_, name)| *name))?;
+        kinds.iter().find(|(_, name)| *name == near).copied()
+    };
+    match of_kinds(&own).or_else(|| of_kinds(&others)) {
+        Some((api_version, name)) if name == kind.name => {
             diagnostic.with_help(format!("`{name}` is known as a kind of `{api_version}`"))
         }
         Some((api_version, name)) => diagnostic.with_help(format!("did you mean `{name}` of `{api_version}`?")),

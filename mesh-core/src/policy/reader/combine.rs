@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::Reader;
-use crate::policy::diagnostic::{Code, listed, nearest, quoted};
 use crate::policy::source::{Node, Spanned, Value};
 
 /// Keeps where the value was written.
@@ -32,7 +31,7 @@ pub fn map_of<'a, 'n, T>(
         Value::Mapping(entries) => {
             let values = entries
                 .iter()
-                .filter_map(|(key, value)| Some((key.name.to_string(), read(cx, value)?)));
+                .filter_map(|(key, value)| Some((key.name.to_string(), cx.in_key(key, || read(cx, value))?)));
             Some(values.collect())
         }
         _ => cx.wrong_type(node, "a mapping"),
@@ -42,18 +41,14 @@ pub fn map_of<'a, 'n, T>(
 /// Reads one of these names; the message lists them.
 pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Reader<'_>, &Node) -> Option<T> {
     move |cx, node| {
-        let text = cx.text(node)?;
+        let Some(text) = node.as_text() else {
+            return cx.wrong_type(node, "text");
+        };
         if let Some((_, value)) = table.iter().find(|(name, _)| *name == text) {
             return Some(*value);
         }
         let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-        let message = format!("unknown value {}, expected {}", quoted(text), listed(&names));
-        let diagnostic = cx.diagnostic(Code::INVALID_VALUE, node.span, &message);
-        cx.report(match nearest(text, names) {
-            Some(name) => diagnostic.did_you_mean(name),
-            None => diagnostic,
-        });
-        None
+        cx.unknown(node, "value", &names)
     }
 }
 

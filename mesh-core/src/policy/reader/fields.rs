@@ -205,7 +205,7 @@ impl Drop for Fields<'_, '_, '_> {
 }
 
 /// Names listed where none is near.
-const LISTED: usize = 12;
+const LISTED: usize = 24;
 
 fn unknown_field(key: &Key, known: &[&'static str]) -> Diagnostic {
     let message = format!("unknown field {}", quoted(&key.name));

@@ -50,9 +50,10 @@
 //! ]);
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
+use std::cell::RefCell;
 
-use super::diagnostic::{Code, Diagnostic, Report, quoted};
+use super::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
 use super::source::{Key, Node, Origin, SourceSpan, Sources, Value};
 
 mod combine;
@@ -81,7 +82,7 @@ pub struct Reader<'a> {
     report: RefCell<&'a mut Report>,
     spelling: Spelling,
     /// The field that is being read: messages name it.
-    field: Cell<Option<&'static str>>,
+    field: RefCell<Option<Cow<'static, str>>>,
 }
 
 impl<'a> Reader<'a> {
@@ -92,7 +93,7 @@ impl<'a> Reader<'a> {
             sources,
             report: RefCell::new(report),
             spelling: Spelling::Exact,
-            field: Cell::new(None),
+            field: RefCell::new(None),
         }
     }
 
@@ -121,6 +122,16 @@ impl<'a> Reader<'a> {
         self.report.borrow().errors()
     }
 
+    /// Where the report stands, for [`retract`](Self::retract).
+    pub(in crate::policy) fn mark(&self) -> usize {
+        self.report.borrow().mark()
+    }
+
+    /// Takes back the warnings with this code that were reported after the mark.
+    pub(in crate::policy) fn retract(&self, mark: usize, code: Code) {
+        self.report.borrow_mut().retract(mark, code);
+    }
+
     /// Reports a problem.
     pub fn report(&self, diagnostic: Diagnostic) {
         self.report.borrow_mut().push(diagnostic);
@@ -136,10 +147,30 @@ impl<'a> Reader<'a> {
     /// Reports that a value has another type than `expected` (such as `a list`), unless it is reported
     /// already. Always `None`, for the caller to return.
     pub fn wrong_type<T>(&self, node: &Node, expected: &str) -> Option<T> {
+        self.wrong_type_with(node, expected, scalar::rewritten(node, expected))
+    }
+
+    /// The same, with what to write instead.
+    pub(in crate::policy) fn wrong_type_with<T>(&self, node: &Node, expected: &str, help: Option<String>) -> Option<T> {
         if !matches!(node.value, Value::Refused) {
             let message = format!("expected {expected}, found {}", scalar::description(node));
-            self.report(self.diagnostic(Code::WRONG_TYPE, node.span, &message));
+            let mut diagnostic = self.diagnostic(Code::WRONG_TYPE, node.span, &message);
+            diagnostic.help = diagnostic.help.or(help);
+            self.report(diagnostic);
         }
+        None
+    }
+
+    /// Reports that a text is none of the names of such things (`value`, `protocol`), with the nearest of them. Always
+    /// `None`, for the caller to return.
+    pub(in crate::policy) fn unknown<T>(&self, node: &Node, what: &str, names: &[&'static str]) -> Option<T> {
+        let text = node.as_text().unwrap_or("");
+        let message = format!("unknown {what} {}, expected {}", quoted(text), listed(names));
+        let diagnostic = self.diagnostic(Code::INVALID_VALUE, node.span, &message);
+        self.report(match nearest(text, names.iter().copied()) {
+            Some(name) => diagnostic.did_you_mean(name),
+            None => diagnostic,
+        });
         None
     }
 
@@ -149,17 +180,31 @@ impl<'a> Reader<'a> {
 
     /// A diagnostic whose message begins with the name of the field that is being read.
     fn diagnostic(&self, code: Code, span: SourceSpan, message: &str) -> Diagnostic {
-        match self.field.get() {
+        let diagnostic = match self.field.borrow().as_deref() {
             Some(field) => Diagnostic::new(code, span, format!("`{field}`: {message}")),
             None => Diagnostic::new(code, span, message),
+        };
+        let text = self.sources.text(span);
+        match text.lines().count() == 1 && (text.contains("{{") || text.contains("${")) {
+            true => diagnostic.with_help("variables and templates are filled in before a policy is loaded"),
+            false => diagnostic,
         }
     }
 
     /// Runs `read` with messages that name this field.
-    fn in_field<T>(&self, field: Option<&'static str>, read: impl FnOnce() -> T) -> T {
+    pub(in crate::policy) fn in_field<T>(&self, field: Option<&'static str>, read: impl FnOnce() -> T) -> T {
+        self.in_named(field.map(Cow::Borrowed), read)
+    }
+
+    /// Runs `read` with messages that name this key, which the user chose.
+    pub(in crate::policy) fn in_key<T>(&self, key: &Key, read: impl FnOnce() -> T) -> T {
+        self.in_named(Some(Cow::Owned(key.name.to_string())), read)
+    }
+
+    fn in_named<T>(&self, field: Option<Cow<'static, str>>, read: impl FnOnce() -> T) -> T {
         let outer = self.field.replace(field);
         let value = read();
-        self.field.set(outer);
+        self.field.replace(outer);
         value
     }
 

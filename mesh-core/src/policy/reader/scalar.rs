@@ -205,6 +205,27 @@ pub(super) fn description(node: &Node) -> String {
     }
 }
 
+/// How a value of another type is written as what was expected, where that is plain to see.
+pub(super) fn rewritten(node: &Node, expected: &str) -> Option<String> {
+    match (&node.value, expected) {
+        (Value::Scalar(scalar), "a whole number" | "a number") if scalar.style == Style::Quoted => {
+            let is_meant = is_whole_number(&scalar.text) || (expected == "a number" && is_float(&scalar.text));
+            is_meant.then(|| format!("write it without quotes: {}", quoted(&scalar.text)))
+        }
+        (Value::Scalar(scalar), "a list") => match scalar.text.strip_prefix('-') {
+            Some(item) if scalar.style == Style::Plain && !item.is_empty() => Some(format!(
+                "a blank follows the `-` of an item: {}",
+                quoted(&format!("- {item}"))
+            )),
+            _ => Some("write it as an item of a list: `- ` before it, or brackets around it".into()),
+        },
+        (Value::Mapping(entries), "a list") if !entries.is_empty() => {
+            Some("each item of a list begins with `- `".into())
+        }
+        _ => None,
+    }
+}
+
 /// The text of a plain scalar.
 fn plain(node: &Node) -> Option<&str> {
     match &node.value {

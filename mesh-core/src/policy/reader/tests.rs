@@ -271,6 +271,8 @@ error[MESH0102]: `hosts`: expected a list, found a mapping
   |
 4 |   a: b
   |   ^^^^
+  |
+  = help: each item of a list begins with `- `
 
 error[MESH0102]: `name`: expected text, found the number `1.10`
  --> a.yaml:5:7
@@ -452,7 +454,10 @@ fn a_choice_lists_the_names_it_knows() {
         scalar("strict", choice(MODES)),
         invalid(&format!("unknown value `strict`, expected {names}"))
     );
-    assert_eq!(scalar("5", choice(MODES)), wrong("expected text, found the number `5`"));
+    assert_eq!(
+        scalar("5", choice(MODES)),
+        invalid("unknown value `5`, expected `STRICT` or `PERMISSIVE`")
+    );
 }
 
 #[test]

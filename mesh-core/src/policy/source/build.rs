@@ -364,7 +364,11 @@ impl<'r> Builder<'r> {
         match &mut frame.content {
             Content::Sequence(items) => items.push(node),
             Content::Mapping { entries, next } => match std::mem::replace(next, Next::Key) {
-                Next::Key => *next = keys::key(node, self.report).map_or(Next::Nothing, Next::ValueOf),
+                Next::Key => {
+                    // What has a list or a mapping for a key is no mapping, but a template that nobody rendered.
+                    frame.refused |= matches!(node.value, Value::Sequence(_) | Value::Mapping(_));
+                    *next = keys::key(node, self.report).map_or(Next::Nothing, Next::ValueOf);
+                }
                 Next::ValueOf(key) => entries.push((key, node)),
                 Next::Nothing => {}
             },
@@ -383,7 +387,8 @@ impl<'r> Builder<'r> {
             .last()
             .map(|frame| SourceSpan::new(self.file, frame.start, frame.start + 1));
         let opened = opened.filter(|at| matches!(self.text.as_bytes().get(at.start as usize), Some(b'[' | b'{')));
-        self.report.push(syntax::diagnostic(error.kind(), at, opened));
+        self.report
+            .push(syntax::diagnostic(error.kind(), self.text, at, opened));
         Stop::Document
     }
 }

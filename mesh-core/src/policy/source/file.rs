@@ -150,7 +150,10 @@ impl Sources {
         };
         let found = bytes.get(start as usize).copied().unwrap_or_default();
         let end = start.saturating_add(offset('\u{fffd}'.len_utf8()));
-        let message = format!("expected UTF-8 text, found the byte 0x{found:02x}");
+        let message = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "expected UTF-8 text, found UTF-16".into(),
+            _ => format!("expected UTF-8 text, found the byte 0x{found:02x}"),
+        };
         let diagnostic = Diagnostic::new(Code::NOT_UTF8, SourceSpan::new(id, start, end), message);
         report.push(diagnostic.with_help("save the file as UTF-8, or move what is no policy out of this directory"));
         None

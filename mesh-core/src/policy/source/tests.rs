@@ -154,6 +154,42 @@ fn a_bad_beginning_of_a_document_spares_the_one_before_it() {
 }
 
 #[test]
+fn a_syntax_error_is_told_at_its_cause() {
+    for (text, expected) in [
+        (
+            "b:1\na: 1\n",
+            "a.yaml:1:2: error[MESH0001]: expected a blank behind `b:`",
+        ),
+        (
+            "a:\n  - b:1\n    c: 1\n",
+            "a.yaml:2:6: error[MESH0001]: expected a blank behind `b:`",
+        ),
+        (
+            "a: http://b\n  c: 1\n",
+            "a.yaml:2:4: error[MESH0001]: no `:` can stand here",
+        ),
+        (
+            "a:\n  b: 1\n\tc: 2\n",
+            "a.yaml:3:1: error[MESH0001]: found a tab in the indentation",
+        ),
+        (
+            "a:\n  b: 1\n\u{a0} c: 2\n  d: 3\n",
+            "a.yaml:3:1: error[MESH0001]: found a no-break space in the indentation",
+        ),
+        (
+            "a:\n  b: 1\n<<<<<<< HEAD\n  c: 2\n",
+            "a.yaml:3:1: error[MESH0001]: found a mark of a conflict that git could not merge",
+        ),
+        (
+            "{{- if .Values.x }}\na: 1\n{{- end }}\n",
+            "a.yaml:1:1: error[MESH0001]: found a template, expected a key",
+        ),
+    ] {
+        assert_eq!(lines(text), [expected], "{text:?}");
+    }
+}
+
+#[test]
 fn syntax_errors_say_what_to_do() {
     for (text, expected) in [
         (
@@ -168,10 +204,25 @@ fn syntax_errors_say_what_to_do() {
             "a: *b\n",
             "a.yaml:1:4: error[MESH0001]: no anchor of this name stands before the alias",
         ),
-        ("b:1\na: 1\n", "a.yaml:2:2: error[MESH0001]: no `:` can stand here"),
+        (
+            "a:\n- *\n",
+            "a.yaml:2:3: error[MESH0001]: expected the name of an alias behind `*` or `&`",
+        ),
+        (
+            "a: - b\n",
+            "a.yaml:1:4: error[MESH0001]: no item of a list can begin here",
+        ),
+        (
+            "a: \"b\" c\n",
+            "a.yaml:1:8: error[MESH0001]: nothing can follow a closing quote",
+        ),
+        (
+            "a: \"\\d\"\n",
+            "a.yaml:1:4: error[MESH0001]: unknown escape in double quotes",
+        ),
         (
             "a: 1\nb:1\n",
-            "a.yaml:2:1: error[MESH0001]: expected a key, `:` and a blank",
+            "a.yaml:2:2: error[MESH0001]: expected a blank behind `b:`",
         ),
         (
             "- a\nb: 1\n",
@@ -352,7 +403,7 @@ error[MESH0005]: expected UTF-8 text, found the byte 0xff
     assert_eq!(rendered(b"a: 1\nb: \xc3\xa9\xc3\xa9\xffx\n"), expected);
     assert_eq!(
         lines(b"\xff\xfea\0:\0"),
-        ["a.yaml:1:1: error[MESH0005]: expected UTF-8 text, found the byte 0xff"]
+        ["a.yaml:1:1: error[MESH0005]: expected UTF-8 text, found UTF-16"]
     );
     let elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0";
     assert_eq!(read(elf).2.errors(), 1);

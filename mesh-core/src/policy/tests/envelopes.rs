@@ -73,7 +73,7 @@ fn wrong_envelopes_are_told_field_by_field() {
                 "6:14: error[MESH0104]: `namespace`: expected a namespace of lower-case letters, digits and `-`, at most 63, found `a.b`",
                 "7:3: error[MESH0101]: unknown field `nam`",
                 "8:22: error[MESH0104]: `creationTimestamp`: expected a time such as `2026-01-31T12:00:00Z`, found `now`",
-                "9:16: error[MESH0102]: `labels`: expected text, found the number `1`",
+                "9:16: error[MESH0102]: `a`: expected text, found the number `1`",
             ],
         ),
     ]);
@@ -125,6 +125,26 @@ const UNREAD: &[(&str, &str, &str)] = &[
         "networking.istio.io/v9",
         "VirtualService",
         "error[MESH0106]: unknown kind `VirtualService` of `networking.istio.io/v9`",
+    ),
+    (
+        "kustomize.config.k8s.io/v1beta1",
+        "Kustomization",
+        "warning[MESH0504]: kind `Kustomization` configures no mesh: it changes nothing here",
+    ),
+    (
+        "gateway.networking.k8s.io/v1",
+        "HttpRoute",
+        "error[MESH0106]: unknown kind `HttpRoute` of `gateway.networking.k8s.io/v1`",
+    ),
+    (
+        "gateway.networking.k8s.io/v1beta2",
+        "HTTPRoute",
+        "error[MESH0106]: unknown kind `HTTPRoute` of `gateway.networking.k8s.io/v1beta2`",
+    ),
+    (
+        "policy.linkerd.io/v1beta3",
+        "Servers",
+        "error[MESH0106]: unknown kind `Servers` of `policy.linkerd.io/v1beta3`",
     ),
     (
         "example.com/v1",

@@ -66,11 +66,24 @@ pub(super) struct Sent {
 pub(super) fn suites(sources: &Sources, file: FileId, report: &mut Report) -> Vec<Suite> {
     let documents = parse(sources, file, report);
     let cx = Reader::new(sources, report);
+    if let Some(policy) = documents.iter().map(|one| &one.root).find(|root| is_policy(root)) {
+        let message = "this is a policy, and no file of tests";
+        let help = "`mesh check` reads it; a file of tests has `policy`, which names it, and `tests`";
+        let place = policy.entries().first().map_or(policy.span, |(key, _)| key.span);
+        cx.report(Diagnostic::new(Code::UNKNOWN_KIND, place, message).with_help(help));
+        return Vec::new();
+    }
     let mut names = BTreeSet::new();
     documents
         .iter()
         .filter_map(|document| suite(&cx, &document.root, &mut names))
         .collect()
+}
+
+/// Whether a document is an object or a native policy: neither has tests.
+fn is_policy(node: &Node) -> bool {
+    let has = |name: &str| node.get(name).is_some();
+    !has("tests") && (has("apiVersion") || has("kind") || has("services") || has("routes") || has("authorization"))
 }
 
 fn suite(cx: &Reader<'_>, node: &Node, names: &mut BTreeSet<String>) -> Option<Suite> {

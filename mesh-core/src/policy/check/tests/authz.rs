@@ -205,3 +205,31 @@ fn modes_of_workloads_with_the_same_labels_overlap() {
         [""; 0]
     );
 }
+
+#[test]
+fn methods_and_regexes_in_another_form_are_told() {
+    let policy = |operation: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{ name: a }}\nspec: {{ action: DENY, rules: [{{ to: [{{ operation: {{ {operation} }} }}] }}] }}\n"
+        )
+    };
+    for (operation, expected, help) in [
+        (
+            "methods: [delete]",
+            "warning[MESH0512]: method `delete` can never match: methods are compared with their case",
+            "write `DELETE`",
+        ),
+        (
+            "paths: ['/api/.*']",
+            "warning[MESH0519]: in `/api/.*` the `.` is compared as it is: this is no regex",
+            "write `/api/*`",
+        ),
+    ] {
+        let text = policy(operation);
+        assert_eq!(findings(&[&text]), [format!("a:4:31: {expected}")], "{operation}");
+        assert_eq!(super::help(&[&text]), [Some(help.to_owned())], "{operation}");
+    }
+    for operation in ["methods: [DELETE, purge]", "paths: [/api.*]", "paths: ['/a*', /b]"] {
+        assert_eq!(findings(&[&policy(operation)]), [""; 0], "{operation}");
+    }
+}

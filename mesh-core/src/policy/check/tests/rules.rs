@@ -60,3 +60,42 @@ fn findings_on_the_meaning_wait_for_a_policy_without_errors() {
     let found = rule(split);
     assert!(found.len() == 1 && found[0].contains("MESH0101"), "{found:?}");
 }
+
+#[test]
+fn a_path_that_no_request_has_is_told() {
+    let rule = |path: &str| {
+        route(
+            "shop",
+            &format!("{{ match: [{{ uri: {{ {path} }} }}], route: [{{ destination: {{ host: shop }} }}] }}"),
+        )
+    };
+    for (path, expected, help) in [
+        (
+            "prefix: static",
+            "warning[MESH0512]: prefix `static` can never match: paths begin with `/`",
+            "write `/static`",
+        ),
+        (
+            "exact: login",
+            "warning[MESH0512]: exact `login` can never match: paths begin with `/`",
+            "write `/login`",
+        ),
+        (
+            "prefix: /static/*",
+            "warning[MESH0519]: in prefix `/static/*` the `*` is compared as it is",
+            "write the prefix `/static/`",
+        ),
+        (
+            "exact: '*'",
+            "warning[MESH0519]: in exact `*` the `*` is compared as it is",
+            "write the prefix `/`",
+        ),
+    ] {
+        let text = rule(path);
+        assert_eq!(findings(&[&text]), [format!("a:4:41: {expected}")], "{path}");
+        assert_eq!(super::help(&[&text]), [Some(help.to_owned())], "{path}");
+    }
+    for path in ["prefix: /static", "exact: /", "prefix: ''", "regex: 'static.*'"] {
+        assert_eq!(findings(&[&rule(path)]), [""; 0], "{path}");
+    }
+}

@@ -114,3 +114,39 @@ fn documents_of_a_host_agree_on_the_protocol_of_a_port() {
     let (here, there) = (", exportTo: [a]", ", exportTo: [b]");
     assert_eq!(both(entry("x", "HTTP", here), entry("y", "HTTPS", there)), [""; 0]);
 }
+
+#[test]
+fn subsets_that_no_file_defines_are_told_once() {
+    let both = "{ route: [{ destination: { host: shop, subset: v1 } }], mirror: { host: shop, subset: v1 } }, { route: [{ destination: { host: shop, subset: v2 } }] }";
+    let rule = both.replacen("{ route", "{ match: [{ method: { exact: GET } }], route", 1);
+    let expected =
+        ["a:4:78: warning[MESH0506]: no file defines subsets of `shop.default.svc.cluster.local`, such as `v1`"];
+    assert_eq!(findings(&[&route("shop", &rule)]), expected);
+    let near = istio("DestinationRule", "r", "host: shops, subsets: [{ name: v1 }]");
+    assert_eq!(
+        super::help(&[&route("shop", &rule), &near])[0].as_deref(),
+        Some("did you mean a subset of `shops.default.svc.cluster.local`?")
+    );
+    let broken = istio("DestinationRule", "r", "hosts: shop");
+    let told = findings(&[&route("shop", &rule), &broken]);
+    assert!(told.iter().all(|line| !line.contains("no file defines")), "{told:?}");
+}
+
+#[test]
+fn a_subset_of_endpoints_that_no_file_lists_is_told() {
+    let rule = |subset: &str| istio("DestinationRule", "r", &format!("host: shop, subsets: [{subset}]"));
+    let to = route("shop", "{ route: [{ destination: { host: shop, subset: v1 } }] }");
+    let labelled = rule("{ name: v1, labels: { version: v1 } }");
+    let expected = [
+        "a:4:41: warning[MESH0524]: subset `v1` of `shop.default.svc.cluster.local` has no endpoint: no file lists those of the host",
+    ];
+    assert_eq!(findings(&[&to, &labelled]), expected);
+    assert_eq!(findings(&[&to, &labelled, "services: { shop: {} }\n"]), expected);
+    assert_eq!(findings(&[&to, &labelled, SHOP]), [""; 0]);
+    assert_eq!(
+        findings(&[&to, &rule("{ name: v1 }")]),
+        [""; 0],
+        "without labels all endpoints are meant"
+    );
+    assert_eq!(findings(&[&labelled]), [""; 0], "nobody calls it");
+}

@@ -3,7 +3,7 @@
 use super::names::{group, hostname, kind, section};
 use super::values::{Defaults, ObjectRef, bounded, contradiction, given_or, object_ref};
 use super::{GROUP, NOT_YET, no_effect};
-use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::names::labels;
 use crate::policy::model::attachment::{From, Listener, Requirement, Requires, RouteKind};
 use crate::policy::model::gateway::{GatewayHost, GatewayServer, GatewayTls};
@@ -128,8 +128,7 @@ fn protocol(cx: &Reader<'_>, node: &Node) -> Option<Protocol> {
         None if text == "HBONE" || (text.contains('/') && text.chars().all(is_project)) => Protocol::Other,
         None => {
             let names: Vec<&str> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-            let found = quoted(text);
-            return cx.invalid(node, format!("unknown protocol {found}, expected {}", listed(&names)));
+            return cx.unknown(node, "protocol", &names);
         }
     };
     if !matches!(found, Protocol::Http | Protocol::Https) {

@@ -90,9 +90,15 @@ fn parent(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Parent> {
             let message = format!(
                 "no route is served for a parent of kind {} of {}: it takes no request there",
                 quoted(kind),
-                quoted(group)
+                match group {
+                    "" => "the core".into(),
+                    group => quoted(group),
+                }
             );
-            let help = "parents are `Gateway` of `gateway.networking.k8s.io` and `Service` of the core";
+            let help = match kind {
+                "Service" => "a service is of the core: write `group: \"\"`",
+                _ => "parents are `Gateway` of `gateway.networking.k8s.io` and `Service` of the core",
+            };
             cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
             return None;
         }

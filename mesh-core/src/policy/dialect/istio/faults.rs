@@ -82,8 +82,8 @@ fn abort(cx: &Reader<'_>, node: &Node) -> Option<Option<(Abort, Fraction)>> {
             cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message).with_help(help));
             return Some(None);
         }
-        Some(("httpStatus", node)) => Abort::Http(status(cx, node)?),
-        Some((_, node)) => Abort::Grpc(choice(GRPC)(cx, node)?),
+        Some((name @ "httpStatus", node)) => Abort::Http(cx.in_field(Some(name), || status(cx, node))?),
+        Some((name, node)) => Abort::Grpc(cx.in_field(Some(name), || choice(GRPC)(cx, node))?),
     };
     Some(Some((answer, share)))
 }
@@ -111,6 +111,13 @@ const SMALLEST: f64 = 0.0001;
 
 /// Reads `{ value: 12.5 }`: 0, or at least `least`.
 fn percentage(cx: &Reader<'_>, node: &Node, least: f64) -> Option<Fraction> {
+    if let Some(number) = node
+        .as_text()
+        .filter(|text| text.trim_end_matches('%').parse::<f64>().is_ok())
+    {
+        let help = format!("write `{{ value: {} }}`", number.trim_end_matches('%'));
+        return cx.wrong_type_with(node, "a mapping", Some(help));
+    }
     let mut fields = cx.mapping(node)?;
     let value = fields.optional("value", |cx, node| {
         let value = cx.f64(node)?;
@@ -147,11 +154,15 @@ pub(super) fn mirrors(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, scope: S
         }
     }
     match given {
-        Some(("mirror", node)) => {
+        Some((name @ "mirror", node)) => {
             let share = exact.or_else(|| whole.map(|whole| Fraction::from_percent(whole.into())));
-            one_mirror(cx, node, scope, share).into_iter().collect()
+            let mirror = cx.in_field(Some(name), || one_mirror(cx, node, scope, share));
+            mirror.into_iter().collect()
         }
-        Some((_, node)) => list_of(|cx, node| listed_mirror(cx, node, scope))(cx, node).unwrap_or_default(),
+        Some((name, node)) => {
+            let listed = || list_of(|cx, node| listed_mirror(cx, node, scope))(cx, node);
+            cx.in_field(Some(name), listed).unwrap_or_default()
+        }
         None => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use super::gateway_tls::{encrypted, plain};
 use super::names::{dns_label, is_dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::Scope;
 use super::{NOT_YET, refuse_all, required_spec};
-use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
 use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, PlainText};
@@ -191,10 +191,7 @@ fn protocol(cx: &Reader<'_>, node: &Node) -> Option<Protocol> {
     let text = cx.text(node)?;
     let Some(protocol) = PROTOCOLS.iter().find(|one| one.name.eq_ignore_ascii_case(text)) else {
         let names: Vec<&str> = PROTOCOLS.iter().map(|one| one.name).collect();
-        return cx.invalid(
-            node,
-            format!("unknown protocol {}, expected {}", quoted(text), listed(&names)),
-        );
+        return cx.unknown(node, "protocol", &names);
     };
     if protocol.speech == Speech::Bytes {
         let message = format!(

@@ -52,6 +52,11 @@ fn refuse_without_attempts(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
 
 /// Reads conditions and codes, separated by commas without blanks.
 fn retry_on(cx: &Reader<'_>, node: &Node) -> Option<RetryOn> {
+    if !node.items().is_empty() {
+        let items: Vec<&str> = node.items().iter().filter_map(Node::as_text).collect();
+        let help = format!("write one text: {}", quoted(&items.join(",")));
+        return cx.wrong_type_with(node, "text", Some(help));
+    }
     let text = cx.text(node)?;
     if text.is_empty() {
         return Some(default_conditions());

@@ -1,7 +1,6 @@
 //! `ServicePort`: the ports of a service, and what is spoken on them.
 
 use super::names::{dns_label, refuse_duplicates};
-use crate::policy::diagnostic::{listed, quoted};
 use crate::policy::model::service::{Protocol, ServicePort};
 use crate::policy::reader::{Fields, Reader, spanned};
 use crate::policy::source::{Node, Spanned};
@@ -79,8 +78,5 @@ fn protocol(cx: &Reader<'_>, node: &Node) -> Option<(Protocol, Naming)> {
         return Some((*protocol, *naming));
     }
     let names: Vec<&str> = PROTOCOLS.iter().map(|(name, _, _)| *name).collect();
-    cx.invalid(
-        node,
-        format!("unknown protocol {}, expected {}", quoted(text), listed(&names)),
-    )
+    cx.unknown(node, "protocol", &names)
 }

@@ -3,16 +3,16 @@
 use http::HeaderName;
 
 use super::pattern::regex;
-use crate::policy::diagnostic::listed;
+use crate::policy::diagnostic::{listed, quoted};
 use crate::policy::model::route::StringMatch;
-use crate::policy::reader::Reader;
+use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::{Key, Node, Spanned, Value};
 
 const FORMS: &[&str] = &["exact", "prefix", "regex"];
 
 /// Reads a comparison of the path: an empty prefix matches all.
 pub(super) fn of_path(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
-    let mut fields = cx.mapping(node)?;
+    let mut fields = form(cx, node)?;
     let given = fields.required_one_of(FORMS);
     fields.finish();
     let (form, value) = given?;
@@ -42,7 +42,7 @@ fn of_optional(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
     if node.is_null() {
         return cx.invalid(node, "expected a comparison, found nothing: write `{}` for any value");
     }
-    let mut fields = cx.mapping(node)?;
+    let mut fields = form(cx, node)?;
     let given = fields.one_of(FORMS);
     fields.finish();
     match given {
@@ -52,6 +52,22 @@ fn of_optional(cx: &Reader<'_>, node: &Node) -> Option<StringMatch> {
             StringMatch::Prefix(prefix) if prefix.is_empty() => empty_prefix(cx, value),
             comparison => Some(comparison),
         },
+    }
+}
+
+/// The fields of a comparison; who writes the text alone is told how it is written in full.
+fn form<'r, 'a, 'n>(cx: &'r Reader<'a>, node: &'n Node) -> Option<Fields<'r, 'a, 'n>> {
+    match node.as_text() {
+        Some(text) => cx.wrong_type_with(node, "a mapping", Some(format!("write {}", quoted(&as_exact(text))))),
+        None => cx.mapping(node),
+    }
+}
+
+fn as_exact(text: &str) -> String {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || matches!(one, '/' | '-' | '_' | '.');
+    match !text.is_empty() && text.chars().all(is_plain) && text.parse::<f64>().is_err() {
+        true => format!("{{ exact: {text} }}"),
+        false => format!("{{ exact: \"{text}\" }}"),
     }
 }
 
@@ -83,7 +99,7 @@ pub(super) fn of_headers(cx: &Reader<'_>, node: &Node) -> Option<HeaderCondition
     };
     let mut conditions = HeaderConditions::default();
     for (key, value) in entries {
-        let Some((name, comparison)) = header(cx, key).zip(of_optional(cx, value)) else {
+        let Some((name, comparison)) = header(cx, key).zip(cx.in_key(key, || of_optional(cx, value))) else {
             continue;
         };
         match name {

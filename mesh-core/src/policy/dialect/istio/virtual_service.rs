@@ -18,7 +18,7 @@ use crate::policy::model::route::{
     Binding, Delegate, Destination, HostPattern, RouteMatch, RouteRule, RouteTable, StringMatch,
 };
 use crate::policy::reader::{Fields, Reader, list_of, spanned};
-use crate::policy::source::{Node, Spanned};
+use crate::policy::source::{Node, Spanned, Value};
 
 /// The gateway that stands for the clients of the mesh.
 const MESH: &str = "mesh";
@@ -92,7 +92,14 @@ fn check_hosts(cx: &Reader<'_>, hosts: &[Spanned<&str>], table: &RouteTable) {
 /// There must be routes. Without hosts they are for those who delegate to them.
 fn check_routes(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, spec: &Node) {
     let is_given = |name| spec.get(name).is_some_and(|node| !node.items().is_empty());
-    if !["http", "tls", "tcp"].into_iter().any(is_given) {
+    let is_wrong = |name| {
+        let node = spec.get(name).filter(|node| !node.is_null());
+        node.is_some_and(|node| !matches!(node.value, Value::Sequence(_)))
+    };
+    if !["http", "tls", "tcp"]
+        .into_iter()
+        .any(|name| is_given(name) || is_wrong(name))
+    {
         fields.missing(&["http", "tls", "tcp"]);
     }
     for name in ["tls", "tcp"] {

@@ -335,7 +335,6 @@ fn what_is_not_followed_or_wrong_in_services_is_told() {
             &[
                 "f:4:7: error[MESH0103]: missing field `externalName`",
                 "f:4:61: error[MESH0104]: `targetPort`: expected a number or a name, found `8080` in quotes",
-                "f:4:71: warning[MESH0505]: port 53 carries no TCP: it is not called through the mesh",
             ],
         ),
         (

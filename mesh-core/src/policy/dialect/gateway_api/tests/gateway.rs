@@ -238,10 +238,7 @@ fn what_is_no_listener_has_no_effect_or_is_not_yet_in_force() {
         ),
         (
             object("GatewayClass", "shop", "c", "{ description: x }"),
-            &[
-                "2:7: warning[MESH0505]: a gateway class chooses a controller: a process serves the gateways that its labels name",
-                "5:3: error[MESH0103]: missing field `controllerName`",
-            ],
+            &["5:3: error[MESH0103]: missing field `controllerName`"],
         ),
     ]);
 }

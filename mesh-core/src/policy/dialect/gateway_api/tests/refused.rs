@@ -91,10 +91,7 @@ fn filters_are_checked() {
         ),
         (
             "{ filters: [{ type: URLRewrite, urlRewrite: {}, cors: {} }], backendRefs: [{ name: a, port: 80 }] }",
-            &[
-                "7:49: warning[MESH0505]: the filter names neither `hostname` nor `path`: it changes nothing",
-                "7:53: error[MESH0301]: `cors` belongs to filters of another type than `URLRewrite`",
-            ],
+            &["7:53: error[MESH0301]: `cors` belongs to filters of another type than `URLRewrite`"],
         ),
         (
             "{ filters: [{ type: Rewrite }], backendRefs: [{ name: a, port: 80 }] }",

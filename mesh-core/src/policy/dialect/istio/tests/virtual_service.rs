@@ -456,11 +456,11 @@ fn comparisons_are_checked() {
         ),
         (
             "headers: { x: { prefix: '' } }",
-            &["4:35: error[MESH0104]: `headers`: an empty prefix matches everything, leave the condition out"],
+            &["4:35: error[MESH0104]: `x`: an empty prefix matches everything, leave the condition out"],
         ),
         (
             "headers: { x: }",
-            &["4:23: error[MESH0104]: `headers`: expected a comparison, found nothing: write `{}` for any value"],
+            &["4:23: error[MESH0104]: `x`: expected a comparison, found nothing: write `{}` for any value"],
         ),
     ]);
     let long = "a".repeat(1025);
@@ -477,7 +477,7 @@ fn matches_are_checked() {
         ),
         (
             "headers: { x: { exact: 1 } }",
-            &["4:34: error[MESH0102]: `headers`: expected text, found the number `1`"],
+            &["4:34: error[MESH0102]: `x`: expected text, found the number `1`"],
         ),
         (
             "port: 0",

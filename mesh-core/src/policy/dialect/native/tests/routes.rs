@@ -10,7 +10,7 @@ use crate::policy::model::route::{Binding, PathCase, RouteMatch, RouteRule, Stri
 
 fn rules(rules: &str) -> Vec<RouteRule> {
     clean(&format!(
-        "namespace: shop\nservices: {{ orders: {{ subsets: {{ v1: {{ v: '1' }}, v2: {{ v: '2' }} }}, routes: [{rules}] }}, new: {{}} }}"
+        "namespace: shop\nservices: {{ orders: {{ endpoints: [{{ address: '10.0.0.1:80', labels: {{ v: '1' }} }}, {{ address: '10.0.0.2:80', labels: {{ v: '2' }} }}], subsets: {{ v1: {{ v: '1' }}, v2: {{ v: '2' }} }}, routes: [{rules}] }}, new: {{}} }}\ndestinations: {{ a.example.com: {{ subsets: {{ x: {{}} }} }} }}"
     ))
     .routes
     .remove(0)
@@ -105,7 +105,7 @@ fn every_condition_can_be_set() {
 fn a_list_of_matches_takes_any_of_them() {
     let found = rules("{ match: [{ path: /a }, { path: /b }], to: v1 }, { to: v2 }");
     assert_eq!((found[0].matches.len(), found[1].matches.len()), (2, 0));
-    assert_eq!(found[0].matches[1].origin.to_string(), "f:2:101");
+    assert_eq!(found[0].matches[1].origin.to_string(), "f:2:210");
 }
 
 #[test]

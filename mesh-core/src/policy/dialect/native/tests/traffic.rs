@@ -206,7 +206,6 @@ const WRONG_SETTINGS: &[(&str, &[&str])] = &[
     (
         "retry: { attempts: 1, on: [5x, 999, retriable-headers], backoff: { base: 2s, max: 1s } }",
         &[
-            "44: warning[MESH0505]: `on`: `retriable-headers` never holds",
             "45: error[MESH0104]: `on`: unknown retry condition `5x`",
             "49: error[MESH0104]: `on`: `999` is not an HTTP status code",
             "100: error[MESH0104]: `backoff`: expected at least `base`",
