@@ -5,7 +5,7 @@ use super::authorization_rule::rule;
 use super::scope::Scope;
 use super::selection::selection;
 use super::values::given_or;
-use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, nearest, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
@@ -123,13 +123,27 @@ pub(super) fn is_empty_list(node: &Node) -> bool {
     matches!(&node.value, crate::policy::source::Value::Sequence(items) if items.is_empty())
 }
 
+/// What puts a policy on trial.
+const ANNOTATION: &str = "istio.io/dry-run";
+
+/// Tells of an annotation that comes near: its policy is in force, which may not be meant.
+fn warn_of_misspelt(cx: &Reader<'_>, annotations: Option<&Node>) {
+    for (key, _) in annotations.map(Node::entries).unwrap_or_default() {
+        let is_near = *key.name != *ANNOTATION && nearest(&key.name, [ANNOTATION]).is_some();
+        if is_near {
+            let message = format!("annotation {} has no effect: the policy is in force", quoted(&key.name));
+            cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message).did_you_mean(ANNOTATION));
+        }
+    }
+}
+
 /// A policy on trial decides nothing; what it would decide is counted.
 fn enforcement(cx: &Reader<'_>, object: &Object<'_>) -> Enforcement {
-    const ANNOTATION: &str = "istio.io/dry-run";
     let annotations = object
         .node
         .get("metadata")
         .and_then(|metadata| metadata.get("annotations"));
+    warn_of_misspelt(cx, annotations);
     let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
     match value.and_then(|node| Some((node, node.as_text()?))) {
         None | Some((_, "false")) => Enforcement::Enforced,

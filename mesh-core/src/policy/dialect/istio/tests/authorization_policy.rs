@@ -283,6 +283,17 @@ fn an_annotation_puts_a_policy_on_trial() {
 }
 
 #[test]
+fn a_misspelt_annotation_leaves_the_policy_in_force_and_is_told() {
+    let loaded = load(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  annotations: { istio.io/dryrun: 'true', a.example/dry-run: 'true' }\n\
+         spec: {}\n",
+    );
+    let line = "4:18: warning[MESH0505]: annotation `istio.io/dryrun` has no effect: the policy is in force";
+    assert_eq!(loaded.lines, [line]);
+    assert_eq!(loaded.policy.authorizations[0].enforcement, Enforcement::Enforced);
+}
+
+#[test]
 fn a_policy_that_marks_is_read_as_others_are() {
     let found = found("action: AUDIT, rules: [{ to: [{ operation: { methods: [GET] } }] }]");
     assert_eq!((found.action, found.rules.len()), (Action::Audit, 1));
