@@ -66,7 +66,7 @@ impl Builder<'_> {
         let full = self.registry.full_name(host);
         let destination = Destination::find(&self.registry, full);
         let subset = subset_name.and_then(|name| destination.subset(name));
-        let budget = self.profile(full).map(|profile| profile.budget);
+        let budget = self.profile_budget(full);
         let settled = |port| settle(destination.traffic(subset, port), budget);
         let ports = self.registry.ports(host);
         let port = port.or_else(|| self.only_port(host, &ports));

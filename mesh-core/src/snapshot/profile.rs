@@ -8,7 +8,7 @@ use crate::decide::route::{Choice, Matcher, NamedBy, Route, RouteClass, RuleList
 use crate::policy::model::Origin;
 use crate::policy::model::profile::{AttachedRoutes, ProfileRoute, Retryable, ServiceProfile};
 use crate::policy::model::route::Destination;
-use crate::policy::model::traffic::{RetryOn, RetryPolicy};
+use crate::policy::model::traffic::{RetryBudget, RetryOn, RetryPolicy};
 
 impl<'a> Builder<'a> {
     /// The profile in the caller's own namespace, else that in the service's; others hold for others.
@@ -22,6 +22,17 @@ impl<'a> Builder<'a> {
             let here = self.registry.profiles_of(namespace, full).into_iter();
             here.min_by_key(|profile| profile.meta.precedence())
         })
+    }
+
+    /// The budget of the service's profile, else of the profile that sends its requests there.
+    pub(super) fn profile_budget(&self, full: &str) -> Option<RetryBudget> {
+        if let Some(own) = self.profile(full) {
+            return Some(own.budget);
+        }
+        let sending = self.registry.profiles_sending(full).iter();
+        let in_force = sending.filter(|one| self.profile(&one.host).is_some_and(|found| std::ptr::eq(found, **one)));
+        let oldest = in_force.min_by_key(|one| one.meta.precedence());
+        oldest.map(|one| one.budget)
     }
 
     /// The rule that spreads the requests of a service over others; `None` where its profile does not.

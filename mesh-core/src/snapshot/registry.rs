@@ -31,6 +31,8 @@ pub(super) struct Registry<'a> {
     competing: BTreeMap<&'a str, Vec<&'a RouteTable>>,
     destinations: ByHost<'a, DestinationPolicy>,
     profiles: ByHost<'a, ServiceProfile>,
+    /// The profiles that send requests to a service in the place of their own, by its full name.
+    sending: BTreeMap<&'a str, Vec<&'a ServiceProfile>>,
 }
 
 /// Documents about hosts: by namespace and full name, and those about patterns by namespace.
@@ -104,6 +106,7 @@ impl<'a> Registry<'a> {
             competing: BTreeMap::new(),
             destinations: ByHost::default(),
             profiles: ByHost::default(),
+            sending: BTreeMap::new(),
         };
         registry.add_defined();
         registry.add_referenced();
@@ -141,6 +144,16 @@ impl<'a> Registry<'a> {
         for one in &self.policy.profiles {
             profiles.add(&one.meta.namespace, self.full_name(&one.host), one);
         }
+        let mut sending: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (one, to) in self
+            .policy
+            .profiles
+            .iter()
+            .flat_map(|one| one.overrides.iter().map(move |to| (one, to)))
+        {
+            sending.entry(self.full_name(&to.host)).or_default().push(one);
+        }
+        self.sending = sending;
         (self.destinations, self.profiles) = (destinations, profiles);
     }
 
@@ -153,6 +166,11 @@ impl<'a> Registry<'a> {
     /// The profiles of a namespace for a service, by its full name.
     pub(super) fn profiles_of(&self, namespace: &str, host: &str) -> Vec<&'a ServiceProfile> {
         self.profiles.find(namespace, host)
+    }
+
+    /// The profiles that send requests to this service, by its full name.
+    pub(super) fn profiles_sending(&self, host: &str) -> &[&'a ServiceProfile] {
+        self.sending.get(host).map_or(&[], Vec::as_slice)
     }
 
     /// Each name belongs to the documents of one namespace: nobody adds endpoints to another's service.

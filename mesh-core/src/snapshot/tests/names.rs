@@ -362,6 +362,26 @@ fn a_profile_holds_for_callers_of_its_namespace_and_of_its_service() {
 }
 
 #[test]
+fn where_a_profile_sends_requests_its_budget_counts() {
+    let text = "
+services:
+  - { name: orders, hosts: [orders.default.svc.cluster.local], endpoints: [10.0.0.1:80] }
+  - { name: next, hosts: [next.default.svc.cluster.local], endpoints: [10.0.0.2:80] }
+  - { name: other, hosts: [other.default.svc.cluster.local], endpoints: [10.0.0.3:80] }
+profiles:
+  - name: orders
+    host: orders.default.svc.cluster.local
+    retry_budget: { percent: 7 }
+    overrides: [{ service: next.default.svc.cluster.local, weight: 1 }]
+";
+    let snapshot = compile(text, &Workload::default());
+    let percent = |uri| target(&snapshot, uri).settings.budget.percent;
+    assert_eq!(percent("http://orders/"), 7);
+    assert_eq!(percent("http://next/"), 7);
+    assert_eq!(percent("http://other/"), 20);
+}
+
+#[test]
 fn a_split_sends_its_root_to_backends_and_itself() {
     let split = "---\napiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: { name: s, namespace: shop }\nspec: { service: site, backends: [{ service: site, weight: 3 }, { service: site-v2, weight: 1 }, { service: site-v3, weight: 0 }] }\n";
     let services =
