@@ -3,6 +3,7 @@
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
+use crate::policy::model::filter::{Answer, Redirect};
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::time::format_duration;
@@ -22,6 +23,19 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
         check_repetition(rule, report);
         check_claims(policy, rule, report);
         check_paths(rule, report);
+        check_redirect(rule, report);
+    }
+}
+
+/// A redirect to the URL that was asked for brings the caller back for ever.
+fn check_redirect(rule: &RouteRule, report: &mut Report) {
+    let Some(Answer::Redirect(redirect)) = &rule.answer else {
+        return;
+    };
+    if *redirect == Redirect::new(redirect.status) {
+        let message = "the redirect changes nothing: callers come back with the same URL";
+        let help = "give a new scheme, host, port or path";
+        report.push(Diagnostic::new(Code::NO_EFFECT, &rule.origin, message).with_help(help));
     }
 }
 

@@ -99,3 +99,16 @@ fn a_path_that_no_request_has_is_told() {
         assert_eq!(findings(&[&rule(path)]), [""; 0], "{path}");
     }
 }
+
+#[test]
+fn a_redirect_to_where_the_request_came_from_is_told() {
+    let redirect = |text: &str| {
+        findings(&[&format!(
+            "services:\n  orders:\n    endpoints: [10.0.0.4:80]\n    routes: [{{ redirect: {{ {text} }} }}]\n"
+        )])
+    };
+    let told = "a:4:14: warning[MESH0505]: the redirect changes nothing: callers come back with the same URL";
+    assert_eq!(redirect(""), [told]);
+    assert_eq!(redirect("status: 308"), [told]);
+    assert_eq!(redirect("scheme: https"), [""; 0]);
+}
