@@ -1,0 +1,157 @@
+//! Every condition of retries that a server can bring about, over sockets: each is tried again where its token says so, and
+//! not where another one does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Request;
+use mesh_core::workload::Workload;
+use mesh_tests::world::send;
+use mesh_tests::{Backend, World};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+/// A virtual service of `orders` that retries on these tokens, and its endpoints.
+fn policy(endpoints: &[SocketAddr], on: &str) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(|one| format!("\"{one}\"")).collect();
+    format!(
+        "services: {{ orders: {{ endpoints: [{}], balance: round_robin }} }}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{ name: orders }}
+spec:
+  hosts: [orders]
+  http: [{{ route: [{{ destination: {{ host: orders }} }}], retries: {{ attempts: 2, retryOn: '{on}', backoff: 1ms }} }}]
+",
+        endpoints.join(", ")
+    )
+}
+
+/// Sends one request under a policy.
+async fn call(policy: &str) -> Option<u16> {
+    call_of(policy, Request::get("http://orders/")).await
+}
+
+async fn call_of(policy: &str, request: http::request::Builder) -> Option<u16> {
+    let world = World::new();
+    world.write("policy.yaml", policy);
+    let mesh = world.mesh(&Workload::new("default", "web")).await;
+    let answer = send(&mesh.client(), request).await;
+    answer.ok().map(|answer| answer.status)
+}
+
+/// How often a server was asked that answers so.
+async fn tries(on: &str, status: u16) -> usize {
+    let backend = Backend::start("a").await;
+    backend.answer_with(status);
+    call(&policy(&[backend.address], on)).await;
+    backend.hits()
+}
+
+/// The same for a call of gRPC and its status.
+async fn calls(on: &str, status: &'static str) -> usize {
+    let backend = Backend::start("a").await;
+    backend.say("content-type", "application/grpc");
+    backend.say("grpc-status", status);
+    let request = Request::post("http://orders/shop.Orders/List").header("content-type", "application/grpc");
+    // gRPC is HTTP/2.
+    let text = policy(&[backend.address], on).replace("orders: {", "orders: { port: { number: 80, protocol: grpc },");
+    call_of(&text, request).await;
+    backend.hits()
+}
+
+#[tokio::test]
+async fn statuses_are_tried_again_by_the_tokens_that_hold_for_them() {
+    for (on, statuses, others) in [
+        ("5xx", &[500, 503, 599][..], &[200, 404, 429][..]),
+        ("gateway-error", &[502, 503, 504], &[500, 501, 505]),
+        ("retriable-4xx", &[409], &[400, 404, 429]),
+        ("retriable-status-codes,418,503", &[418, 503], &[500, 409]),
+        ("418", &[418], &[503]),
+    ] {
+        for status in statuses {
+            assert_eq!(tries(on, *status).await, 3, "{on} for {status}");
+        }
+        for status in others {
+            assert_eq!(tries(on, *status).await, 1, "{on} for {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn statuses_of_grpc_are_tried_again_by_their_names() {
+    for (on, status) in [
+        ("cancelled", "1"),
+        ("deadline-exceeded", "4"),
+        ("resource-exhausted", "8"),
+        ("internal", "13"),
+        ("unavailable", "14"),
+    ] {
+        for of in ["1", "4", "8", "13", "14", "0"] {
+            let expected = if of == status { 3 } else { 1 };
+            assert_eq!(calls(on, of).await, expected, "{on} for {of}");
+        }
+    }
+}
+
+/// A server that ends each connection once it has read some of the request.
+async fn broken() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, hits) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&hits);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 4096];
+            if stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, hits)
+}
+
+#[tokio::test]
+async fn connections_that_end_without_an_answer_are_tried_again_as_resets() {
+    for (on, expected) in [
+        ("reset", 3),
+        ("5xx", 3),
+        ("connect-failure", 1),
+        ("refused-stream", 1),
+        ("retriable-4xx", 1),
+    ] {
+        let (address, hits) = broken().await;
+        assert_eq!(call(&policy(&[address], on)).await, None, "{on}");
+        assert_eq!(hits.load(Ordering::SeqCst), expected, "{on}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_cannot_be_made_are_tried_again_elsewhere() {
+    let gone = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    for (on, is_found) in [("connect-failure", true), ("5xx", true), ("retriable-4xx", false)] {
+        let backend = Backend::start("a").await;
+        let world = World::new();
+        world.write("policy.yaml", &policy(&[gone, backend.address], on));
+        let mesh = world.mesh(&Workload::new("default", "web")).await;
+        let client = mesh.client();
+        // In turn, every other request meets the endpoint that is gone first.
+        let mut answered = 0;
+        for _ in 0..10 {
+            let request = Request::get("http://orders/");
+            answered += usize::from(send(&client, request).await.is_ok());
+        }
+        assert_eq!(answered == 10, is_found, "{on}: {answered}");
+    }
+}
