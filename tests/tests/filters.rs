@@ -443,3 +443,46 @@ async fn a_rewrite_that_makes_no_path_is_an_error_that_says_so() {
     assert_eq!(error.outcome(), Outcome::BadRequest);
     assert!(error.to_string().contains("rewritten path"), "{error}");
 }
+
+#[tokio::test]
+async fn the_native_dialect_shapes_requests_as_others_do() {
+    let a = Backend::start("a").await;
+    let world = World::new();
+    world.write(
+        "policy.yaml",
+        &format!(
+            "services:
+  orders:
+    endpoints: [\"{}\"]
+    routes:
+      - {{ match: {{ path: /old }}, redirect: {{ status: 308, scheme: https, path: {{ full: /new }} }} }}
+      - {{ match: {{ path: /health }}, respond: {{ status: 418, body: short }} }}
+      - {{ match: {{ path: /broken }}, fault: {{ abort: {{ status: 503 }} }} }}
+      - match: {{ path: {{ segment_prefix: /v1 }} }}
+        rewrite: {{ path: {{ segment_prefix: / }} }}
+        headers: {{ request: {{ set: {{ x-caller: \"%REQ(x-name)%\" }} }}, response: {{ add: {{ x-route: v1 }} }} }}
+",
+            a.address
+        ),
+    );
+    let mesh = world.mesh(&Workload::new("default", "web")).await;
+    let client = mesh.client();
+
+    let moved = get(&client, "http://orders/old?x=1").await.unwrap();
+    assert_eq!(
+        (moved.status, &moved.headers["location"]),
+        (308, &"https://orders/new?x=1".parse().unwrap())
+    );
+    let answer = get(&client, "http://orders/health").await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (418, "short"));
+    assert_eq!(get(&client, "http://orders/broken").await.unwrap().status, 503);
+    assert_eq!(a.hits(), 0);
+    let request = Request::get("http://orders/v1/items?page=2").header("x-name", "web");
+    let answer = send(&client, request).await.unwrap();
+    assert_eq!(
+        (answer.status, &answer.headers["x-route"]),
+        (200, &"v1".parse().unwrap())
+    );
+    assert_eq!(a.last_target(), "/items?page=2");
+    assert_eq!(a.last().0["x-caller"], "web");
+}
