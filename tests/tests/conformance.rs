@@ -17,7 +17,6 @@ use mesh_core::trial::{TestResult, Verdict, run};
 /// Cases that are decided otherwise on purpose: the file, how the name of the case begins, and the reason. docs/dialects.md
 /// lists them for users.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
-    ("attacks.yaml", "B11", ISTIOS_SUFFIX),
     ("attacks.yaml", "D10 any value of nothing", ISTIOS_PRESENCE),
     ("linkerd-ztunnel-authorization.yaml", "AZ-4b P", UNKNOWN),
     ("linkerd-ztunnel-authorization.yaml", "AZ-4d P", UNKNOWN),
@@ -33,8 +32,6 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("linkerd-ztunnel-routing.yaml", "RY-9 headers", NO_HEADERS),
 ];
 
-const ISTIOS_SUFFIX: &str =
-    "`*foo.com` is any host that ends so, and said so by Istio: it is a policy that people have";
 const ISTIOS_PRESENCE: &str = "`*` for a header is translated by Istio to a header that is there, empty or not";
 const UNKNOWN: &str =
     "a peer in plain text may be anyone, the one that is excepted too: what is not known allows nothing";

@@ -135,6 +135,11 @@ fn check_patterns(rule: &Rule, mesh: &MeshSettings, report: &mut Report) {
             told(Code::NEVER_MATCHES, reason);
         }
     }
+    for host in rule.to.iter().flat_map(|operation| all(&operation.hosts)) {
+        if let Some(reason) = within_a_name(host) {
+            told(Code::SUFFIX_WITHOUT_DOT, reason);
+        }
+    }
     for path in rule.to.iter().flat_map(|operation| all(&operation.paths)) {
         if let Some(reason) = no_path(path) {
             told(Code::NEVER_MATCHES, reason);
@@ -162,6 +167,22 @@ fn check_patterns(rule: &Rule, mesh: &MeshSettings, report: &mut Report) {
             told(Code::LITERAL_WILDCARD, reason);
         }
     }
+}
+
+/// An end of hosts that is not below a dot takes names that others may register.
+fn within_a_name(host: &Pattern) -> Option<(String, String)> {
+    let Pattern::Suffix(end) = host else { return None };
+    let is_part = end.contains('.') && !end.starts_with('.');
+    is_part.then(|| {
+        let message = format!(
+            "`hosts`: {} takes any host that ends so, such as `x{end}`",
+            quoted(&format!("*{end}"))
+        );
+        (
+            message,
+            format!("write `*.{end}` for the hosts below it, and `{end}` for itself"),
+        )
+    })
 }
 
 fn all<T>(condition: &Condition<T>) -> impl Iterator<Item = &T> + Clone {

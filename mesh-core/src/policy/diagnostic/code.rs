@@ -202,6 +202,8 @@ codes! {
         "None of the gateways that a route table names serves its host, so that no request reaches these routes.";
     PROTOCOLS_DIFFER = "MESH0526", Warning, "protocols differ",
         "Two documents give the same port of the same host different protocols, and only one can be spoken.";
+    SUFFIX_WITHOUT_DOT = "MESH0527", Warning, "suffix without a dot",
+        "A pattern of hosts ends in a part of a name: it takes foreign names that end so as well.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
 }

@@ -233,3 +233,15 @@ fn methods_and_regexes_in_another_form_are_told() {
         assert_eq!(findings(&[&policy(operation)]), [""; 0], "{operation}");
     }
 }
+
+#[test]
+fn an_end_of_hosts_within_a_name_is_told() {
+    let hosts = |hosts: &str| {
+        findings(&[&format!(
+            "authorization: [{{ name: a, deny: [{{ hosts: [{hosts}], not_hosts: [\"*.b.example\", \"*\"] }}] }}]\n"
+        )])
+    };
+    let told = "a:1:35: warning[MESH0527]: `hosts`: `*a.example` takes any host that ends so, such as `xa.example`";
+    assert_eq!(hosts("\"*a.example\""), [told]);
+    assert_eq!(hosts("\"*.a.example\", a.example"), [""; 0]);
+}
