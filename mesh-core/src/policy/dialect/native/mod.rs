@@ -49,6 +49,7 @@ mod scope;
 mod server;
 mod service;
 mod sidecar;
+mod synonyms;
 mod telemetry;
 mod traffic;
 mod write;
@@ -56,6 +57,7 @@ mod write;
 use scope::Scope;
 
 pub use form::Tree;
+pub(in crate::policy) use synonyms::SYNONYMS;
 pub(in crate::policy) use write::deferring;
 pub use write::{schema, write};
 
