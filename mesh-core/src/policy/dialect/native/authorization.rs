@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::envelope::object_name;
 use super::form::{
-    Created, Flag, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices,
+    Created, Form, Given, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices,
     form, one_of,
 };
 use super::mtls::{mention, selector};
@@ -17,10 +17,11 @@ use super::path_template;
 use super::refuse_nothing;
 use super::scope::Scope;
 use super::service::non_empty;
-use crate::policy::diagnostic::{Code, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::istio::authorization_when::{attribute, attribute_key};
 use crate::policy::model::authz::{
-    Action, AuthorizationPolicy, Condition, Enforcement, Operation, Pattern, Rule, Source, Target, TargetKind, When,
+    Action, Attribute, AuthorizationPolicy, Condition, Enforcement, Operation, Pattern, Rule, Source, Target,
+    TargetKind, When,
 };
 use crate::policy::reader::{Fields, Reader, choice, spanned};
 use crate::policy::source::{Node, Value};
@@ -51,9 +52,12 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     refuse_nothing(cx, node, "field");
     let name = fields.required("name", spanned(object_name));
     let selected = selector(&mut fields);
+    // What is attached to a target is for its workloads.
+    fields.one_of(&["selector", "targets"]);
+    fields.one_of(&["service", "targets"]);
     let reach = fields.optional("scope", choice(REACHES)).unwrap_or(Reach::Namespace);
     let rest = PolicyFields::read_fields(&mut fields, scope);
-    let rules = rules(node, &mut fields, scope);
+    let rules = rules(cx, node, &mut fields, scope);
     fields.finish();
     let name = name?;
     let mut meta = scope.meta(cx, &name, node.span);
@@ -76,7 +80,12 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
 }
 
 /// Reads `allow`, `deny`, `audit` or `custom`, one of which must be given.
-pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<(Action, Vec<Rule>)> {
+pub(super) fn rules(
+    cx: &Reader<'_>,
+    node: &Node,
+    fields: &mut Fields<'_, '_, '_>,
+    scope: Scope<'_>,
+) -> Option<(Action, Vec<Rule>)> {
     let given = fields.one_of(NAMES);
     if NAMES.iter().all(|action| node.get(action).is_none()) {
         fields.missing(&["allow", "deny"]);
@@ -89,6 +98,11 @@ pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'
             Code::NOT_YET_IN_FORCE,
             "no external authorizer is asked, requests are denied",
         );
+    }
+    if let (Some((key, _)), false) = (fields.entry("provider"), *action == Action::Custom) {
+        let message = "`provider` is for the rules of `custom`";
+        let help = "it names who is asked about requests";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
     }
     let rules = fields.optional(name, |cx, node| match action {
         // No rule allows nothing, which is a policy; no rule that denies is none.
@@ -110,7 +124,7 @@ impl Form for RuleForm {
         let source = SourceForm::read_fields(&mut fields, scope);
         let operation = OperationForm::read_fields(&mut fields, scope);
         let mut rule = Several::read_fields(&mut fields, scope);
-        for (several, single) in [("sources", SOURCE), ("operations", OPERATION)] {
+        for (several, single) in [("sources", SourceForm::NAMES), ("operations", OperationForm::NAMES)] {
             if let Some(one) = single
                 .iter()
                 .find(|name| fields.entry(several).is_some() && node.get(name).is_some())
@@ -160,33 +174,11 @@ impl Form for RuleForm {
 form! {
     /// What a rule has more of than one.
     Several of Rule; {
-        "sources" from: List<SourceForm>;
-        "operations" to: List<OperationForm>;
+        "sources" from: NonEmpty<SourceForm>;
+        "operations" to: NonEmpty<OperationForm>;
         "when" when: NonEmpty<WhenForm>;
     }
 }
-
-/// The fields of one source.
-const SOURCE: &[&str] = &[
-    "from",
-    "not_from",
-    "namespaces",
-    "not_namespaces",
-    "service_accounts",
-    "ip",
-    "not_ip",
-];
-/// The fields of one operation.
-const OPERATION: &[&str] = &[
-    "hosts",
-    "not_hosts",
-    "ports",
-    "not_ports",
-    "methods",
-    "not_methods",
-    "paths",
-    "not_paths",
-];
 
 form! {
     /// Callers, all of whose conditions must hold.
@@ -236,7 +228,14 @@ impl Form for WhenForm {
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<When> {
         let mut fields = cx.mapping(node)?;
         let attribute = fields.required("attribute", attribute);
-        let mut list = |name| fields.optional(name, |cx, node| NonEmpty::<Name>::read(cx, node, scope));
+        let mut list = |name| {
+            fields.optional(name, |cx, node| {
+                let texts = NonEmpty::<Name>::read(cx, node, scope)?;
+                let items = node.items().iter();
+                items.for_each(|item| check_value(cx, item, attribute.as_ref()));
+                Some(texts)
+            })
+        };
         let (any_of, none_of) = (list("values"), list("not_values"));
         if any_of.is_none() && none_of.is_none() {
             fields.required_one_of(&["values", "not_values"]);
@@ -269,6 +268,20 @@ impl Form for WhenForm {
     }
 }
 
+/// Addresses and ports are compared as such, and no other text is one.
+fn check_value(cx: &Reader<'_>, node: &Node, attribute: Option<&Attribute>) {
+    match attribute {
+        Some(Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp) => {
+            ip_block(cx, node);
+        }
+        Some(Attribute::DestinationPort) if node.as_text().is_some_and(|text| text.parse::<u16>().is_err()) => {
+            let found = quoted(node.as_text().unwrap_or_default());
+            cx.invalid::<()>(node, format!("expected a port such as `\"8080\"`, found {found}"));
+        }
+        _ => {}
+    }
+}
+
 one_of! {
     /// A pattern that is taken as it is.
     LongPattern of Pattern; {
@@ -276,9 +289,32 @@ one_of! {
         "prefix" Pattern::Prefix(text) => text, Pattern::Prefix, Text;
         "suffix" Pattern::Suffix(text) => text, Pattern::Suffix, Text;
         "glob" Pattern::Glob(text) => text, Pattern::Glob, Text;
-        "template" Pattern::Template(text) => text, Pattern::Template, Text;
+        "template" Pattern::Template(text) => text, Pattern::Template, Template;
         "regex" Pattern::Regex(text) => text, Pattern::Regex, super::form::Regex;
-        "present" _ => &true, |_| Pattern::Present, Flag;
+        "present" _ => &true, |_| Pattern::Present, Given;
+    }
+}
+
+/// A template of paths, `/orders/{*}/items`.
+struct Template;
+
+impl Form for Template {
+    type Of = String;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<String> {
+        let text = cx.name(node)?;
+        match path_template::problem(&text) {
+            None => Some(text),
+            Some(problem) => cx.invalid(node, problem),
+        }
+    }
+
+    fn write(value: &String) -> Tree {
+        Tree::text(value)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Name::schema(schema)
     }
 }
 
@@ -354,7 +390,7 @@ pattern! {
 }
 pattern! {
     /// A text with a `*` at one end.
-    pub(super) AnyPattern, |cx, node, _| cx.name(node).map(|text| Pattern::wildcard(&text)), true, |text| !text.is_empty()
+    pub(super) AnyPattern, |cx, node, _| wildcard(cx, node, &cx.name(node)?), true, |text| !text.is_empty()
 }
 
 /// A block of addresses; bits beyond its length do not count.
@@ -380,7 +416,7 @@ form! {
     /// What a policy has beside its rules.
     PolicyFields of AuthorizationPolicy; {
         "created" meta.created: Created;
-        "targets" targets: List<TargetForm>;
+        "targets" targets: NonEmpty<TargetForm>;
         "accounts" service_accounts: NonEmpty<Name>;
         "ports" ports: NonEmpty<Port>;
         "provider" provider: Opt<Name>;

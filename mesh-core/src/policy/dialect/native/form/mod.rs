@@ -10,15 +10,20 @@ use super::scope::Scope;
 use crate::policy::reader::Reader;
 use crate::policy::source::Node;
 
+mod checked;
 mod lists;
 mod scalar;
 pub(super) mod schema;
 mod tree;
 
+pub(super) use checked::{
+    Authority, Between, BodyText, ChangedHeader, CorsHeader, CorsMethod, FailureStatus, Given, NewPath, RedirectStatus,
+    SchemeName, Seconds, Status, warn_of_empty,
+};
 pub(super) use lists::{Boxed, List, NonEmpty, Opt, Pairs, Place, TextMap};
 pub(super) use scalar::{
-    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostText, Ip, LabelSet, Limit, MethodName,
-    Name, Namespace, Percent, Port, PortKey, Regex, Share, Status, Text, TextKey, Wide,
+    Count, Created, Dur, DurOrZero, Flag, HeaderKey, HeaderValue, HostText, Ip, LabelSet, Limit, MethodName, Name,
+    Namespace, Percent, Port, PortKey, Regex, Share, Text, TextKey, Wide,
 };
 pub(super) use schema::Schema;
 pub use tree::Tree;
@@ -50,6 +55,10 @@ macro_rules! form {
         pub(super) struct $form;
 
         impl $form {
+            /// The names of the fields.
+            #[allow(dead_code, reason = "few tables are asked for them")]
+            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
+
             fn base() -> $model {
                 $crate::policy::dialect::native::form::form!(@base $($base)?)
             }
