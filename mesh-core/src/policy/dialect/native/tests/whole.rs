@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::*;
+use crate::policy::convert;
 use crate::policy::model::authz::{Action, Pattern};
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::route::{Binding, StringMatch};
@@ -343,4 +344,42 @@ fn sections_that_are_misspelt_or_of_another_type_are_told() {
         ],
     );
     assert_eq!(help("servces: {}"), "did you mean `services`?");
+}
+
+const DEFERRED: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: front, namespace: shop }
+spec:
+  servers:
+    - { port: { number: 1, name: a, protocol: TCP }, hosts: ["*"] }
+    - { port: { number: 2, name: b, protocol: TCP }, hosts: ["*"] }
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: users, namespace: shop }
+spec: { jwtRules: [{ jwksUri: "https://id.example.com/keys" }] }
+"#;
+
+#[test]
+fn only_what_no_field_tells_is_deferred_and_once() {
+    let documents = convert::to_native(&load(DEFERRED)).unwrap();
+    let [items, deferred] = documents.as_slice() else {
+        panic!("two documents: {documents:?}");
+    };
+    assert_eq!(
+        serde_json::to_value(deferred).unwrap(),
+        serde_json::json!({ "deferred": ["protocol `TCP` is not yet in force: gateways speak HTTP"] })
+    );
+    // A token rule needs no issuer where the address of its keys is known.
+    assert_eq!(
+        serde_json::to_value(items).unwrap()["request_authentication"][0]["rules"],
+        serde_json::json!([{ "keys": { "fetched": "https://id.example.com/keys" } }])
+    );
+    let text = |documents: &[convert::Tree]| {
+        let texts = documents.iter().map(|one| serde_json::to_string(one).unwrap());
+        texts.collect::<Vec<_>>().join("\n---\n")
+    };
+    let again = convert::to_native(&load(&text(&documents))).unwrap();
+    assert_eq!(text(&again), text(&documents));
 }
