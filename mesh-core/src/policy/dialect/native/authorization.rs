@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::Sink;
 use super::envelope::object_name;
+use super::form::schema::Object;
 use super::form::{
     Created, Form, Given, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices,
     form, one_of,
@@ -262,8 +263,9 @@ impl Form for WhenForm {
     fn schema(schema: &mut Schema) -> Json {
         schema.object("When", |schema, object| {
             object.property("attribute", Name::schema(schema), true);
-            object.property("values", List::<Name>::schema(schema), false);
-            object.property("not_values", List::<Name>::schema(schema), false);
+            object.property("values", NonEmpty::<Name>::schema(schema), false);
+            object.property("not_values", NonEmpty::<Name>::schema(schema), false);
+            object.require_one(&["values", "not_values"]);
         })
     }
 }
@@ -485,11 +487,26 @@ pub(super) fn schema(schema: &mut Schema) -> Json {
         object.property("service", Name::schema(schema), false);
         object.property("selector", LabelSet::schema(schema), false);
         object.property("scope", json!({ "enum": ["namespace", "mesh"] }), false);
-        for (name, _) in ACTIONS {
-            object.property(name, List::<RuleForm>::schema(schema), false);
+        properties(schema, object);
+        for other in ["service", "targets"] {
+            object.exclude(&["selector", other]);
         }
-        PolicyFields::properties(schema, object);
+        object.exclude(&["service", "targets"]);
     })
+}
+
+/// Describes the fields that a policy has wherever it stands.
+pub(super) fn properties(schema: &mut Schema, object: &mut Object) {
+    for (name, action) in ACTIONS {
+        let rules = match action {
+            Action::Allow => List::<RuleForm>::schema(schema),
+            _ => NonEmpty::<RuleForm>::schema(schema),
+        };
+        object.property(name, rules, false);
+    }
+    PolicyFields::properties(schema, object);
+    object.exclude(NAMES);
+    object.require_one(NAMES);
 }
 
 /// Reads an identity with a `*` at its start or end, `spiffe://` left out or not.

@@ -93,6 +93,7 @@ impl Form for EndpointForm {
             object.property("port", Port::schema(schema), false);
             object.property("zone", Text::schema(schema), false);
             EndpointFields::properties(schema, object);
+            object.exclude(&["zone", "locality"]);
         });
         json!({ "oneOf": [{ "type": "string" }, long] })
     }

@@ -296,6 +296,8 @@ impl Form for AbortForm {
                 false,
             );
             object.property("percent", Share::schema(schema), false);
+            object.exclude(&["status", "grpc_status"]);
+            object.require_one(&["status", "grpc_status"]);
         })
     }
 }

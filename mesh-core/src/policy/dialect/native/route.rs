@@ -339,6 +339,7 @@ impl Form for RuleForm {
             object.property("respond", Respond::schema(schema), false);
             object.property("retry", Retry::schema(schema), false);
             Filters::properties(schema, object);
+            object.exclude(&["to", "redirect", "respond"]);
         })
     }
 }
@@ -386,6 +387,7 @@ impl Form for DestinationForm {
             object.property("port", Port::schema(schema), false);
             object.property("weight", Count::schema(schema), false);
             DestinationRest::properties(schema, object);
+            object.exclude(&["service", "unresolved"]);
         })
     }
 }
@@ -495,8 +497,11 @@ pub(super) fn table_schema(schema: &mut Schema) -> Json {
         );
         object.property("gateways", Bindings::schema(schema), false);
         object.property("visible_to", List::<Text>::schema(schema), false);
-        object.property("rules", List::<RuleForm>::schema(schema), false);
+        let leads = ["to", "redirect", "respond"].map(|name| json!({ "required": [name] }));
+        let rule = json!({ "allOf": [RuleForm::schema(schema), { "anyOf": leads }] });
+        object.property("rules", json!({ "type": "array", "minItems": 1, "items": rule }), false);
         Streams::properties(schema, object);
+        object.require_one(&["rules", "tls", "tcp"]);
     })
 }
 

@@ -131,6 +131,7 @@ impl Form for MatchForm {
             object.property("methods", List::<Text>::schema(schema), false);
             object.property("source", source_schema(schema), false);
             Conditions::properties(schema, object);
+            object.exclude(&["method", "methods"]);
         })
     }
 }

@@ -1,8 +1,8 @@
 //! `servers`, which guard ports of workloads, and `rate_limits` on them.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::authorization::{AnyPattern, rules, schema, write_policy};
+use super::authorization::{AnyPattern, properties, rules, write_policy};
 use super::form::{
     Count, Created, Form, Given, HostText, LabelSet, List, Name, Namespace, NonEmpty, Opt, Port, Schema, Tree, form,
     one_of,
@@ -188,11 +188,13 @@ impl Form for PolicyForm {
         map
     }
 
-    fn schema(whole: &mut Schema) -> Json {
-        let policy = schema(whole);
-        let namespace = json!({ "type": "object", "properties": { "namespace": { "type": "string" } } });
-        whole.extend("Authorization", "namespace", json!({ "type": "string" }));
-        json!({ "allOf": [policy, namespace] })
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("ServerPolicy", |schema, object| {
+            object.property("name", super::form::Text::schema(schema), true);
+            object.property("namespace", Namespace::schema(schema), false);
+            object.property("selector", LabelSet::schema(schema), false);
+            properties(schema, object);
+        })
     }
 }
 

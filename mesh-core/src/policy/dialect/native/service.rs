@@ -192,7 +192,8 @@ pub(super) fn short_schema(schema: &mut Schema) -> Json {
         object.property("identities", List::<Text>::schema(schema), false);
         object.property("location", LocationForm::schema(schema), false);
         object.property("subsets", Subsets::schema(schema), false);
-        object.property("routes", List::<RuleForm>::schema(schema), false);
+        object.property("routes", NonEmpty::<RuleForm>::schema(schema), false);
+        object.exclude(&["port", "ports"]);
         object.property(
             "mtls",
             json!({ "enum": MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>() }),
