@@ -50,7 +50,7 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
     let port = fields.required("port", Reader::port);
     let name = fields.optional("name", dns_label);
     let hosts = fields.required("hosts", |cx, node| {
-        non_empty(cx, node, "host", |cx, node| host(cx, node, scope))
+        non_empty(cx, node, "host", |cx, node| host(cx, node, scope, Labels::Several))
     });
     let tls = fields.optional("tls", |cx, node| {
         let mut fields = cx.mapping(node)?;
@@ -88,12 +88,22 @@ fn refuse_credential<T>(cx: &Reader<'_>, node: &Node, text: &str) -> Option<T> {
     )
 }
 
-/// Reads `[namespace/]name`, where the name has a dot or is `*`.
-fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
+/// How many labels the name of a host has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    /// A short name would be one of a service, which callers from outside do not use.
+    Several,
+    /// Gateway API takes any name.
+    Any,
+}
+
+/// Reads `[namespace/]name`, where the name is `*`, or has as many labels.
+fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, labels: Labels) -> Option<GatewayHost> {
     let text = cx.text(node)?;
     let (namespace, name) = text.split_once('/').unwrap_or(("*", text));
     let is_partial = name.len() > 1 && name.starts_with('*') && !name.starts_with("*.");
-    let is_name = name == "*" || (name.contains('.') && is_host_pattern(name) && !is_partial);
+    let is_full = name.contains('.') || labels == Labels::Any;
+    let is_name = name == "*" || (is_full && is_host_pattern(name) && !is_partial);
     let namespace = match namespace {
         "*" => Some(None),
         "." => Some(Some(scope.namespace.to_owned())),
@@ -220,7 +230,10 @@ impl Form for HostForm {
     type Of = GatewayHost;
 
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
-        host(cx, node, scope)
+        // With its namespace it is no short name, as of an item that is converted.
+        let is_complete = node.as_text().is_some_and(|text| text.contains('/'));
+        let labels = if is_complete { Labels::Any } else { Labels::Several };
+        host(cx, node, scope, labels)
     }
 
     fn write(value: &GatewayHost) -> Tree {

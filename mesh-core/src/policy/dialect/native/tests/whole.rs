@@ -383,3 +383,37 @@ fn only_what_no_field_tells_is_deferred_and_once() {
     let again = convert::to_native(&load(&text(&documents))).unwrap();
     assert_eq!(text(&again), text(&documents));
 }
+
+const ODD: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: odd, namespace: shop }
+spec:
+  hosts: [orders.example.com]
+  http:
+    - match: [{ uri: { prefix: a.b } }, { uri: { exact: x }, ignoreUriCase: true }, { uri: { prefix: "" } }]
+      route: [{ destination: { host: orders.example.com } }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: front, namespace: shop }
+spec:
+  gatewayClassName: mesh
+  listeners: [{ name: http, port: 80, protocol: HTTP, hostname: front }]
+"#;
+
+#[test]
+fn what_only_other_dialects_take_is_converted_to_what_loads() {
+    let documents = convert::to_native(&load(ODD)).unwrap();
+    let text = serde_json::to_string(&documents[0]).unwrap();
+    let paths = [
+        r#"{"regex":"(?:a\\.b).*"}"#,
+        r#"{"regex":"(?i)(?:x)"}"#,
+        r#"{"prefix":"/"}"#,
+    ];
+    for part in paths.into_iter().chain([r#""hosts":["*/front"]"#]) {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let again = convert::to_native(&load(&text)).unwrap();
+    assert_eq!(serde_json::to_string(&again[0]).unwrap(), text);
+}
