@@ -400,6 +400,11 @@ metadata: { name: front, namespace: shop }
 spec:
   gatewayClassName: mesh
   listeners: [{ name: http, port: 80, protocol: HTTP, hostname: front }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: nowhere, namespace: shop }
+spec: { parentRefs: [{ name: front }], rules: [{ backendRefs: [{ name: a b, port: 80 }] }] }
 "#;
 
 #[test]
@@ -411,7 +416,8 @@ fn what_only_other_dialects_take_is_converted_to_what_loads() {
         r#"{"regex":"(?i)(?:x)"}"#,
         r#"{"prefix":"/"}"#,
     ];
-    for part in paths.into_iter().chain([r#""hosts":["*/front"]"#]) {
+    let unresolved = r#"{"name":"a b","reason":"`a b` is no name that a service can have"}"#;
+    for part in paths.into_iter().chain([r#""hosts":["*/front"]"#, unresolved]) {
         assert!(text.contains(part), "{part} in {text}");
     }
     let again = convert::to_native(&load(&text)).unwrap();
