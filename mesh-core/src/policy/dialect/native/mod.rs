@@ -30,6 +30,7 @@ use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::{Key, Node, SourceSpan, Value};
 
+mod access_pattern;
 mod authorization;
 mod balance;
 mod destination;

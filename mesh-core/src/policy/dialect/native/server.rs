@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::authorization::{AnyPattern, properties, rules, write_policy};
+use super::access_pattern::AnyPattern;
+use super::authorization::{properties, rules, write_policy};
 use super::form::{
     Count, Created, Form, Given, HostText, LabelSet, List, Name, Namespace, NonEmpty, Opt, Port, Schema, Tree, form,
     one_of,
