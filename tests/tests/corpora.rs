@@ -14,8 +14,10 @@
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
+use mesh_core::policy::diagnostic::Report;
 use mesh_core::policy::model::filter::HeaderOrder;
 use mesh_core::policy::model::{Meta, Policy};
+use mesh_core::policy::source::{Node, Sources, Style, Value, parse};
 use mesh_core::policy::{Loaded, convert};
 use regex::Regex;
 
@@ -336,6 +338,14 @@ fn meaning(policy: &Policy) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Documents as a file.
+fn text_of(documents: &[convert::Tree]) -> String {
+    let texts = documents
+        .iter()
+        .map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()));
+    texts.collect()
+}
+
 /// What a converted policy says otherwise than the original.
 fn lost(path: &str, text: &str, schema: &Validator) -> Option<String> {
     let loaded = Loaded::from_files([(path, text.as_bytes())]);
@@ -351,15 +361,18 @@ fn lost(path: &str, text: &str, schema: &Validator) -> Option<String> {
             return Some(format!("{path}: {error} at {}\n{document}", error.instance_path));
         }
     }
-    let texts = documents
-        .iter()
-        .map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()));
-    let native: String = texts.collect();
+    let native = text_of(&documents);
     let converted = Loaded::from_files([("native", native.as_bytes())]);
     let Some(again) = &converted.policy else {
         let told = converted.report.lines(&converted.sources);
         return Some(format!("{path}: {}\n{native}", told.join("\n")));
     };
+    let printed = text_of(&convert::to_native(&converted).unwrap());
+    if printed != native {
+        return Some(format!(
+            "{path}: is printed otherwise the second time\n{native}\n{printed}"
+        ));
+    }
     let (before, after) = (meaning(policy), meaning(again));
     let first = before.iter().zip(&after).position(|(left, right)| left != right)?;
     let around = |lines: &[String]| {
@@ -413,6 +426,94 @@ fn what_loads_means_the_same_in_the_native_dialect() {
     }
     println!("converted: {} of {all}", all - problems.len());
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// The examples of the page on the dialect, a value for each document.
+fn examples(policy_page: &str) -> Vec<serde_json::Value> {
+    let blocks = policy_page.split("```y").skip(1);
+    let blocks = blocks.map(|block| block.split_once('\n').unwrap().1.split("```").next().unwrap());
+    blocks.flat_map(values).collect()
+}
+
+/// The documents of a YAML file as JSON.
+fn values(text: &str) -> Vec<serde_json::Value> {
+    let (mut sources, mut report) = (Sources::default(), Report::default());
+    let file = sources.add("f", text);
+    let documents = parse(&sources, file, &mut report);
+    documents.iter().map(|document| json(&document.root)).collect()
+}
+
+fn json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Mapping(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.name.to_string(), json(value)));
+            serde_json::Value::Object(entries.collect())
+        }
+        Value::Sequence(items) => items.iter().map(json).collect(),
+        Value::Scalar(scalar) if scalar.style == Style::Plain => {
+            serde_json::from_str(&scalar.text).unwrap_or_else(|_| scalar.text.as_ref().into())
+        }
+        Value::Scalar(scalar) => scalar.text.as_ref().into(),
+        _ => serde_json::Value::Null,
+    }
+}
+
+#[test]
+fn the_schema_takes_every_example_of_the_documentation() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy.md")).unwrap();
+    let schema = jsonschema::validator_for(&convert::schema()).unwrap();
+    let examples = examples(&page);
+    let refused = |example: &serde_json::Value| {
+        let errors = schema.iter_errors(example);
+        errors.map(|error| format!("{error} at {}", error.instance_path)).next()
+    };
+    let problems: Vec<String> = examples.iter().filter_map(refused).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(examples.len() >= 15, "{} examples", examples.len());
+}
+
+/// Documents that the dialect refuses: fields that are misspelt, values of the wrong type, and values that cannot be.
+const REFUSED: &[&str] = &[
+    r#"{ "service": {} }"#,
+    r#"{ "services": { "orders": { "ballance": "random" } } }"#,
+    r#"{ "services": { "orders": { "balance": "randm" } } }"#,
+    r#"{ "services": { "orders": { "balance": { "maglev": { "sise": 1 } } } } }"#,
+    r#"{ "services": { "orders": { "limits": { "requests": 0 } } } }"#,
+    r#"{ "services": { "orders": { "limits": { "requests": "10" } } } }"#,
+    r#"{ "services": { "orders": { "subsets": { "v1": { "labels": { "v": "1" }, "limit": {} } } } } }"#,
+    r#"{ "services": { "orders": { "tls": { "disable": false } } } }"#,
+    r#"{ "services": { "orders": { "routes": [] } } }"#,
+    r#"{ "services": { "orders": { "routes": [{ "to": "v1", "redirect": { "scheme": "https" } }] } } }"#,
+    r#"{ "services": { "orders": { "routes": [{ "redirect": { "status": 200, "scheme": "https" } }] } } }"#,
+    r#"{ "services": { "orders": { "routes": [{ "fault": { "abort": { "percent": 1 } } }] } } }"#,
+    r#"{ "services": { "orders": { "routes": [{ "match": { "method": "GET", "methods": ["GET"] } }] } } }"#,
+    r#"{ "services": { "orders": { "routes": [{ "to": [] }] } } }"#,
+    r#"{ "services": { "orders": { "port": 80, "ports": [80] } } }"#,
+    r#"{ "services": [{ "name": "orders" }] }"#,
+    r#"{ "routes": [{ "name": "t", "hosts": [] , "rules": [{ "to": "a" }] }] }"#,
+    r#"{ "routes": [{ "name": "t", "hosts": ["a"] }] }"#,
+    r#"{ "routes": [{ "name": "t", "hosts": ["a"], "rules": [{ "timeout": "1s" }] }] }"#,
+    r#"{ "authorization": [{ "name": "a" }] }"#,
+    r#"{ "authorization": [{ "name": "a", "allow": [], "deny": [{}] }] }"#,
+    r#"{ "authorization": [{ "name": "a", "deny": [] }] }"#,
+    r#"{ "authorization": [{ "name": "a", "service": "b", "selector": { "app": "b" }, "allow": [] }] }"#,
+    r#"{ "authorization": [{ "name": "a", "allow": [{ "paths": [{ "present": false }] }] }] }"#,
+    r#"{ "authorization": [{ "name": "a", "allow": [{ "when": [{ "attribute": "source.ip" }] }] }] }"#,
+    r#"{ "mtls": [{ "name": "a" }] }"#,
+    r#"{ "mtls": [{ "name": "a", "mode": "strickt" }] }"#,
+    r#"{ "servers": [{ "name": "a", "ports": [] }] }"#,
+    r#"{ "mesh": { "trustDomain": "a" } }"#,
+];
+
+#[test]
+fn the_schema_refuses_what_the_dialect_refuses() {
+    let schema = jsonschema::validator_for(&convert::schema()).unwrap();
+    let is_taken = |text: &&&str| schema.is_valid(&serde_json::from_str(text).unwrap());
+    let taken: Vec<&&str> = REFUSED.iter().filter(is_taken).collect();
+    assert!(taken.is_empty(), "the schema takes {taken:#?}");
+    let loads = |text: &&&str| Loaded::from_files([("f", **text)]).policy.is_some();
+    let loading: Vec<&&str> = REFUSED.iter().filter(loads).collect();
+    assert!(loading.is_empty(), "these load: {loading:#?}");
 }
 
 #[test]

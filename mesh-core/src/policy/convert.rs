@@ -40,10 +40,31 @@ pub fn documents(policy: &Policy, report: &Report, sources: &Sources) -> Vec<Tre
     let mut documents = native::write(policy);
     let told = deferred(report, sources);
     let converted = Loaded::from_files([("native", text(&documents))]);
-    if told.len() > deferred(&converted.report, &converted.sources).len() {
-        documents.push(native::deferring(told));
+    let again = deferred(&converted.report, &converted.sources);
+    if told.len() > again.len() {
+        documents.push(native::deferring(without(told, again)));
     }
     documents
+}
+
+/// The messages for which there is none that gives the same reason, each once.
+fn without(told: Vec<String>, mut again: Vec<String>) -> Vec<String> {
+    let mut left: Vec<String> = Vec::new();
+    for message in told {
+        match again.iter().position(|other| reason(other) == reason(&message)) {
+            Some(index) => {
+                again.swap_remove(index);
+            }
+            None if left.contains(&message) => {}
+            None => left.push(message),
+        }
+    }
+    left
+}
+
+/// Why something is not in force: fields have another name in each dialect, the reason is the same.
+fn reason(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(_, reason)| reason)
 }
 
 /// Documents as text that can be read: JSON, which is YAML as well.

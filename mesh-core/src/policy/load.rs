@@ -251,7 +251,7 @@ fn read_settings(sources: &Sources, report: &mut Report, item: &Item<'_>, policy
             (dialect.lower)(&cx, object, policy);
         }
         Item::Native(node) => {
-            let cx = Reader::new(sources, report);
+            let cx = Reader::new(sources, report).with_synonyms(native::SYNONYMS);
             if let Some(span) = native::settings(&cx, node, policy) {
                 define_settings(&cx, span, ledger);
             }
@@ -278,6 +278,9 @@ fn read_item(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &m
             ledger.watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
         }
         Item::Object(..) => {}
-        Item::Native(node) => native::lower(&Reader::new(sources, report), node, policy, ledger),
+        Item::Native(node) => {
+            let cx = Reader::new(sources, report).with_synonyms(native::SYNONYMS);
+            native::lower(&cx, node, policy, ledger);
+        }
     }
 }

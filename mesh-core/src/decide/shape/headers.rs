@@ -265,9 +265,9 @@ fn value(text: &HeaderText) -> Result<Option<Value>, InvalidShape> {
     Ok(Some(Value::Fixed(value)))
 }
 
-/// Headers by which two servers could disagree on where a message ends or whom it is for are not changed.
-fn changeable(name: &HeaderName) -> Result<HeaderName, InvalidShape> {
-    let is_fixed = [
+/// Whether two servers could disagree by this header on where a message ends or whom it is for.
+pub(crate) fn is_fixed(name: &HeaderName) -> bool {
+    const FIXED: &[HeaderName] = &[
         HOST,
         CONTENT_LENGTH,
         TRANSFER_ENCODING,
@@ -275,9 +275,12 @@ fn changeable(name: &HeaderName) -> Result<HeaderName, InvalidShape> {
         UPGRADE,
         TE,
         TRAILER,
-    ]
-    .contains(name);
-    if is_fixed {
+    ];
+    FIXED.contains(name)
+}
+
+fn changeable(name: &HeaderName) -> Result<HeaderName, InvalidShape> {
+    if is_fixed(name) {
         Err(InvalidShape::Header(name.to_string()))
     } else {
         Ok(name.clone())

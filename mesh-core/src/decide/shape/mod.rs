@@ -18,6 +18,7 @@ use thiserror::Error;
 
 pub use cors::{CorsDecision, CorsPolicy};
 pub use fault::{FaultDraw, draw_fault, hits};
+pub(crate) use headers::is_fixed;
 pub use headers::{HeaderChange, HeaderEdit, Variables};
 pub use path::PathRewriter;
 pub use redirect::{Redirector, location};

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use crate::decide::shape::is_fixed;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::filter::{HeaderPart, HeaderText, HeaderVariable};
 use crate::policy::reader::Reader;
@@ -47,6 +48,28 @@ pub(super) fn header_key(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
     }
     name.ok()
 }
+
+/// The same for headers that may be changed.
+pub(super) fn changed_header(cx: &Reader<'_>, key: &Key) -> Option<HeaderName> {
+    let name = header_key(cx, key)?;
+    if is_fixed(&name) {
+        cx.invalid_key(key, format!("the header {FIXED}"));
+        return None;
+    }
+    Some(name)
+}
+
+/// Reads the name of a header that is removed.
+pub(super) fn removed_header(cx: &Reader<'_>, node: &Node) -> Option<HeaderName> {
+    let text = cx.text(node)?;
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) if is_fixed(&name) => cx.invalid(node, format!("header {} {FIXED}", quoted(name.as_str()))),
+        Ok(name) => Some(name),
+        Err(_) => cx.invalid(node, format!("expected the name of a header, found {}", quoted(text))),
+    }
+}
+
+const FIXED: &str = "cannot be changed: it says how the message is framed or routed";
 
 fn parse(text: &str) -> Result<Vec<HeaderPart>, Problem> {
     let mut parts = Vec::new();

@@ -13,6 +13,7 @@ use super::source::{Node, SourceSpan};
 pub(super) mod beside;
 pub mod cilium;
 pub(super) mod envelope;
+mod filter_values;
 pub mod gateway_api;
 mod header_text;
 pub mod istio;

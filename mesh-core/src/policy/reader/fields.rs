@@ -182,13 +182,22 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
         self.is_finished = true;
     }
 
+    /// The field of this mapping that another dialect calls so.
+    fn synonym(&self, name: &str) -> Option<&'static str> {
+        let name = name.replace('_', "").to_ascii_lowercase();
+        let mut rows = self.reader.synonyms.iter();
+        let row = rows.find(|(foreign, own)| *foreign == name && self.known.contains(own));
+        row.map(|(_, own)| *own)
+    }
+
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
         let mut misspelt = Vec::new();
         for ((key, _), taken) in self.entries.iter().zip(&self.taken) {
             if !taken {
-                self.reader.report(unknown_field(key, &self.known));
-                misspelt.extend(nearest(&key.name, self.known.iter().copied()));
+                let synonym = self.synonym(&key.name);
+                self.reader.report(unknown_field(key, &self.known, synonym));
+                misspelt.extend(synonym.or_else(|| nearest(&key.name, self.known.iter().copied())));
             }
         }
         self.tell_missing(&misspelt);
@@ -207,9 +216,12 @@ impl Drop for Fields<'_, '_, '_> {
 /// Names listed where none is near.
 const LISTED: usize = 24;
 
-fn unknown_field(key: &Key, known: &[&'static str]) -> Diagnostic {
+fn unknown_field(key: &Key, known: &[&'static str], synonym: Option<&str>) -> Diagnostic {
     let message = format!("unknown field {}", quoted(&key.name));
     let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, key.span, message);
+    if let Some(synonym) = synonym {
+        return diagnostic.with_help(format!("in the native dialect it is `{synonym}`"));
+    }
     match nearest(&key.name, known.iter().copied()) {
         Some(name) => diagnostic.did_you_mean(name),
         None if known.is_empty() => diagnostic.with_help("no field can stand here"),

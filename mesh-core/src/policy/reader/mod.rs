@@ -75,12 +75,17 @@ pub enum Spelling {
     CamelOrSnake,
 }
 
+/// Names of other dialects, in lower case and without `_`, each with the name of the same field here.
+pub(in crate::policy) type Synonyms = &'static [(&'static str, &'static str)];
+
 /// Reads nodes of documents, and reports what is wrong with them.
 #[derive(Debug)]
 pub struct Reader<'a> {
     sources: &'a Sources,
     report: RefCell<&'a mut Report>,
     spelling: Spelling,
+    /// Names that other dialects have for fields, beside those of this one.
+    synonyms: Synonyms,
     /// The field that is being read: messages name it.
     field: RefCell<Option<Cow<'static, str>>>,
 }
@@ -93,6 +98,7 @@ impl<'a> Reader<'a> {
             sources,
             report: RefCell::new(report),
             spelling: Spelling::Exact,
+            synonyms: &[],
             field: RefCell::new(None),
         }
     }
@@ -101,6 +107,13 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub const fn with_spelling(mut self, spelling: Spelling) -> Self {
         self.spelling = spelling;
+        self
+    }
+
+    /// Helps who writes the names of another dialect.
+    #[must_use]
+    pub(in crate::policy) const fn with_synonyms(mut self, synonyms: Synonyms) -> Self {
+        self.synonyms = synonyms;
         self
     }
 

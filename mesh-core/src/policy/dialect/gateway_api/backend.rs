@@ -4,6 +4,7 @@ use super::Scope;
 use super::filters::{Filters, Place, filters};
 use super::values::{Defaults, given_or, reference};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::dialect::names::is_dns_name;
 use crate::policy::model::Origin;
 use crate::policy::model::attachment::RouteKind;
 use crate::policy::model::route::Destination;
@@ -76,6 +77,14 @@ fn target(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) ->
             target.unresolved = Some(reason);
             return Some(target);
         }
+    }
+    if !is_dns_name(&target.host) {
+        let reason = format!("{} is no name that a service can have", quoted(&reference.name));
+        let message = format!("{reason}: its share of the requests is answered with 500");
+        cx.report(Diagnostic::new(Code::UNRESOLVED_REFERENCE, reference.span, message));
+        target.host = reference.name;
+        target.unresolved = Some(reason);
+        return Some(target);
     }
     if port.is_none() {
         let message = format!("backend {} has no `port`", quoted(&reference.name));

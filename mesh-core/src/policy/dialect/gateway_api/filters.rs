@@ -1,6 +1,6 @@
 //! `filters`: what a rule, or one of its backends, does to requests and responses.
 
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderName, StatusCode};
 
 use super::backend::bare;
 use super::cors::cors;
@@ -8,6 +8,7 @@ use super::external_auth::external_auth;
 use super::names::{self, precise_hostname};
 use super::values::{Defaults, bounded, contradiction, given_or, object_ref, text_within};
 use super::{NOT_YET, Scope};
+use crate::decide::shape::is_fixed;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::attachment::RouteKind;
 use crate::policy::model::filter::{
@@ -224,17 +225,6 @@ fn extension(cx: &Reader<'_>, node: &Node) -> Option<String> {
     Some(reason)
 }
 
-/// Headers by which two servers could disagree on where a message ends or whom it is for.
-const FIXED: &[HeaderName] = &[
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    header::TE,
-    header::TRAILER,
-];
-
 fn header_changes(cx: &Reader<'_>, node: &Node) -> Option<HeaderChanges> {
     let mut fields = cx.mapping(node)?;
     let set = bounded(&mut fields, "set", HEADERS, spanned(header_value));
@@ -267,7 +257,7 @@ fn check_headers(cx: &Reader<'_>, named: &[(&HeaderName, SourceSpan)]) {
 
 fn changed_header(cx: &Reader<'_>, node: &Node) -> Option<HeaderName> {
     let name = names::header(cx, node)?;
-    if !FIXED.contains(&name) {
+    if !is_fixed(&name) {
         return Some(name);
     }
     let message = format!(

@@ -1,13 +1,11 @@
 //! Faults, mirrors and CORS of a route.
 
-use http::{HeaderName, Method};
-
-use super::filters::status;
 use super::scope::Scope;
 use super::string_match::of_origin;
 use super::values::duration;
 use super::virtual_service::destination;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::dialect::filter_values::{cors_header, cors_method, status, whole_seconds};
 use crate::policy::model::filter::{
     Abort, Cors, Credentials, Fault, Fraction, Mirror, OriginMatch, UnmatchedPreflight,
 };
@@ -207,9 +205,9 @@ pub(super) fn cors(cx: &Reader<'_>, node: &Node) -> Option<Cors> {
     }
     let found = Cors {
         allow_origins: origins,
-        allow_methods: fields.list("allowMethods", method),
-        allow_headers: fields.list("allowHeaders", header),
-        expose_headers: fields.list("exposeHeaders", header),
+        allow_methods: fields.list("allowMethods", cors_method),
+        allow_headers: fields.list("allowHeaders", cors_header),
+        expose_headers: fields.list("exposeHeaders", cors_header),
         max_age: fields.optional("maxAge", whole_seconds),
         credentials: match fields.optional("allowCredentials", Reader::bool) {
             Some(true) => Credentials::Allow,
@@ -229,51 +227,4 @@ fn origin(origin: StringMatch) -> OriginMatch {
         StringMatch::Exact(text) if text == "*" => OriginMatch::Text(StringMatch::Regex(".*".into())),
         origin => OriginMatch::Text(origin),
     }
-}
-
-fn method(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::CONNECT,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PATCH,
-    ];
-    if text == "*" || known.iter().any(|method| method.as_str() == text) {
-        return Some(text.into());
-    }
-    cx.invalid(
-        node,
-        format!("expected a method such as `GET`, or `*`, found {}", quoted(text)),
-    )
-}
-
-fn header(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    if text == "*" || HeaderName::from_bytes(text.as_bytes()).is_ok() {
-        return Some(text.into());
-    }
-    cx.invalid(
-        node,
-        format!("expected the name of a header, or `*`, found {}", quoted(text)),
-    )
-}
-
-fn whole_seconds(cx: &Reader<'_>, node: &Node) -> Option<std::time::Duration> {
-    let age = duration(cx, node)?;
-    if age.subsec_nanos() == 0 {
-        return Some(age);
-    }
-    cx.invalid(
-        node,
-        format!(
-            "expected whole seconds, found {}",
-            quoted(node.as_text().unwrap_or_default())
-        ),
-    )
 }

@@ -5,18 +5,15 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::StatusCode;
 
-use super::names::is_dns_name;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
-use crate::policy::dialect::header_text::{header_key, header_text};
+use crate::policy::dialect::filter_values::{authority, bounded_body, check_groups, redirect_status, status};
+use crate::policy::dialect::header_text::{changed_header, header_text, removed_header};
 use crate::policy::dialect::pattern::regex;
 use crate::policy::model::filter::{
     DirectResponse, HeaderChanges, HeaderRules, HeaderText, PathRewrite, Redirect, RedirectPort, Rewrite,
 };
-use crate::policy::reader::{Fields, Reader, choice, list_of, within};
+use crate::policy::reader::{Fields, Reader, choice, list_of};
 use crate::policy::source::{Key, Node, Value};
-
-/// The largest body of a direct response.
-const BODY_BYTES: usize = 1 << 20;
 
 /// Base64 as protobuf's JSON form takes it: padded or not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -34,7 +31,13 @@ pub(super) fn redirect(cx: &Reader<'_>, node: &Node) -> Option<Redirect> {
         None if fields.node("redirectCode").is_some() => return None,
         status => status.unwrap_or(StatusCode::MOVED_PERMANENTLY),
     };
-    if REDIRECTED.iter().all(|name| fields.node(name).is_none()) {
+    let is_empty = |node: &Node| node.as_text() == Some("");
+    let is_given = |name: &&'static str| {
+        fields
+            .node(name)
+            .is_some_and(|node| *name == "authority" || !is_empty(node))
+    };
+    if !REDIRECTED.iter().any(is_given) {
         fields.missing(REDIRECTED);
     }
     let mut found = Redirect::new(status);
@@ -70,28 +73,10 @@ fn redirect_port(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) -> RedirectPo
 
 /// Istio takes 0 for 301, and of the others those that Envoy sends.
 fn redirect_code(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
-    match within::<u16>(0..=599)(cx, node)? {
-        0 => Some(StatusCode::MOVED_PERMANENTLY),
-        code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok(),
-        code => cx.invalid(node, format!("expected 301, 302, 303, 307 or 308, found `{code}`")),
+    match node.as_text() {
+        Some("0") => Some(StatusCode::MOVED_PERMANENTLY),
+        _ => redirect_status(cx, node),
     }
-}
-
-/// Reads a host that may have a port.
-pub(super) fn authority(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    match text.parse::<http::uri::Authority>() {
-        Ok(authority) if !text.contains('@') && is_host(authority.host()) => Some(text.into()),
-        _ => cx.invalid(
-            node,
-            format!("expected a host, with or without a port, found {}", quoted(text)),
-        ),
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    is_dns_name(host) || address.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Reads `directResponse`.
@@ -105,11 +90,6 @@ pub(super) fn direct_response(cx: &Reader<'_>, node: &Node) -> Option<DirectResp
     Some(response)
 }
 
-/// Reads a status of an answer.
-pub(super) fn status(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
-    StatusCode::from_u16(within::<u16>(200..=600)(cx, node)?).ok()
-}
-
 fn body(cx: &Reader<'_>, node: &Node) -> Option<Vec<u8>> {
     let mut fields = cx.mapping(node)?;
     let given = fields.required_one_of(&["string", "bytes"]);
@@ -121,13 +101,7 @@ fn body(cx: &Reader<'_>, node: &Node) -> Option<Vec<u8>> {
             Err(error) => return cx.invalid(node, format!("expected base64: {error}")),
         },
     };
-    if body.len() > BODY_BYTES {
-        return cx.invalid(
-            node,
-            format!("expected at most {BODY_BYTES} bytes, found {}", body.len()),
-        );
-    }
-    Some(body)
+    bounded_body(cx, node, body)
 }
 
 /// Reads `rewrite`.
@@ -154,28 +128,9 @@ fn regex_rewrite(cx: &Reader<'_>, node: &Node) -> Option<PathRewrite> {
     fields.finish();
     let (pattern, substitution) = (pattern?, substitution?);
     if let Some(written) = written {
-        check_groups(cx, written, &pattern, &substitution);
+        check_groups(cx, ("rewrite", written), &pattern, &substitution);
     }
     Some(PathRewrite::Regex { pattern, substitution })
-}
-
-/// A backslash stands before the number of a group that the regex has, or before another backslash.
-fn check_groups(cx: &Reader<'_>, node: &Node, pattern: &str, substitution: &str) {
-    let groups = regex::Regex::new(pattern).map_or(0, |regex| regex.captures_len() - 1);
-    let mut letters = substitution.chars();
-    while letters.by_ref().any(|letter| letter == '\\') {
-        let problem = match letters.next() {
-            Some('\\') => continue,
-            Some(digit) if digit.to_digit(10).is_some_and(|group| group as usize <= groups) => continue,
-            Some(digit) if digit.is_ascii_digit() => {
-                format!("the last group of the regex is {groups}, found `\\{digit}`")
-            }
-            _ => "expected the number of a group behind `\\`, such as `\\1`".into(),
-        };
-        let message = format!("`rewrite`: {problem}");
-        cx.report(Diagnostic::new(Code::INVALID_VALUE, node.span, message));
-        return;
-    }
 }
 
 /// Header changes as written, with the authority that they set: Istio takes `host` and `:authority` for a rewrite.
@@ -225,10 +180,7 @@ fn removed(cx: &Reader<'_>, node: &Node) -> Option<http::HeaderName> {
             format!("{} cannot be removed: it says whom the request is for", quoted(text)),
         );
     }
-    match http::HeaderName::from_bytes(text.as_bytes()) {
-        Ok(name) => Some(name),
-        Err(_) => cx.invalid(node, format!("expected the name of a header, found {}", quoted(text))),
-    }
+    removed_header(cx, node)
 }
 
 fn is_routing(name: &str) -> bool {
@@ -248,7 +200,7 @@ fn texts(
     for (key, value) in entries {
         if is_routing(&key.name) {
             host(cx, key, value, authority.as_deref_mut());
-        } else if let (Some(name), Some(text)) = (header_key(cx, key), header_text(cx, value)) {
+        } else if let (Some(name), Some(text)) = (changed_header(cx, key), header_text(cx, value)) {
             warn_of_empty(cx, key, &text);
             texts.push((name, text));
         }

@@ -7,23 +7,23 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use super::Sink;
+use super::access_pattern::{Account, AnyPattern, Host, MethodPattern, NamespacePattern, Path, Principal};
 use super::envelope::object_name;
+use super::form::schema::Object;
 use super::form::{
-    Created, Flag, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices,
-    form, one_of,
+    Created, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices, form,
 };
 use super::mtls::{mention, selector};
-use super::path_template;
 use super::refuse_nothing;
 use super::scope::Scope;
 use super::service::non_empty;
-use crate::policy::diagnostic::{Code, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::istio::authorization_when::{attribute, attribute_key};
 use crate::policy::model::authz::{
-    Action, AuthorizationPolicy, Condition, Enforcement, Operation, Pattern, Rule, Source, Target, TargetKind, When,
+    Action, Attribute, AuthorizationPolicy, Condition, Enforcement, Operation, Rule, Source, Target, TargetKind, When,
 };
 use crate::policy::reader::{Fields, Reader, choice, spanned};
-use crate::policy::source::{Node, Value};
+use crate::policy::source::Node;
 
 /// How far an entry reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,9 +51,12 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     refuse_nothing(cx, node, "field");
     let name = fields.required("name", spanned(object_name));
     let selected = selector(&mut fields);
+    // What is attached to a target is for its workloads.
+    fields.one_of(&["selector", "targets"]);
+    fields.one_of(&["service", "targets"]);
     let reach = fields.optional("scope", choice(REACHES)).unwrap_or(Reach::Namespace);
     let rest = PolicyFields::read_fields(&mut fields, scope);
-    let rules = rules(node, &mut fields, scope);
+    let rules = rules(cx, node, &mut fields, scope);
     fields.finish();
     let name = name?;
     let mut meta = scope.meta(cx, &name, node.span);
@@ -76,7 +79,12 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
 }
 
 /// Reads `allow`, `deny`, `audit` or `custom`, one of which must be given.
-pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<(Action, Vec<Rule>)> {
+pub(super) fn rules(
+    cx: &Reader<'_>,
+    node: &Node,
+    fields: &mut Fields<'_, '_, '_>,
+    scope: Scope<'_>,
+) -> Option<(Action, Vec<Rule>)> {
     let given = fields.one_of(NAMES);
     if NAMES.iter().all(|action| node.get(action).is_none()) {
         fields.missing(&["allow", "deny"]);
@@ -89,6 +97,11 @@ pub(super) fn rules(node: &Node, fields: &mut Fields<'_, '_, '_>, scope: Scope<'
             Code::NOT_YET_IN_FORCE,
             "no external authorizer is asked, requests are denied",
         );
+    }
+    if let (Some((key, _)), false) = (fields.entry("provider"), *action == Action::Custom) {
+        let message = "`provider` is for the rules of `custom`";
+        let help = "it names who is asked about requests";
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, key.span, message).with_help(help));
     }
     let rules = fields.optional(name, |cx, node| match action {
         // No rule allows nothing, which is a policy; no rule that denies is none.
@@ -110,7 +123,7 @@ impl Form for RuleForm {
         let source = SourceForm::read_fields(&mut fields, scope);
         let operation = OperationForm::read_fields(&mut fields, scope);
         let mut rule = Several::read_fields(&mut fields, scope);
-        for (several, single) in [("sources", SOURCE), ("operations", OPERATION)] {
+        for (several, single) in [("sources", SourceForm::NAMES), ("operations", OperationForm::NAMES)] {
             if let Some(one) = single
                 .iter()
                 .find(|name| fields.entry(several).is_some() && node.get(name).is_some())
@@ -160,33 +173,11 @@ impl Form for RuleForm {
 form! {
     /// What a rule has more of than one.
     Several of Rule; {
-        "sources" from: List<SourceForm>;
-        "operations" to: List<OperationForm>;
+        "sources" from: NonEmpty<SourceForm>;
+        "operations" to: NonEmpty<OperationForm>;
         "when" when: NonEmpty<WhenForm>;
     }
 }
-
-/// The fields of one source.
-const SOURCE: &[&str] = &[
-    "from",
-    "not_from",
-    "namespaces",
-    "not_namespaces",
-    "service_accounts",
-    "ip",
-    "not_ip",
-];
-/// The fields of one operation.
-const OPERATION: &[&str] = &[
-    "hosts",
-    "not_hosts",
-    "ports",
-    "not_ports",
-    "methods",
-    "not_methods",
-    "paths",
-    "not_paths",
-];
 
 form! {
     /// Callers, all of whose conditions must hold.
@@ -236,7 +227,14 @@ impl Form for WhenForm {
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<When> {
         let mut fields = cx.mapping(node)?;
         let attribute = fields.required("attribute", attribute);
-        let mut list = |name| fields.optional(name, |cx, node| NonEmpty::<Name>::read(cx, node, scope));
+        let mut list = |name| {
+            fields.optional(name, |cx, node| {
+                let texts = NonEmpty::<Name>::read(cx, node, scope)?;
+                let items = node.items().iter();
+                items.for_each(|item| check_value(cx, item, attribute.as_ref()));
+                Some(texts)
+            })
+        };
         let (any_of, none_of) = (list("values"), list("not_values"));
         if any_of.is_none() && none_of.is_none() {
             fields.required_one_of(&["values", "not_values"]);
@@ -263,98 +261,25 @@ impl Form for WhenForm {
     fn schema(schema: &mut Schema) -> Json {
         schema.object("When", |schema, object| {
             object.property("attribute", Name::schema(schema), true);
-            object.property("values", List::<Name>::schema(schema), false);
-            object.property("not_values", List::<Name>::schema(schema), false);
+            object.property("values", NonEmpty::<Name>::schema(schema), false);
+            object.property("not_values", NonEmpty::<Name>::schema(schema), false);
+            object.require_one(&["values", "not_values"]);
         })
     }
 }
 
-one_of! {
-    /// A pattern that is taken as it is.
-    LongPattern of Pattern; {
-        "exact" Pattern::Exact(text) => text, Pattern::Exact, Text;
-        "prefix" Pattern::Prefix(text) => text, Pattern::Prefix, Text;
-        "suffix" Pattern::Suffix(text) => text, Pattern::Suffix, Text;
-        "glob" Pattern::Glob(text) => text, Pattern::Glob, Text;
-        "template" Pattern::Template(text) => text, Pattern::Template, Text;
-        "regex" Pattern::Regex(text) => text, Pattern::Regex, super::form::Regex;
-        "present" _ => &true, |_| Pattern::Present, Flag;
-    }
-}
-
-/// A pattern whose short form is a text that `$read` takes; `$is_short` says of a text without `*` whether it would be read as it
-/// is, and `$ends` whether a `*` may stand at its ends.
-macro_rules! pattern {
-    ($(#[$doc:meta])* $vis:vis $form:ident, $read:expr, $ends:expr, $is_short:expr) => {
-        $(#[$doc])*
-        $vis struct $form;
-
-        impl Form for $form {
-            type Of = Pattern;
-
-            fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
-                let read: fn(&Reader<'_>, &Node, Scope<'_>) -> Option<Pattern> = $read;
-                match node.value {
-                    Value::Mapping(_) => LongPattern::read(cx, node, scope),
-                    _ => read(cx, node, scope),
-                }
-            }
-
-            fn write(value: &Pattern) -> Tree {
-                let is_short: fn(&str) -> bool = $is_short;
-                let is_short = |text: &str| is_short(text) && !text.contains(['*', '{']);
-                match value {
-                    Pattern::Exact(text) if is_short(text) => Tree::text(text),
-                    Pattern::Prefix(text) if $ends && is_short(text) => Tree::text(format!("{text}*")),
-                    Pattern::Present if $ends => Tree::text("*"),
-                    _ => LongPattern::write(value),
-                }
-            }
-
-            fn schema(schema: &mut Schema) -> Json {
-                json!({ "oneOf": [{ "type": "string", "minLength": 1 }, LongPattern::schema(schema)] })
-            }
+/// Addresses and ports are compared as such, and no other text is one.
+fn check_value(cx: &Reader<'_>, node: &Node, attribute: Option<&Attribute>) {
+    match attribute {
+        Some(Attribute::SourceIp | Attribute::RemoteIp | Attribute::DestinationIp) => {
+            ip_block(cx, node);
         }
-    };
-}
-
-pattern! {
-    /// An identity.
-    Principal, |cx, node, _| principal(cx, node), true, |text| {
-        !text.is_empty() && !text.starts_with("spiffe://") && !text.contains(char::is_whitespace)
+        Some(Attribute::DestinationPort) if node.as_text().is_some_and(|text| text.parse::<u16>().is_err()) => {
+            let found = quoted(node.as_text().unwrap_or_default());
+            cx.invalid::<()>(node, format!("expected a port such as `\"8080\"`, found {found}"));
+        }
+        _ => {}
     }
-}
-pattern! {
-    /// A namespace.
-    NamespacePattern, |cx, node, _| namespace(cx, node), false, |text| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    }
-}
-pattern! {
-    /// A service account, `name` or `namespace/name`.
-    Account, service_account, false, |text| text.split_once('/').is_some_and(|(namespace, name)| {
-        super::envelope::is_namespace(namespace) && super::envelope::is_object_name(name)
-    })
-}
-pattern! {
-    /// A host.
-    Host, |cx, node, _| host(cx, node), true, |text| {
-        !text.is_empty() && !text.contains(':') && !text.contains(|c: char| c.is_ascii_uppercase())
-    }
-}
-pattern! {
-    /// A method.
-    MethodPattern, |cx, node, _| method(cx, node), true, |text| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase())
-    }
-}
-pattern! {
-    /// A path.
-    Path, |cx, node, _| path(cx, node), true, |text| text.starts_with('/')
-}
-pattern! {
-    /// A text with a `*` at one end.
-    pub(super) AnyPattern, |cx, node, _| cx.name(node).map(|text| Pattern::wildcard(&text)), true, |text| !text.is_empty()
 }
 
 /// A block of addresses; bits beyond its length do not count.
@@ -380,7 +305,7 @@ form! {
     /// What a policy has beside its rules.
     PolicyFields of AuthorizationPolicy; {
         "created" meta.created: Created;
-        "targets" targets: List<TargetForm>;
+        "targets" targets: NonEmpty<TargetForm>;
         "accounts" service_accounts: NonEmpty<Name>;
         "ports" ports: NonEmpty<Port>;
         "provider" provider: Opt<Name>;
@@ -449,71 +374,26 @@ pub(super) fn schema(schema: &mut Schema) -> Json {
         object.property("service", Name::schema(schema), false);
         object.property("selector", LabelSet::schema(schema), false);
         object.property("scope", json!({ "enum": ["namespace", "mesh"] }), false);
-        for (name, _) in ACTIONS {
-            object.property(name, List::<RuleForm>::schema(schema), false);
+        properties(schema, object);
+        for other in ["service", "targets"] {
+            object.exclude(&["selector", other]);
         }
-        PolicyFields::properties(schema, object);
+        object.exclude(&["service", "targets"]);
     })
 }
 
-/// Reads an identity with a `*` at its start or end, `spiffe://` left out or not.
-fn principal(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let id = text.strip_prefix("spiffe://").unwrap_or(&text);
-    if id.contains(char::is_whitespace) || id.is_empty() {
-        let found = quoted(&text);
-        return cx.invalid(
-            node,
-            format!("expected an identity such as `cluster.local/ns/shop/sa/orders`, found {found}"),
-        );
+/// Describes the fields that a policy has wherever it stands.
+pub(super) fn properties(schema: &mut Schema, object: &mut Object) {
+    for (name, action) in ACTIONS {
+        let rules = match action {
+            Action::Allow => List::<RuleForm>::schema(schema),
+            _ => NonEmpty::<RuleForm>::schema(schema),
+        };
+        object.property(name, rules, false);
     }
-    wildcard(cx, node, id)
-}
-
-/// Reads a text with a `*` at one end; a `*` elsewhere would be compared as it is, which is never meant.
-fn wildcard(cx: &Reader<'_>, node: &Node, text: &str) -> Option<Pattern> {
-    let pattern = Pattern::wildcard(text);
-    let (Pattern::Exact(literal) | Pattern::Prefix(literal) | Pattern::Suffix(literal)) = &pattern else {
-        return Some(pattern);
-    };
-    if literal.contains('*') {
-        let found = quoted(text);
-        return cx.invalid(
-            node,
-            format!("expected one `*`, at the start or at the end, found {found}"),
-        );
-    }
-    Some(pattern)
-}
-
-fn namespace(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '*');
-    if !text.chars().all(is_name) {
-        let found = quoted(&text);
-        return cx.invalid(
-            node,
-            format!("expected a namespace, which may have `*` in it, found {found}"),
-        );
-    }
-    Some(match text.contains('*') {
-        true => Pattern::Glob(text),
-        false => Pattern::Exact(text),
-    })
-}
-
-/// Reads `name`, of the document's namespace, or `namespace/name`.
-fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let (namespace, name) = text.split_once('/').unwrap_or((scope.namespace, &text));
-    if super::envelope::is_namespace(namespace) && super::envelope::is_object_name(name) {
-        return Some(Pattern::Exact(format!("{namespace}/{name}")));
-    }
-    let found = quoted(&text);
-    cx.invalid(
-        node,
-        format!("expected `account` or `namespace/account`, found {found}"),
-    )
+    PolicyFields::properties(schema, object);
+    object.exclude(NAMES);
+    object.require_one(NAMES);
 }
 
 fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
@@ -531,49 +411,4 @@ fn ip_block(cx: &Reader<'_>, node: &Node) -> Option<IpNet> {
             )
         }
     }
-}
-
-/// Reads a host, which is compared without case and without the port that a request may name.
-fn host(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    if text.rsplit(']').next().unwrap_or(&text).contains(':') {
-        let found = quoted(&text);
-        return cx.invalid(
-            node,
-            format!("hosts are compared without their port, write it in `ports`: found {found}"),
-        );
-    }
-    wildcard(cx, node, &text.to_ascii_lowercase())
-}
-
-fn method(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let is_method = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "!#$%&'*+-.^_`|~".contains(c);
-    if !text.chars().all(is_method) {
-        let found = quoted(&text);
-        return cx.invalid(
-            node,
-            format!("expected a method in upper case such as `GET`, found {found}"),
-        );
-    }
-    wildcard(cx, node, &text)
-}
-
-/// Reads a path with a `*` at one end, or a template such as `/orders/{*}/items`.
-fn path(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    if path_template::is_template(&text) {
-        return match path_template::problem(&text) {
-            None => Some(Pattern::Template(text)),
-            Some(problem) => cx.invalid(node, problem),
-        };
-    }
-    if !text.starts_with(['/', '*']) {
-        let found = quoted(&text);
-        return cx.invalid(
-            node,
-            format!("expected a path that begins with `/` or `*`, found {found}"),
-        );
-    }
-    wildcard(cx, node, &text)
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::form::{
-    Count, Dur, DurOrZero, Flag, Float, Form, HeaderKey, List, Name, Opt, Pairs, Schema, Text, TextKey, Tree, Wide,
-    form, one_of,
+    Between, Count, Dur, DurOrZero, Flag, Form, Given, HeaderKey, Name, NonEmpty, Opt, Pairs, Schema, Text, TextKey,
+    Tree, Wide, form, one_of,
 };
 use super::scope::Scope;
 use crate::policy::diagnostic::{Code, Diagnostic};
@@ -72,7 +72,7 @@ one_of! {
     Hashing of Algorithm; {
         "ring_hash" Algorithm::RingHash(size) => &TableSize { size: *size }, |table| Algorithm::RingHash(table.size), Table;
         "maglev" Algorithm::Maglev(size) => &TableSize { size: *size }, |table| Algorithm::Maglev(table.size), Table;
-        "passthrough" _ => &true, |_| Algorithm::Passthrough, Flag;
+        "passthrough" _ => &true, |_| Algorithm::Passthrough, Given;
     }
 }
 
@@ -135,7 +135,7 @@ one_of! {
         "header" HashKey::Header(name) => name, HashKey::Header, HeaderKey;
         "query" HashKey::Query(name) => name, HashKey::Query, Name;
         "cookie" cookie @ HashKey::Cookie { .. } => &CookieKey::of(cookie), CookieKey::key, Cookie;
-        "source_ip" _ => &true, |_| HashKey::SourceIp, Flag;
+        "source_ip" _ => &true, |_| HashKey::SourceIp, Given;
     }
 }
 
@@ -143,8 +143,8 @@ form! {
     /// A slow start of new endpoints.
     WarmupForm of Warmup = Warmup::new(Duration::ZERO); {
         "duration" [required] duration: Dur;
-        "minimum_percent" minimum_percent: Float;
-        "aggression" aggression: Float;
+        "minimum_percent" minimum_percent: Between<0, 100>;
+        "aggression" aggression: Between<1, { u32::MAX }>;
     }
 }
 
@@ -154,6 +154,6 @@ form! {
         "enabled" enabled: Opt<Flag>;
         "distribute" distribute: Pairs<TextKey, Pairs<TextKey, Count>>;
         "failover" failover: Pairs<TextKey, Text>;
-        "failover_priority" failover_priority: List<Text>;
+        "failover_priority" failover_priority: NonEmpty<Text>;
     }
 }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use serde_json::{Value as Json, json};
 
 use super::Sink;
-use super::form::{Created, Form, LabelSet, Limit, List, Opt, Port, Schema, Text, TextKey, TextMap, Tree, form};
+use super::form::{
+    Created, Form, LabelSet, Limit, List, NonEmpty, Opt, Port, Schema, Text, TextKey, TextMap, Tree, form,
+};
 use super::item::Shelf;
 use super::names::{is_dns_label, is_dns_name, labels};
 use super::scope::{Scope, is_item};
@@ -91,6 +93,7 @@ impl Form for EndpointForm {
             object.property("port", Port::schema(schema), false);
             object.property("zone", Text::schema(schema), false);
             EndpointFields::properties(schema, object);
+            object.exclude(&["zone", "locality"]);
         });
         json!({ "oneOf": [{ "type": "string" }, long] })
     }
@@ -100,7 +103,7 @@ form! {
     /// The fields of an endpoint beside its address.
     EndpointFields of Endpoint = Endpoint { weight: 1, ..Endpoint::default() }; {
         "ports" ports: TextMap<TextKey, Port>;
-        "closed_ports" closed_ports: List<Text>;
+        "closed_ports" closed_ports: NonEmpty<Text>;
         "labels" labels: LabelSet;
         "locality" locality: Text;
         "weight" weight: Limit;
@@ -137,10 +140,13 @@ fn check_ports(cx: &Reader<'_>, node: &Node, endpoint: &Endpoint, ports: &[Servi
         cx.report(Diagnostic::new(Code::INVALID_POLICY, node.span, message).with_help(help));
     }
     let keys = node.get("ports").map(Node::entries).unwrap_or_default();
-    for (key, _) in keys {
-        if !ports.iter().any(|port| port.name == *key.name) {
-            let message = format!("the service has no port {}", quoted(&key.name));
-            cx.report(Diagnostic::new(Code::UNKNOWN_REFERENCE, key.span, message));
+    let closed = node.get("closed_ports").map(Node::items).unwrap_or_default();
+    let named = keys.iter().map(|(key, _)| (&*key.name, key.span));
+    let closed = closed.iter().filter_map(|name| Some((name.as_text()?, name.span)));
+    for (name, span) in named.chain(closed) {
+        if !ports.iter().any(|port| port.name == name) {
+            let message = format!("the service has no port {}", quoted(name));
+            cx.report(Diagnostic::new(Code::UNKNOWN_REFERENCE, span, message));
         }
     }
 }

@@ -7,12 +7,15 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use super::form::{
-    Dur, DurOrZero, Flag, Form, HeaderKey, HeaderValue, List, Name, Opt, Pairs, Port, Schema, Share, Status, Text,
-    Tree, choices, form, one_of, pair,
+    Authority, BodyText, ChangedHeader, CorsHeader, CorsMethod, Dur, Flag, Form, HeaderValue, NewPath, NonEmpty, Opt,
+    Pairs, Port, RedirectStatus, Schema, SchemeName, Seconds, Share, Status, Text, Tree, choices, form, one_of, pair,
+    warn_of_empty,
 };
 use super::route::DestinationForm;
 use super::route_match::Comparison;
 use super::scope::Scope;
+use crate::policy::diagnostic::{Code, Diagnostic, listed};
+use crate::policy::dialect::filter_values::{bounded_body, check_groups};
 use crate::policy::model::Origin;
 use crate::policy::model::filter::{
     Abort, Answer, Cors, Credentials, DirectResponse, Fault, Fraction, HeaderChanges, HeaderOrder, HeaderRules, Mirror,
@@ -20,7 +23,7 @@ use crate::policy::model::filter::{
 };
 use crate::policy::model::route::{Destination, RouteRule, StringMatch};
 use crate::policy::reader::{Reader, choice, within};
-use crate::policy::source::{Node, Value};
+use crate::policy::source::{Key, Node, Value};
 
 form! {
     /// The fields of a rule that shape its requests and responses.
@@ -29,7 +32,7 @@ form! {
         "headers" headers: Headers;
         "header_order" header_order: Order;
         "fault" fault: Opt<FaultForm>;
-        "mirrors" mirrors: List<MirrorForm>;
+        "mirrors" mirrors: NonEmpty<MirrorForm>;
         "cors" cors: Opt<CorsForm>;
         "timeout" timeout: Opt<Dur>;
     }
@@ -37,16 +40,16 @@ form! {
 
 form! {
     /// What is removed, set and added, in this order.
-    Changes of HeaderChanges; {
-        "remove" remove: List<HeaderKey>;
-        "set" set: Pairs<HeaderKey, HeaderValue>;
-        "add" add: Pairs<HeaderKey, HeaderValue>;
+    Changes of HeaderChanges, check warn_of_empty; {
+        "remove" remove: NonEmpty<ChangedHeader>;
+        "set" set: Pairs<ChangedHeader, HeaderValue>;
+        "add" add: Pairs<ChangedHeader, HeaderValue>;
     }
 }
 
 form! {
     /// Changes of headers.
-    Headers of HeaderRules; {
+    Headers of HeaderRules, check warn_of_empty; {
         "request" request: Changes;
         "response" response: Changes;
     }
@@ -62,8 +65,8 @@ choices! {
 
 form! {
     /// What the endpoint gets in place of the request's own.
-    RewriteForm of Rewrite; {
-        "authority" authority: Opt<Name>;
+    RewriteForm of Rewrite, check warn_of_empty; {
+        "authority" authority: Opt<Authority>;
         "path" path: Opt<Path>;
     }
 }
@@ -76,6 +79,29 @@ pair! {
     Substitution; "pattern" super::form::Regex, "with" Text
 }
 
+/// The same, with no group that the regex does not have.
+struct Replacement;
+
+impl Form for Replacement {
+    type Of = Replace;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Replace> {
+        let found = Substitution::read(cx, node, scope)?;
+        if let Some(with) = node.get("with") {
+            check_groups(cx, ("with", with), &found.0, &found.1);
+        }
+        Some(found)
+    }
+
+    fn write(value: &Replace) -> Tree {
+        Substitution::write(value)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Substitution::schema(schema)
+    }
+}
+
 fn replacement(path: &PathRewrite) -> Replace {
     match path {
         PathRewrite::Regex { pattern, substitution } => (pattern.clone(), substitution.clone()),
@@ -86,11 +112,22 @@ fn replacement(path: &PathRewrite) -> Replace {
 one_of! {
     /// What becomes of a path.
     Path of PathRewrite; {
+        "full" PathRewrite::Full(text) => text, PathRewrite::Full, NewPath;
+        "prefix" PathRewrite::Prefix(text) => text, PathRewrite::Prefix, Text;
+        "segment_prefix" PathRewrite::SegmentPrefix(text) => text, PathRewrite::SegmentPrefix, NewPath;
+        "regex" regex @ PathRewrite::Regex { .. } => &replacement(regex),
+            |(pattern, substitution)| PathRewrite::Regex { pattern, substitution }, Replacement;
+    }
+}
+
+one_of! {
+    /// What becomes of a path in the address of a redirect, where the whole path may bring a query.
+    NewLocation of PathRewrite; {
         "full" PathRewrite::Full(text) => text, PathRewrite::Full, Text;
         "prefix" PathRewrite::Prefix(text) => text, PathRewrite::Prefix, Text;
-        "segment_prefix" PathRewrite::SegmentPrefix(text) => text, PathRewrite::SegmentPrefix, Text;
+        "segment_prefix" PathRewrite::SegmentPrefix(text) => text, PathRewrite::SegmentPrefix, NewPath;
         "regex" regex @ PathRewrite::Regex { .. } => &replacement(regex),
-            |(pattern, substitution)| PathRewrite::Regex { pattern, substitution }, Substitution;
+            |(pattern, substitution)| PathRewrite::Regex { pattern, substitution }, Replacement;
     }
 }
 
@@ -133,12 +170,22 @@ impl Form for PortOfRedirect {
 
 form! {
     /// An answer that sends the caller elsewhere.
-    RedirectForm of Redirect = Redirect::new(StatusCode::MOVED_PERMANENTLY); {
-        "status" status: Status;
-        "scheme" scheme: Opt<Name>;
-        "authority" authority: Opt<Name>;
+    RedirectForm of Redirect = Redirect::new(StatusCode::MOVED_PERMANENTLY), check leads_elsewhere; {
+        "status" status: RedirectStatus;
+        "scheme" scheme: Opt<SchemeName>;
+        "authority" authority: Opt<Authority>;
         "port" port: PortOfRedirect;
-        "path" path: Opt<Path>;
+        "path" path: Opt<NewLocation>;
+    }
+}
+
+/// A redirect to the address of the request itself would never end.
+fn leads_elsewhere(cx: &Reader<'_>, node: &Node, _: &Redirect) {
+    // A misspelt field is told already.
+    let is_nothing = |(key, value): &(Key, Node)| &*key.name == "status" || value.is_null();
+    if node.entries().iter().all(is_nothing) {
+        let message = format!("missing field {}", listed(&["scheme", "authority", "port", "path"]));
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, node.span, message));
     }
 }
 
@@ -156,15 +203,15 @@ struct Body;
 impl Form for Body {
     type Of = Bytes;
 
-    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<Bytes> {
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Bytes> {
         if !matches!(node.value, Value::Mapping(_)) {
-            return cx.string(node).map(Bytes::from);
+            return BodyText::read(cx, node, scope);
         }
         let mut fields = cx.mapping(node)?;
         let bytes = fields.required("base64", |cx, node| {
             let text = cx.text(node)?;
             match STANDARD.decode(text) {
-                Ok(bytes) => Some(Bytes::from(bytes)),
+                Ok(bytes) => bounded_body(cx, node, bytes).map(Bytes::from),
                 Err(error) => cx.invalid(node, format!("expected base64: {error}")),
             }
         });
@@ -208,7 +255,7 @@ pub(super) fn write_answer(answer: Option<&Answer>, map: &mut Tree) {
 
 pair! {
     /// A pause before the request is sent.
-    Delay; "duration" DurOrZero, "percent" Share = Fraction::ALL
+    Delay; "duration" Dur, "percent" Share = Fraction::ALL
 }
 
 /// An answer in place of the service's: `{ status, percent }` or `{ grpc_status, percent }`.
@@ -249,13 +296,15 @@ impl Form for AbortForm {
                 false,
             );
             object.property("percent", Share::schema(schema), false);
+            object.exclude(&["status", "grpc_status"]);
+            object.require_one(&["status", "grpc_status"]);
         })
     }
 }
 
 form! {
     /// Failures that are made on purpose.
-    FaultForm of Fault; {
+    FaultForm of Fault, check warn_of_empty; {
         "delay" delay: Opt<Delay>;
         "abort" abort: Opt<AbortForm>;
     }
@@ -282,6 +331,7 @@ impl Form for AllowOrigin {
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<OriginMatch> {
         match node.as_text() {
             Some("*") => Some(OriginMatch::Any),
+            Some("") => cx.invalid(node, "expected an origin, found empty text"),
             _ => Comparison::read(cx, node, scope).map(OriginMatch::Text),
         }
     }
@@ -333,13 +383,20 @@ impl Form for CredentialsForm {
 
 form! {
     /// What pages of other origins may do.
-    CorsForm of Cors; {
-        "allow_origins" allow_origins: List<AllowOrigin>;
-        "allow_methods" allow_methods: List<Text>;
-        "allow_headers" allow_headers: List<Text>;
-        "expose_headers" expose_headers: List<Text>;
-        "max_age" max_age: Opt<DurOrZero>;
+    CorsForm of Cors, check allows_some; {
+        "allow_origins" allow_origins: NonEmpty<AllowOrigin>;
+        "allow_methods" allow_methods: NonEmpty<CorsMethod>;
+        "allow_headers" allow_headers: NonEmpty<CorsHeader>;
+        "expose_headers" expose_headers: NonEmpty<CorsHeader>;
+        "max_age" max_age: Opt<Seconds>;
         "allow_credentials" credentials: CredentialsForm;
         "unmatched_preflights" unmatched: Unmatched;
+    }
+}
+
+fn allows_some(cx: &Reader<'_>, node: &Node, _: &Cors) {
+    if node.get("allow_origins").is_none_or(Node::is_null) {
+        let message = "`cors` has no effect without `allow_origins`";
+        cx.report(Diagnostic::new(Code::NO_EFFECT, node.span, message));
     }
 }

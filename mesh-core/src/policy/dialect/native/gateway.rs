@@ -4,12 +4,12 @@ use serde_json::{Value as Json, json};
 
 use super::Sink;
 use super::envelope::is_namespace;
-use super::form::{Created, Form, LabelSet, List, Name, Opt, Port, Schema, Tree, choices, form};
+use super::form::{Created, Form, LabelSet, Name, NonEmpty, Opt, Port, Schema, Tree, choices, form};
 use super::item::Shelf;
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::{Scope, is_item};
 use super::service::non_empty;
-use crate::policy::diagnostic::quoted;
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Origin;
 use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
 use crate::policy::reader::{Reader, spanned};
@@ -50,7 +50,7 @@ fn server(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayServe
     let port = fields.required("port", Reader::port);
     let name = fields.optional("name", dns_label);
     let hosts = fields.required("hosts", |cx, node| {
-        non_empty(cx, node, "host", |cx, node| host(cx, node, scope))
+        non_empty(cx, node, "host", |cx, node| host(cx, node, scope, Labels::Several))
     });
     let tls = fields.optional("tls", |cx, node| {
         let mut fields = cx.mapping(node)?;
@@ -77,19 +77,33 @@ fn credential(cx: &Reader<'_>, node: &Node) -> Option<String> {
     if super::envelope::is_object_name(&text) {
         return Some(text);
     }
-    let found = quoted(&text);
+    refuse_credential(cx, node, &text)
+}
+
+fn refuse_credential<T>(cx: &Reader<'_>, node: &Node, text: &str) -> Option<T> {
+    let found = quoted(text);
     cx.invalid(
         node,
         format!("expected the name of a folder with `tls.crt` and `tls.key`, found {found}"),
     )
 }
 
-/// Reads `[namespace/]name`, where the name has a dot or is `*`.
-fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
+/// How many labels the name of a host has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    /// A short name would be one of a service, which callers from outside do not use.
+    Several,
+    /// Gateway API takes any name.
+    Any,
+}
+
+/// Reads `[namespace/]name`, where the name is `*`, or has as many labels.
+fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, labels: Labels) -> Option<GatewayHost> {
     let text = cx.text(node)?;
     let (namespace, name) = text.split_once('/').unwrap_or(("*", text));
     let is_partial = name.len() > 1 && name.starts_with('*') && !name.starts_with("*.");
-    let is_name = name == "*" || (name.contains('.') && is_host_pattern(name) && !is_partial);
+    let is_full = name.contains('.') || labels == Labels::Any;
+    let is_name = name == "*" || (is_full && is_host_pattern(name) && !is_partial);
     let namespace = match namespace {
         "*" => Some(None),
         "." => Some(Some(scope.namespace.to_owned())),
@@ -117,11 +131,11 @@ pub(super) const SHELF: Shelf<Gateway> = Shelf {
 
 form! {
     /// A front door in full.
-    GatewayForm of Gateway; {
+    GatewayForm of Gateway, check check_names; {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
         "selector" selector: LabelSet;
-        "servers" servers: List<ServerForm>;
+        "servers" servers: NonEmpty<ServerForm>;
         "listeners" listeners: ListenersForm;
     }
 }
@@ -140,12 +154,53 @@ fn no_server() -> GatewayServer {
 
 form! {
     /// A port of a gateway.
-    ServerForm of GatewayServer = no_server(), origin origin; {
+    ServerForm of GatewayServer = no_server(), origin origin, check check_redirect; {
         "port" [required] port: Port;
         "name" [required] port_name: super::form::Text;
-        "hosts" [required] hosts: List<HostForm>;
+        "hosts" [required] hosts: NonEmpty<HostForm>;
         "tls" tls: Opt<TlsForm>;
         "plain_text" plain_text: PlainTextForm;
+    }
+}
+
+/// Nothing comes on plain text where TLS is spoken.
+fn check_redirect(cx: &Reader<'_>, node: &Node, found: &GatewayServer) {
+    if found.tls.is_some() && found.plain_text != PlainText::Serve {
+        let message = "`plain_text` is for a port without `tls`";
+        let span = node.get("plain_text").map_or(node.span, |one| one.span);
+        cx.report(Diagnostic::new(Code::INVALID_POLICY, span, message));
+    }
+}
+
+/// Routes name the ports of a gateway.
+fn check_names(cx: &Reader<'_>, node: &Node, _: &Gateway) {
+    let servers = node.get("servers").map(Node::items).unwrap_or_default();
+    let names = servers.iter().filter_map(|server| server.get("name"));
+    let names: Vec<_> = names.filter_map(|name| Some((name.as_text()?, name.span))).collect();
+    refuse_duplicates(cx, "port name", &names);
+}
+
+/// The name of a folder below the process's credentials.
+struct Credential;
+
+impl Form for Credential {
+    type Of = String;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<String> {
+        let text = cx.name(node)?;
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.chars().all(is_letter) && !text.starts_with('.') {
+            return Some(text);
+        }
+        refuse_credential(cx, node, &text)
+    }
+
+    fn write(value: &String) -> Tree {
+        Tree::text(value)
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        Name::schema(schema)
     }
 }
 
@@ -164,7 +219,7 @@ fn no_tls() -> GatewayTls {
 form! {
     /// The certificate of a port.
     TlsForm of GatewayTls = no_tls(), origin origin; {
-        "credential" [required] credential_name: Name;
+        "credential" [required] credential_name: Credential;
     }
 }
 
@@ -175,7 +230,10 @@ impl Form for HostForm {
     type Of = GatewayHost;
 
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<GatewayHost> {
-        host(cx, node, scope)
+        // With its namespace it is no short name, as of an item that is converted.
+        let is_complete = node.as_text().is_some_and(|text| text.contains('/'));
+        let labels = if is_complete { Labels::Any } else { Labels::Several };
+        host(cx, node, scope, labels)
     }
 
     fn write(value: &GatewayHost) -> Tree {

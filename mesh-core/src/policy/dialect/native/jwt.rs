@@ -1,9 +1,12 @@
 //! `request_authentication`: whose tokens requests may bear.
 
 use super::authorization::TargetForm;
-use super::form::{Created, Dur, LabelSet, List, Name, NonEmpty, Opt, Pairs, Text, TextKey, choices, form, one_of};
+use super::form::{Created, Dur, Given, LabelSet, Name, NonEmpty, Opt, Pairs, Text, TextKey, choices, form, one_of};
 use super::item::Shelf;
+use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::reader::Reader;
+use crate::policy::source::Node;
 
 pub(super) const SHELF: Shelf<RequestAuthentication> = Shelf {
     kind: "request authentication",
@@ -18,8 +21,8 @@ form! {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
         "selector" selector: LabelSet;
-        "targets" targets: List<TargetForm>;
-        "rules" [not_yet "tokens of requests are not checked"] rules: List<JwtForm>;
+        "targets" targets: NonEmpty<TargetForm>;
+        "rules" [not_yet "tokens of requests are not checked"] rules: NonEmpty<JwtForm>;
     }
 }
 
@@ -36,23 +39,31 @@ one_of! {
     Keys of JwtKeys; {
         "fetched" JwtKeys::Fetched(url) => url, JwtKeys::Fetched, Name;
         "inline" JwtKeys::Inline(keys) => keys, JwtKeys::Inline, Name;
-        "discovered" _ => &true, |_| JwtKeys::Discovered, super::form::Flag;
+        "discovered" _ => &true, |_| JwtKeys::Discovered, Given;
     }
 }
 
 form! {
     /// Tokens of one issuer.
-    JwtForm of JwtRule, origin origin; {
-        "issuer" [required] issuer: Name;
+    JwtForm of JwtRule, origin origin, check has_keys; {
+        "issuer" issuer: Name;
         "audiences" audiences: NonEmpty<Name>;
         "keys" keys: Keys;
         "from_headers" from_headers: Pairs<TextKey, Text>;
-        "from_params" from_params: List<Name>;
-        "from_cookies" from_cookies: List<Name>;
+        "from_params" from_params: NonEmpty<Name>;
+        "from_cookies" from_cookies: NonEmpty<Name>;
         "payload_header" payload_header: Opt<Name>;
         "forward" forward: ForwardForm;
         "claim_headers" claim_headers: Pairs<TextKey, Text>;
         "timeout" timeout: Opt<Dur>;
-        "space_delimited_claims" space_delimited_claims: List<Name>;
+        "space_delimited_claims" space_delimited_claims: NonEmpty<Name>;
+    }
+}
+
+/// Without an issuer nobody says where the keys are, but their address.
+fn has_keys(cx: &Reader<'_>, node: &Node, found: &JwtRule) {
+    if found.issuer.is_empty() && node.get("issuer").is_none() && !matches!(found.keys, JwtKeys::Fetched(_)) {
+        let message = "missing field `issuer`, or `fetched` of `keys`";
+        cx.report(Diagnostic::new(Code::MISSING_FIELD, node.span, message));
     }
 }

@@ -65,9 +65,17 @@ fn domain(cx: &Reader<'_>, node: &Node) -> Option<String> {
     )
 }
 
-/// Reads a trust domain whose identities count as those of the own one; `*` may stand at one end.
+/// Reads a trust domain whose identities count as those of the own one.
 fn alias(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    cx.name(node)
+    let text = cx.text(node)?;
+    if is_dns_name(text) && !text.contains(|c: char| c.is_ascii_uppercase()) {
+        return Some(text.into());
+    }
+    let found = quoted(text);
+    cx.invalid(
+        node,
+        format!("expected a trust domain such as `cluster.local`, in lower case, found {found}"),
+    )
 }
 
 /// Prints the settings that are not the default.

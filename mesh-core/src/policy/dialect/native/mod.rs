@@ -30,6 +30,7 @@ use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::{Key, Node, SourceSpan, Value};
 
+mod access_pattern;
 mod authorization;
 mod balance;
 mod destination;
@@ -49,6 +50,7 @@ mod scope;
 mod server;
 mod service;
 mod sidecar;
+mod synonyms;
 mod telemetry;
 mod traffic;
 mod write;
@@ -56,6 +58,7 @@ mod write;
 use scope::Scope;
 
 pub use form::Tree;
+pub(in crate::policy) use synonyms::SYNONYMS;
 pub(in crate::policy) use write::deferring;
 pub use write::{schema, write};
 

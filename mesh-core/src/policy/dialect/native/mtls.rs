@@ -180,5 +180,7 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
             serde_json::json!({ "type": "object", "additionalProperties": mode }),
             false,
         );
+        object.exclude(&["service", "selector"]);
+        object.require_one(&["mode", "ports"]);
     })
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::Sink;
 use super::form::{
-    Boxed, Created, Dur, Form, HostText, List, MethodName, Name, Port, Regex, Schema, Text, Tree, choices, form,
+    Boxed, Created, Dur, Form, HostText, List, MethodName, Name, NonEmpty, Regex, Schema, Text, Tree, choices, form,
     one_of, pair,
 };
 use super::item::Shelf;
@@ -19,7 +19,7 @@ use crate::policy::model::profile::{
     AttachedRoutes, ProfileRoute, RequestCondition, ResponseClass, ResponseCondition, ResponseResult, Retryable,
     ServiceProfile,
 };
-use crate::policy::reader::Reader;
+use crate::policy::reader::{Reader, within};
 use crate::policy::source::{Key, Node};
 
 /// Reads the classes of one service.
@@ -83,7 +83,7 @@ form! {
         "host" [required] host: HostText;
         "routes" routes: List<ClassForm>;
         "retry_budget" budget: Budget;
-        "overrides" overrides: List<DestinationForm>;
+        "overrides" overrides: NonEmpty<DestinationForm>;
         "attached_routes" attached: Attached;
     }
 }
@@ -158,13 +158,55 @@ form! {
     /// Says of some responses whether they are failures.
     ResponseForm of ResponseClass = no_response(); {
         "condition" [required] condition: ResponseConditionForm;
-        "is" result: ResultForm;
+        "is" [required] result: ResultForm;
     }
 }
 
 pair! {
     /// The first and the last status of a range.
-    Range; "min" Port, "max" Port
+    Ends; "min" Bound, "max" Bound
+}
+
+/// A range of statuses, which is not empty.
+struct Range;
+
+impl Form for Range {
+    type Of = (u16, u16);
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<(u16, u16)> {
+        let (min, max) = Ends::read(cx, node, scope)?;
+        if min > max {
+            return cx.invalid(node, format!("`max` must not be less than `min`, found {min} to {max}"));
+        }
+        Some((min, max))
+    }
+
+    fn write(value: &(u16, u16)) -> Tree {
+        Ends::write(value)
+    }
+
+    fn schema(schema: &mut Schema) -> serde_json::Value {
+        Ends::schema(schema)
+    }
+}
+
+/// A status of a range.
+pub(super) struct Bound;
+
+impl Form for Bound {
+    type Of = u16;
+
+    fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<u16> {
+        within(100..=599)(cx, node)
+    }
+
+    fn write(value: &u16) -> Tree {
+        Tree::number(*value)
+    }
+
+    fn schema(_: &mut Schema) -> serde_json::Value {
+        serde_json::json!({ "type": "integer", "minimum": 100, "maximum": 599 })
+    }
 }
 
 fn range((min, max): (u16, u16)) -> ResponseCondition {

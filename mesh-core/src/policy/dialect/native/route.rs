@@ -6,7 +6,7 @@ use super::Sink;
 use super::envelope::object_name;
 use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
 use super::form::{
-    Count, Created, Form, HostText, Ip, LabelSet, List, Opt, Port, Schema, Text, Tree, choices, form, pair,
+    Count, Created, Form, HostText, Ip, LabelSet, List, NonEmpty, Opt, Port, Schema, Text, Tree, choices, form, pair,
 };
 use super::names::is_dns_label;
 use super::retry::{Retry, retry};
@@ -232,8 +232,14 @@ fn binding(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Binding> {
     let given_port = fields.optional("port", Reader::port);
     fields.finish();
     let mut found = found?;
-    if let Binding::Gateway { section, port, .. } = &mut found {
-        (*section, *port) = (given_section, given_port);
+    match &mut found {
+        Binding::Gateway { section, port, .. } => (*section, *port) = (given_section, given_port),
+        Binding::Mesh => {
+            return cx.invalid(
+                node,
+                "expected the name of a gateway, and `mesh` is none: write it alone",
+            );
+        }
     }
     Some(found)
 }
@@ -333,6 +339,7 @@ impl Form for RuleForm {
             object.property("respond", Respond::schema(schema), false);
             object.property("retry", Retry::schema(schema), false);
             Filters::properties(schema, object);
+            object.exclude(&["to", "redirect", "respond"]);
         })
     }
 }
@@ -380,6 +387,7 @@ impl Form for DestinationForm {
             object.property("port", Port::schema(schema), false);
             object.property("weight", Count::schema(schema), false);
             DestinationRest::properties(schema, object);
+            object.exclude(&["service", "unresolved"]);
         })
     }
 }
@@ -436,15 +444,15 @@ form! {
     Streams of RouteTable; {
         "created" meta.created: Created;
         "order" order: Order;
-        "tls" [not_yet "connections are not routed"] tls: List<StreamForm>;
-        "tcp" [not_yet "connections are not routed"] tcp: List<StreamForm>;
+        "tls" [not_yet "connections are not routed"] tls: NonEmpty<StreamForm>;
+        "tcp" [not_yet "connections are not routed"] tcp: NonEmpty<StreamForm>;
     }
 }
 
 form! {
     /// A rule of connections.
     StreamForm of StreamRule, origin origin; {
-        "match" matches: List<StreamMatchForm>;
+        "match" matches: NonEmpty<StreamMatchForm>;
         "to" [required] destinations: To;
     }
 }
@@ -452,8 +460,8 @@ form! {
 form! {
     /// A match of connections.
     StreamMatchForm of StreamMatch, origin origin; {
-        "sni" sni_hosts: List<Text>;
-        "subnets" destination_subnets: List<Ip>;
+        "sni" sni_hosts: NonEmpty<Text>;
+        "subnets" destination_subnets: NonEmpty<Ip>;
         "port" port: Opt<Port>;
         "source_labels" source_labels: LabelSet;
         "source_namespace" source_namespace: Opt<Text>;
@@ -489,8 +497,11 @@ pub(super) fn table_schema(schema: &mut Schema) -> Json {
         );
         object.property("gateways", Bindings::schema(schema), false);
         object.property("visible_to", List::<Text>::schema(schema), false);
-        object.property("rules", List::<RuleForm>::schema(schema), false);
+        let leads = ["to", "redirect", "respond"].map(|name| json!({ "required": [name] }));
+        let rule = json!({ "allOf": [RuleForm::schema(schema), { "anyOf": leads }] });
+        object.property("rules", json!({ "type": "array", "minItems": 1, "items": rule }), false);
         Streams::properties(schema, object);
+        object.require_one(&["rules", "tls", "tcp"]);
     })
 }
 
@@ -519,7 +530,7 @@ fn to(cx: &Reader<'_>, node: &Node, target: &Target<'_>) -> Option<Vec<Destinati
     if found.is_empty() {
         return cx.invalid(node, "expected at least one destination, found none");
     }
-    if found.len() > 1 && found.iter().all(|destination| destination.weight == 0) {
+    if found.iter().all(|destination| destination.weight == 0) {
         return cx.invalid(node, "the weights of all destinations are 0, one must be more");
     }
     Some(found)

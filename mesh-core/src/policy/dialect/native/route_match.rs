@@ -90,6 +90,23 @@ fn long(value: &StringMatch) -> Tree {
     map
 }
 
+/// Other dialects compare paths with texts that none begins with, which is refused where somebody writes it here: a regex
+/// says the same. A prefix that is empty takes all paths.
+fn readable(path: &StringMatch, case: PathCase) -> StringMatch {
+    let (text, end) = match path {
+        StringMatch::Prefix(text) if text.is_empty() => return StringMatch::Prefix("/".into()),
+        StringMatch::Exact(text) => (text, ""),
+        StringMatch::Prefix(text) => (text, ".*"),
+        StringMatch::SegmentPrefix(text) => (text, "(/.*)?"),
+        StringMatch::Regex(_) | StringMatch::Present => return path.clone(),
+    };
+    if text.starts_with('/') {
+        return path.clone();
+    }
+    let start = if case == PathCase::Folded { "(?i)" } else { "" };
+    StringMatch::Regex(format!("{start}(?:{}){end}", regex::escape(text)))
+}
+
 /// One match of a rule.
 pub(super) struct MatchForm;
 
@@ -103,8 +120,9 @@ impl Form for MatchForm {
     fn write(value: &RouteMatch) -> Tree {
         let mut map = Tree::map();
         map.put("name", Opt::<Text>::write(&value.name));
-        map.put("path", value.path.as_ref().map_or(Tree::Nothing, long));
-        if value.path_case == PathCase::Folded {
+        let path = value.path.as_ref().map(|path| readable(path, value.path_case));
+        map.put("path", path.as_ref().map_or(Tree::Nothing, long));
+        if value.path_case == PathCase::Folded && !matches!(path, Some(StringMatch::Regex(_))) {
             map.put("ignore_case", Tree::Flag(true));
         }
         map.put("method", value.method.as_ref().map_or(Tree::Nothing, long));
@@ -131,6 +149,7 @@ impl Form for MatchForm {
             object.property("methods", List::<Text>::schema(schema), false);
             object.property("source", source_schema(schema), false);
             Conditions::properties(schema, object);
+            object.exclude(&["method", "methods"]);
         })
     }
 }

@@ -1,14 +1,18 @@
 //! `servers`, which guard ports of workloads, and `rate_limits` on them.
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::authorization::{AnyPattern, rules, schema, write_policy};
+use super::access_pattern::AnyPattern;
+use super::authorization::{properties, rules, write_policy};
 use super::form::{
-    Count, Created, Form, HostText, LabelSet, List, Name, NonEmpty, Opt, Port, Schema, Tree, form, one_of,
+    Count, Created, Form, Given, HostText, LabelSet, List, Name, Namespace, NonEmpty, Opt, Port, Schema, Tree, form,
+    one_of,
 };
 use super::item::Shelf;
+use super::names::refuse_duplicates;
 use super::route_match::MatchForm;
 use super::scope::Scope;
+use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::Meta;
 use crate::policy::model::attachment::{Requirement, Requires};
 use crate::policy::model::authz::AuthorizationPolicy;
@@ -33,7 +37,7 @@ pub(super) const LIMITS: Shelf<RateLimit> = Shelf {
 
 form! {
     /// Ports of workloads on which only what is allowed goes through.
-    ServerForm of Server; {
+    ServerForm of Server, check check_server; {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
         "labels" labels: LabelSet;
@@ -45,13 +49,39 @@ form! {
     }
 }
 
+/// A port is guarded once, and a rule gives its requests to a route that is there.
+fn check_server(cx: &Reader<'_>, node: &Node, found: &Server) {
+    let ports = node.get("ports").map(Node::items).unwrap_or_default();
+    let ports: Vec<_> = ports
+        .iter()
+        .filter_map(|port| Some((port.as_text()?, port.span)))
+        .collect();
+    refuse_duplicates(cx, "port", &ports);
+    let given = |name: &str| node.get(name).map(Node::items).unwrap_or_default();
+    let count = given("routes").len();
+    if count != found.routes.len() {
+        return;
+    }
+    for rule in given("rules") {
+        let (span, index) = match rule.get("route").filter(|index| !index.is_null()) {
+            Some(index) => (index.span, index.as_text().and_then(|text| text.parse::<usize>().ok())),
+            None => (rule.span, Some(0)),
+        };
+        if let Some(index) = index.filter(|index| *index >= count) {
+            let message = format!("`route`: there is no route {index} in `routes`, which has {count}");
+            let help = "routes are counted from 0";
+            cx.report(Diagnostic::new(Code::UNKNOWN_REFERENCE, span, message).with_help(help));
+        }
+    }
+}
+
 one_of! {
     /// What a label must be.
     Requirements of Requires; {
-        "in" Requires::In(values) => values, Requires::In, List<super::form::Text>;
-        "not_in" Requires::NotIn(values) => values, Requires::NotIn, List<super::form::Text>;
-        "absent" Requires::DoesNotExist => &true, |_| Requires::DoesNotExist, super::form::Flag;
-        "present" _ => &true, |_| Requires::Exists, super::form::Flag;
+        "in" Requires::In(values) => values, Requires::In, NonEmpty<super::form::Text>;
+        "not_in" Requires::NotIn(values) => values, Requires::NotIn, NonEmpty<super::form::Text>;
+        "absent" Requires::DoesNotExist => &true, |_| Requires::DoesNotExist, Given;
+        "present" _ => &true, |_| Requires::Exists, Given;
     }
 }
 
@@ -119,7 +149,7 @@ impl Form for Index {
 form! {
     /// A route, and what is allowed on it.
     RouteForm of ServerRoute; {
-        "meta" meta: MetaForm;
+        "meta" [required] meta: MetaForm;
         "policies" policies: List<PolicyForm>;
     }
 }
@@ -127,8 +157,8 @@ form! {
 form! {
     /// Name and namespace of an item of another namespace.
     MetaForm of Meta, origin origin; {
-        "name" name: super::form::Text;
-        "namespace" namespace: super::form::Text;
+        "name" [required] name: super::form::Text;
+        "namespace" [required] namespace: Namespace;
         "created" created: Created;
     }
 }
@@ -142,9 +172,9 @@ impl Form for PolicyForm {
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<AuthorizationPolicy> {
         let mut fields = cx.mapping(node)?;
         let name = fields.required("name", Reader::string);
-        let namespace = fields.optional("namespace", Reader::name);
+        let namespace = fields.optional("namespace", super::envelope::namespace);
         let mut policy = super::authorization::fields(&mut fields, scope);
-        let rules = rules(node, &mut fields, scope);
+        let rules = rules(cx, node, &mut fields, scope);
         fields.finish();
         policy.meta.name = name?;
         policy.meta.namespace = namespace.unwrap_or_else(|| scope.namespace.into());
@@ -159,11 +189,13 @@ impl Form for PolicyForm {
         map
     }
 
-    fn schema(whole: &mut Schema) -> Json {
-        let policy = schema(whole);
-        let namespace = json!({ "type": "object", "properties": { "namespace": { "type": "string" } } });
-        whole.extend("Authorization", "namespace", json!({ "type": "string" }));
-        json!({ "allOf": [policy, namespace] })
+    fn schema(schema: &mut Schema) -> Json {
+        schema.object("ServerPolicy", |schema, object| {
+            object.property("name", super::form::Text::schema(schema), true);
+            object.property("namespace", Namespace::schema(schema), false);
+            object.property("selector", LabelSet::schema(schema), false);
+            properties(schema, object);
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::endpoint::{Endpoints, is_port_name, source};
 use super::envelope::object_name;
-use super::form::{Created, Form, HostText, Ip, List, Name, Opt, Port, Schema, Text, choices, form};
+use super::form::{Created, Form, HostText, Ip, List, Name, NonEmpty, Opt, Port, Schema, Text, choices, form};
 use super::item::Shelf;
 use super::mtls::{APP, MODES, warn_of_root};
 use super::names::{is_dns_name, refuse_duplicates};
@@ -142,16 +142,26 @@ pub(super) const SHELF: Shelf<Service> = Shelf {
 
 form! {
     /// A service in full; its first host is its full name.
-    ServiceForm of Service; {
+    ServiceForm of Service, check check_ports; {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
-        "hosts" [required] hosts: List<HostText>;
-        "ports" ports: List<PortForm>;
+        "hosts" [required] hosts: NonEmpty<HostText>;
+        "ports" ports: NonEmpty<PortForm>;
         "endpoints" endpoints: Endpoints;
         "location" location: LocationForm;
-        "addresses" addresses: List<Ip>;
-        "identities" subject_alt_names: List<Identity>;
+        "addresses" addresses: NonEmpty<Ip>;
+        "identities" subject_alt_names: NonEmpty<Identity>;
         "visible_to" export: VisibleTo;
+    }
+}
+
+/// Callers know ports by their numbers, endpoints by their names.
+fn check_ports(cx: &Reader<'_>, node: &Node, _: &Service) {
+    let ports = node.get("ports").map(Node::items).unwrap_or_default();
+    for (field, what) in [("number", "port number"), ("name", "port name")] {
+        let given = ports.iter().filter_map(|port| port.get(field));
+        let given: Vec<_> = given.filter_map(|one| Some((one.as_text()?, one.span))).collect();
+        refuse_duplicates(cx, what, &given);
     }
 }
 
@@ -182,7 +192,8 @@ pub(super) fn short_schema(schema: &mut Schema) -> Json {
         object.property("identities", List::<Text>::schema(schema), false);
         object.property("location", LocationForm::schema(schema), false);
         object.property("subsets", Subsets::schema(schema), false);
-        object.property("routes", List::<RuleForm>::schema(schema), false);
+        object.property("routes", NonEmpty::<RuleForm>::schema(schema), false);
+        object.exclude(&["port", "ports"]);
         object.property(
             "mtls",
             json!({ "enum": MODES.iter().map(|(name, _)| *name).collect::<Vec<_>>() }),

@@ -1,7 +1,7 @@
 //! `telemetry`: what is measured, logged and traced.
 
 use super::authorization::TargetForm;
-use super::form::{Created, Float, Form, LabelSet, List, Name, Opt, Schema, Tree, choices, form};
+use super::form::{Between, Created, Form, LabelSet, Name, NonEmpty, Opt, Schema, Tree, choices, form};
 use super::item::Shelf;
 use super::scope::Scope;
 use crate::policy::diagnostic::Code;
@@ -30,9 +30,9 @@ form! {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
         "selector" selector: LabelSet;
-        "targets" targets: List<TargetForm>;
-        "sampling_percent" sampling_percent: Opt<Float>;
-        "metrics" metrics: List<Metric>;
+        "targets" targets: NonEmpty<TargetForm>;
+        "sampling_percent" sampling_percent: Opt<Between<0, 100>>;
+        "metrics" metrics: NonEmpty<Metric>;
         "access_log" access_log: Opt<SwitchForm>;
     }
 }

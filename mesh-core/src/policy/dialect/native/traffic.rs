@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::balance::{Balance, Hash, LocalityForm, WarmupForm, not_yet};
 use super::form::{
-    Count, Dur, Flag, Form, LabelSet, Limit, List, Name, Opt, Pairs, Percent, Place, PortKey, Schema, Text, Tree,
+    Count, Dur, Form, Given, LabelSet, Limit, Name, NonEmpty, Opt, Pairs, Percent, Place, PortKey, Schema, Text, Tree,
     choices, form, one_of, pair,
 };
 use super::names::is_dns_label;
@@ -238,7 +238,7 @@ form! {
         "max_ejection" max_ejection: Dur;
         "max_ejected_percent" max_ejected_percent: Percent;
         "min_healthy_percent" min_healthy_percent: Percent;
-        "error_codes" error_codes: List<super::form::Status>;
+        "error_codes" error_codes: NonEmpty<super::form::FailureStatus>;
     }
 }
 
@@ -300,7 +300,7 @@ one_of! {
         "mutual" ClientTls::IstioMutual { subject_alt_names } => &Names { identities: subject_alt_names.clone() },
             |names| mutual_with(names.identities), NamesForm;
         "originate" ClientTls::Origination(origination) => origination, ClientTls::Origination, Originate;
-        "disable" ClientTls::Disable => &true, |_| ClientTls::Disable, Flag;
+        "disable" ClientTls::Disable => &true, |_| ClientTls::Disable, Given;
     }
 }
 
@@ -313,7 +313,7 @@ pub(super) struct Names {
 form! {
     /// Whom a server may be.
     NamesForm of Names; {
-        "identities" identities: List<Identity>;
+        "identities" identities: NonEmpty<Identity>;
     }
 }
 
@@ -348,7 +348,7 @@ form! {
     /// TLS with the certificates of others than the mesh.
     Originate of TlsOrigination; {
         "sni" sni: Opt<Text>;
-        "names" subject_alt_names: List<Text>;
+        "names" subject_alt_names: NonEmpty<Text>;
         "authorities" authorities: Opt<Text>;
         "certificate" certificate: Opt<Certificate>;
         "revoked" revoked: Opt<Text>;

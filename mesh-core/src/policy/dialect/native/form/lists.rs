@@ -107,12 +107,16 @@ impl<K: Place, F: Form> Form for Pairs<K, F> {
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Self::Of> {
         match &node.value {
             Value::Mapping(entries) => Some(pairs::<K, F>(cx, entries, scope)),
-            Value::Sequence(items) => Some(
-                items
-                    .iter()
-                    .flat_map(|item| pairs::<K, F>(cx, item.entries(), scope))
-                    .collect(),
-            ),
+            Value::Sequence(items) => {
+                let mut all = Vec::new();
+                for item in items {
+                    match &item.value {
+                        Value::Mapping(entries) => all.extend(pairs::<K, F>(cx, entries, scope)),
+                        _ => return cx.wrong_type(item, "a mapping"),
+                    }
+                }
+                Some(all)
+            }
             _ => cx.wrong_type(node, "a mapping"),
         }
     }
@@ -134,11 +138,16 @@ impl<K: Place, F: Form> Form for Pairs<K, F> {
 }
 
 fn pairs<K: Place, F: Form>(cx: &Reader<'_>, entries: &[(Key, Node)], scope: Scope<'_>) -> Vec<(K::Of, F::Of)> {
-    let pair = |(key, node): &(Key, Node)| {
-        let value = F::read(cx, node, scope);
-        Some((K::read_key(cx, key)?, value?))
-    };
-    entries.iter().filter_map(pair).collect()
+    let mut pairs: Vec<(K::Of, F::Of)> = Vec::new();
+    for (key, node) in entries {
+        let value = cx.in_key(key, || F::read(cx, node, scope));
+        let Some(name) = K::read_key(cx, key) else { continue };
+        if pairs.iter().any(|(other, _)| *other == name) {
+            cx.invalid_key(key, "the same key, written otherwise, is given before");
+        }
+        pairs.extend(value.map(|value| (name, value)));
+    }
+    pairs
 }
 
 /// A mapping by keys that the user chooses.

@@ -10,15 +10,20 @@ use super::scope::Scope;
 use crate::policy::reader::Reader;
 use crate::policy::source::Node;
 
+mod checked;
 mod lists;
 mod scalar;
 pub(super) mod schema;
 mod tree;
 
+pub(super) use checked::{
+    Authority, Between, BodyText, ChangedHeader, CorsHeader, CorsMethod, FailureStatus, Given, NewPath, RedirectStatus,
+    SchemeName, Seconds, Status, warn_of_empty,
+};
 pub(super) use lists::{Boxed, List, NonEmpty, Opt, Pairs, Place, TextMap};
 pub(super) use scalar::{
-    Count, Created, Dur, DurOrZero, Flag, Float, HeaderKey, HeaderValue, HostText, Ip, LabelSet, Limit, MethodName,
-    Name, Namespace, Percent, Port, PortKey, Regex, Share, Status, Text, TextKey, Wide,
+    Count, Created, Dur, DurOrZero, Flag, HeaderKey, HeaderValue, HostText, Ip, LabelSet, Limit, MethodName, Name,
+    Namespace, Percent, Port, PortKey, Regex, Share, Text, TextKey, Wide,
 };
 pub(super) use schema::Schema;
 pub use tree::Tree;
@@ -43,13 +48,17 @@ pub(super) trait Form {
 ///
 /// `origin` keeps where the mapping was written. The value after `=` has the defaults; without it they are [`Default`].
 macro_rules! form {
-    ($(#[$doc:meta])* $form:ident of $model:ty $(= $base:expr)? $(, origin $origin:ident)? $(, check $check:expr)? ; {
+    ($(#[doc = $doc:literal])* $form:ident of $model:ty $(= $base:expr)? $(, origin $origin:ident)? $(, check $check:expr)? ; {
         $( $name:literal $([$($flag:tt)+])? $($field:ident).+ : $codec:ty ; )*
     }) => {
-        $(#[$doc])*
+        $(#[doc = $doc])*
         pub(super) struct $form;
 
         impl $form {
+            /// The names of the fields.
+            #[allow(dead_code, reason = "few tables are asked for them")]
+            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
+
             fn base() -> $model {
                 $crate::policy::dialect::native::form::form!(@base $($base)?)
             }
@@ -112,7 +121,10 @@ macro_rules! form {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.object(concat!(module_path!(), "::", stringify!($form)), |schema, object| Self::properties(schema, object))
+                let name = concat!(module_path!(), "::", stringify!($form));
+                let reference = schema.object(name, |schema, object| Self::properties(schema, object));
+                schema.describe(name, concat!($($doc),*));
+                reference
             }
         }
     };
@@ -143,8 +155,8 @@ macro_rules! form {
 
 /// One of a table of names.
 macro_rules! choices {
-    ($(#[$doc:meta])* $form:ident of $model:ty ; { $( $name:literal $value:expr ; )+ }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $form:ident of $model:ty ; { $( $name:literal $value:expr ; )+ }) => {
+        $(#[doc = $doc])*
         pub(super) struct $form;
 
         impl $form {
@@ -168,7 +180,7 @@ macro_rules! choices {
             }
 
             fn schema(_: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                serde_json::json!({ "enum": [$($name),+] })
+                serde_json::json!({ "enum": [$($name),+], "description": concat!($($doc),*).trim() })
             }
         }
     };
@@ -176,8 +188,8 @@ macro_rules! choices {
 
 /// A mapping of one key, which says what its value is: `"key" |value| Pattern => built: Form;`.
 macro_rules! one_of {
-    ($(#[$doc:meta])* $form:ident of $model:ty ; { $( $name:literal $variant:pat => $inner:expr, $build:expr, $codec:ty ; )+ }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $form:ident of $model:ty ; { $( $name:literal $variant:pat => $inner:expr, $build:expr, $codec:ty ; )+ }) => {
+        $(#[doc = $doc])*
         pub(super) struct $form;
 
         impl $form {
@@ -214,9 +226,12 @@ macro_rules! one_of {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.alternative(concat!(module_path!(), "::", stringify!($form)), |schema| vec![
+                let name = concat!(module_path!(), "::", stringify!($form));
+                let reference = schema.alternative(name, |schema| vec![
                     $( ($name, <$codec as $crate::policy::dialect::native::form::Form>::schema(schema)), )+
-                ])
+                ]);
+                schema.describe(name, concat!($($doc),*));
+                reference
             }
         }
     };
@@ -224,8 +239,8 @@ macro_rules! one_of {
 
 /// A mapping of two fields, both of which are required.
 macro_rules! pair {
-    ($(#[$doc:meta])* $form:ident ; $first:literal $left:ty, $second:literal $right:ty $(= $default:expr)?) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $form:ident ; $first:literal $left:ty, $second:literal $right:ty $(= $default:expr)?) => {
+        $(#[doc = $doc])*
         pub(super) struct $form;
 
         impl $crate::policy::dialect::native::form::Form for $form {
@@ -255,11 +270,14 @@ macro_rules! pair {
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
-                schema.object(concat!(module_path!(), "::", stringify!($form)), |schema, object| {
+                let name = concat!(module_path!(), "::", stringify!($form));
+                let reference = schema.object(name, |schema, object| {
                     object.property($first, <$left>::schema(schema), true);
                     let required = true $( && { let _ = $default; false } )?;
                     object.property($second, <$right>::schema(schema), required);
-                })
+                });
+                schema.describe(name, concat!($($doc),*));
+                reference
             }
         }
     };

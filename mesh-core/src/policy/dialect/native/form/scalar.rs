@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
@@ -41,6 +41,8 @@ macro_rules! scalar {
     };
 }
 
+pub(super) use scalar;
+
 scalar! { /// Text, which may be empty.
 Text of String; |cx, node, _| cx.string(node), |text| Tree::text(text), { "type": "string" } }
 scalar! { /// Text that is not empty.
@@ -56,8 +58,6 @@ Limit of u32; |cx, node, _| within(1..=i32::MAX.into())(cx, node), |count| Tree:
 scalar! { /// A whole number that may be large.
 Wide of u64; |cx, node, _| within(0..=i64::MAX)(cx, node), |count| Tree::Number(i64::try_from(*count).unwrap_or(i64::MAX)),
 { "type": "integer", "minimum": 0 } }
-scalar! { /// A number.
-Float of f64; |cx, node, _| cx.f64(node), |number| Tree::Float(*number), { "type": "number" } }
 scalar! { /// A port.
 Port of u16; |cx, node, _| cx.port(node), |port| Tree::number(*port), { "type": "integer", "minimum": 1, "maximum": 65535 } }
 scalar! { /// A whole percentage, `50` or `50%`.
@@ -70,11 +70,8 @@ scalar! { /// A duration, which may be zero.
 DurOrZero of Duration; |cx, node, _| values::duration_or_zero(cx, node), |value| Tree::text(format_duration(*value)),
 { "type": "string", "pattern": "^[0-9.]+(ns|us|ms|s|m|h)" } }
 scalar! { /// A part of all requests, in percent with at most four decimals.
-Share of Fraction; |cx, node, _| share(cx, node), |share| Tree::Float(f64::from(share.millionths()) / 10_000.0),
+Share of Fraction; |cx, node, _| share(cx, node), |share| Tree::Float(f64::from(share.millionths()) / SHARES_OF_PERCENT),
 { "type": "number", "minimum": 0, "maximum": 100 } }
-scalar! { /// A status of HTTP.
-Status of StatusCode; |cx, node, _| status(cx, node), |status| Tree::number(status.as_u16()),
-{ "type": "integer", "minimum": 100, "maximum": 999 } }
 scalar! { /// A method in upper case.
 MethodName of Method; |cx, node, _| method(cx, node), |method| Tree::text(method.as_str()), { "type": "string" } }
 scalar! { /// The value of a header, with variables such as `%REQ(x-user)%`.
@@ -108,18 +105,20 @@ fn write_labels(labels: &Labels) -> Tree {
     Tree::Map(entries.collect())
 }
 
+/// A smaller part would be none at all.
+const SHARES_OF_PERCENT: f64 = 10_000.0;
+
 fn share(cx: &Reader<'_>, node: &Node) -> Option<Fraction> {
     let percent = cx.f64(node)?;
-    if (0.0..=100.0).contains(&percent) {
-        return Some(Fraction::from_percent(percent));
-    }
     let found = quoted(node.as_text().unwrap_or_default());
-    cx.invalid(node, format!("expected a percentage of 0 to 100, found {found}"))
-}
-
-fn status(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
-    let number: u16 = within(100..=999)(cx, node)?;
-    StatusCode::from_u16(number).ok()
+    if !(0.0..=100.0).contains(&percent) {
+        return cx.invalid(node, format!("expected a percentage of 0 to 100, found {found}"));
+    }
+    let parts = percent * SHARES_OF_PERCENT;
+    if (parts - parts.round()).abs() > 1e-6 {
+        return cx.invalid(node, format!("expected at most four decimals, found {found}"));
+    }
+    Some(Fraction::from_percent(percent))
 }
 
 fn method(cx: &Reader<'_>, node: &Node) -> Option<Method> {

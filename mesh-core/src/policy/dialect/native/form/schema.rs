@@ -16,6 +16,8 @@ pub(in crate::policy::dialect::native) struct Schema {
 pub(in crate::policy::dialect::native) struct Object {
     properties: Map<String, Json>,
     required: Vec<&'static str>,
+    /// What else must hold of the fields that are given.
+    rules: Vec<Json>,
 }
 
 impl Object {
@@ -32,11 +34,29 @@ impl Object {
         self.required.retain(|one| *one != name);
     }
 
+    /// At most one of these fields may be given.
+    pub(in crate::policy::dialect::native) fn exclude(&mut self, names: &[&'static str]) {
+        for (index, name) in names.iter().enumerate() {
+            let others = names.iter().skip(index + 1);
+            self.rules
+                .extend(others.map(|other| json!({ "not": { "required": [name, other] } })));
+        }
+    }
+
+    /// One of these fields must be given.
+    pub(in crate::policy::dialect::native) fn require_one(&mut self, names: &[&'static str]) {
+        let alternatives: Vec<Json> = names.iter().map(|name| json!({ "required": [name] })).collect();
+        self.rules.push(json!({ "anyOf": alternatives }));
+    }
+
     /// The mapping, which takes no other field.
     pub(in crate::policy::dialect::native) fn close(self) -> Json {
         let mut object = json!({ "type": "object", "properties": self.properties, "additionalProperties": false });
         if let (false, Some(map)) = (self.required.is_empty(), object.as_object_mut()) {
             map.insert("required".into(), json!(self.required));
+        }
+        if let (false, Some(map)) = (self.rules.is_empty(), object.as_object_mut()) {
+            map.insert("allOf".into(), json!(self.rules));
         }
         object
     }
@@ -88,11 +108,10 @@ impl Schema {
         })
     }
 
-    /// Adds a field to a definition.
-    pub(in crate::policy::dialect::native) fn extend(&mut self, name: &'static str, field: &str, value: Json) {
-        let properties = self.definitions.get_mut(name).and_then(|one| one.get_mut("properties"));
-        if let Some(Json::Object(properties)) = properties {
-            properties.insert(field.into(), value);
+    /// Says what a definition is, for editors.
+    pub(in crate::policy::dialect::native) fn describe(&mut self, name: &str, text: &str) {
+        if let Some(Json::Object(definition)) = self.definitions.get_mut(&short(name)) {
+            definition.insert("description".into(), text.trim().into());
         }
     }
 

@@ -5,6 +5,8 @@ use crate::policy::model::Policy;
 
 mod authorization;
 mod gateways;
+mod mistakes;
+mod mistakes_of_items;
 mod routes;
 mod services;
 mod traffic;

@@ -175,7 +175,7 @@ const WRONG_CONDITIONS: &[(&str, &[&str])] = &[
         &[
             "49: error[MESH0104]: key `:path`: write the condition as the field `path` of the match",
             "61: error[MESH0104]: key `a b`: expected the name of a header",
-            "74: error[MESH0102]: `headers`: expected text, found the number `5`",
+            "74: error[MESH0102]: `d`: expected text, found the number `5`",
             "90: error[MESH0104]: `prefix`: an empty prefix matches everything, leave the condition out",
             "99: error[MESH0103]: missing field `exact`, `prefix`, `segment_prefix`, `regex` or `present`",
             "117: error[MESH0104]: `present`: expected `true`; what must be absent is listed in `without_headers`",

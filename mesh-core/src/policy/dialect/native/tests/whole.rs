@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::*;
+use crate::policy::convert;
 use crate::policy::model::authz::{Action, Pattern};
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::route::{Binding, StringMatch};
@@ -343,4 +344,82 @@ fn sections_that_are_misspelt_or_of_another_type_are_told() {
         ],
     );
     assert_eq!(help("servces: {}"), "did you mean `services`?");
+}
+
+const DEFERRED: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: front, namespace: shop }
+spec:
+  servers:
+    - { port: { number: 1, name: a, protocol: TCP }, hosts: ["*"] }
+    - { port: { number: 2, name: b, protocol: TCP }, hosts: ["*"] }
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: { name: users, namespace: shop }
+spec: { jwtRules: [{ jwksUri: "https://id.example.com/keys" }] }
+"#;
+
+#[test]
+fn only_what_no_field_tells_is_deferred_and_once() {
+    let documents = convert::to_native(&load(DEFERRED)).unwrap();
+    let [items, deferred] = documents.as_slice() else {
+        panic!("two documents: {documents:?}");
+    };
+    assert_eq!(
+        serde_json::to_value(deferred).unwrap(),
+        serde_json::json!({ "deferred": ["protocol `TCP` is not yet in force: gateways speak HTTP"] })
+    );
+    // A token rule needs no issuer where the address of its keys is known.
+    assert_eq!(
+        serde_json::to_value(items).unwrap()["request_authentication"][0]["rules"],
+        serde_json::json!([{ "keys": { "fetched": "https://id.example.com/keys" } }])
+    );
+    let text = |documents: &[convert::Tree]| {
+        let texts = documents.iter().map(|one| serde_json::to_string(one).unwrap());
+        texts.collect::<Vec<_>>().join("\n---\n")
+    };
+    let again = convert::to_native(&load(&text(&documents))).unwrap();
+    assert_eq!(text(&again), text(&documents));
+}
+
+const ODD: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: odd, namespace: shop }
+spec:
+  hosts: [orders.example.com]
+  http:
+    - match: [{ uri: { prefix: a.b } }, { uri: { exact: x }, ignoreUriCase: true }, { uri: { prefix: "" } }]
+      route: [{ destination: { host: orders.example.com } }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: front, namespace: shop }
+spec:
+  gatewayClassName: mesh
+  listeners: [{ name: http, port: 80, protocol: HTTP, hostname: front }]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: nowhere, namespace: shop }
+spec: { parentRefs: [{ name: front }], rules: [{ backendRefs: [{ name: a b, port: 80 }] }] }
+"#;
+
+#[test]
+fn what_only_other_dialects_take_is_converted_to_what_loads() {
+    let documents = convert::to_native(&load(ODD)).unwrap();
+    let text = serde_json::to_string(&documents[0]).unwrap();
+    let paths = [
+        r#"{"regex":"(?:a\\.b).*"}"#,
+        r#"{"regex":"(?i)(?:x)"}"#,
+        r#"{"prefix":"/"}"#,
+    ];
+    let unresolved = r#"{"name":"a b","reason":"`a b` is no name that a service can have"}"#;
+    for part in paths.into_iter().chain([r#""hosts":["*/front"]"#, unresolved]) {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let again = convert::to_native(&load(&text)).unwrap();
+    assert_eq!(serde_json::to_string(&again[0]).unwrap(), text);
 }
