@@ -3,7 +3,7 @@
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
-use crate::policy::model::filter::{Answer, Redirect};
+use crate::policy::model::filter::{Answer, RedirectPort};
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::time::format_duration;
@@ -32,7 +32,9 @@ fn check_redirect(rule: &RouteRule, report: &mut Report) {
     let Some(Answer::Redirect(redirect)) = &rule.answer else {
         return;
     };
-    if *redirect == Redirect::new(redirect.status) {
+    let is_elsewhere = redirect.scheme.is_some() || redirect.authority.is_some() || redirect.path.is_some();
+    let is_port = matches!(redirect.port, RedirectPort::Number(_) | RedirectPort::ProtocolDefault);
+    if !is_elsewhere && !is_port {
         let message = "the redirect changes nothing: callers come back with the same URL";
         let help = "give a new scheme, host, port or path";
         report.push(Diagnostic::new(Code::NO_EFFECT, &rule.origin, message).with_help(help));

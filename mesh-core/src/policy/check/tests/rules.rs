@@ -104,11 +104,13 @@ fn a_path_that_no_request_has_is_told() {
 fn a_redirect_to_where_the_request_came_from_is_told() {
     let redirect = |text: &str| {
         findings(&[&format!(
-            "services:\n  orders:\n    endpoints: [10.0.0.4:80]\n    routes: [{{ redirect: {{ {text} }} }}]\n"
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: orders }}\nspec:\n  \
+             parentRefs: [{{ kind: Service, group: '', name: orders }}]\n  \
+             rules: [{{ filters: [{{ type: RequestRedirect, requestRedirect: {{ {text} }} }}] }}]\n\
+             ---\nservices: {{ orders: {{ endpoints: [10.0.0.4:80] }} }}\n"
         )])
     };
-    let told = "a:4:14: warning[MESH0505]: the redirect changes nothing: callers come back with the same URL";
-    assert_eq!(redirect(""), [told]);
-    assert_eq!(redirect("status: 308"), [told]);
+    let told = "a:6:11: warning[MESH0505]: the redirect changes nothing: callers come back with the same URL";
+    assert_eq!(redirect("statusCode: 301"), [told]);
     assert_eq!(redirect("scheme: https"), [""; 0]);
 }

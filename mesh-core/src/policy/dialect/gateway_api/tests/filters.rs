@@ -49,9 +49,10 @@ fn header_modifiers_are_read() {
 
 #[test]
 fn redirects_are_302_and_take_the_port_of_their_scheme() {
-    let bare = redirected("{}");
-    assert_eq!(bare, {
+    let to_https = redirected("{ scheme: https }");
+    assert_eq!(to_https, {
         let mut redirect = Redirect::new(StatusCode::FOUND);
+        redirect.scheme = Some("https".into());
         redirect.port = RedirectPort::SchemeOrRequest;
         redirect
     });
