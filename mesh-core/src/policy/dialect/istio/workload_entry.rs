@@ -8,6 +8,7 @@ use super::values::count;
 use super::{NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
+use crate::policy::dialect::envelope::is_object_name;
 use crate::policy::model::service::{Endpoint, WorkloadEntry};
 use crate::policy::model::{Labels, Policy};
 use crate::policy::reader::{Fields, Reader};
@@ -125,7 +126,7 @@ fn refuse_socket<T>(cx: &Reader<'_>, node: &Node, path: &str) -> Option<T> {
 
 fn account(cx: &Reader<'_>, node: &Node) -> Option<String> {
     let text = cx.name(node)?;
-    if text.contains('/') {
+    if !is_object_name(&text) {
         let found = quoted(&text);
         return cx.invalid(
             node,

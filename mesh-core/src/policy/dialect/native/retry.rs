@@ -152,14 +152,14 @@ impl Form for Pause {
     }
 }
 
-/// Up to ten retries for each first try.
+/// Retries for each hundred first tries.
 struct BudgetPercent;
 
 impl Form for BudgetPercent {
     type Of = u32;
 
     fn read(cx: &Reader<'_>, node: &Node, _: Scope<'_>) -> Option<u32> {
-        within(0..=1000)(cx, node)
+        within(0..=100_000)(cx, node)
     }
 
     fn write(value: &u32) -> Tree {
@@ -167,7 +167,7 @@ impl Form for BudgetPercent {
     }
 
     fn schema(_: &mut Schema) -> Json {
-        json!({ "type": "integer", "minimum": 0, "maximum": 1000 })
+        json!({ "type": "integer", "minimum": 0, "maximum": 100_000 })
     }
 }
 

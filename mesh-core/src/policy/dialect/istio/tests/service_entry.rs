@@ -344,3 +344,17 @@ fn a_workload_entry_may_be_a_socket_or_in_another_network() {
         assert!(loaded.policy.workload_entries.is_empty(), "it has no address to call");
     }
 }
+
+#[test]
+fn the_account_of_a_workload_is_a_name() {
+    for account in ["other/web", "We b"] {
+        let loaded = load_spec(
+            "WorkloadEntry",
+            &format!("address: 10.0.0.4, serviceAccount: {account}"),
+        );
+        let line = format!(
+            "3:36: error[MESH0104]: `serviceAccount`: expected the name of a service account in this namespace, found `{account}`"
+        );
+        assert_eq!(loaded.lines, [line]);
+    }
+}

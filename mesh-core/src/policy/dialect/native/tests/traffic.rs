@@ -222,7 +222,7 @@ const WRONG_SETTINGS: &[(&str, &[&str])] = &[
     (
         "retry_budget: { percent: -1, min: 1 }",
         &[
-            "43: error[MESH0104]: `percent`: expected a whole number of 0 to 1000, found `-1`",
+            "43: error[MESH0104]: `percent`: expected a whole number of 0 to 100000, found `-1`",
             "47: error[MESH0101]: unknown field `min`",
         ],
     ),
