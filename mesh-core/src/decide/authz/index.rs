@@ -3,6 +3,7 @@
 //! Rules are grouped by what their sources ask for (principal, namespace, service account, or anyone); a large group is
 //! indexed by path. Exact texts are hashed; prefixes are hashed too and looked up once for each length that occurs.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use http::Method;
@@ -20,12 +21,14 @@ use crate::request::RequestView;
 const LARGE: usize = 8;
 
 /// What is asked: a peer, and a request where there is one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Ask<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) request: Option<&'a RequestView<'a>>,
     /// The route that takes the request, on ports that have any.
     pub(super) taken: Taken,
+    /// Path and query as one text, once a rule has looked at it.
+    target: OnceCell<String>,
 }
 
 impl<'a> Ask<'a> {
@@ -34,13 +37,17 @@ impl<'a> Ask<'a> {
             taken: take(routed, facts.port, request),
             facts,
             request,
+            target: OnceCell::new(),
         }
     }
 
     /// The same where no port has routes.
-    pub(super) const fn without_routes(mut self) -> Self {
-        self.taken = Taken::Free;
-        self
+    pub(super) fn without_routes(&self) -> Self {
+        Self {
+            taken: Taken::Free,
+            target: OnceCell::new(),
+            ..*self
+        }
     }
 
     pub(super) fn is_connect(&self) -> bool {
@@ -52,6 +59,15 @@ impl<'a> Ask<'a> {
         self.request
             .filter(|request| request.method != Method::CONNECT)
             .map(|request| request.path)
+    }
+
+    /// Path and query, put together once a request and only where it has a query and a rule looks at it.
+    pub(super) fn target(&self) -> Option<&str> {
+        let path = self.path()?;
+        match self.request.and_then(|request| request.query) {
+            Some(query) => Some(self.target.get_or_init(|| format!("{path}?{query}"))),
+            None => Some(path),
+        }
     }
 }
 

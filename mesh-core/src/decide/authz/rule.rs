@@ -280,19 +280,11 @@ impl CompiledOperation {
         !self.paths.is_unset() || !self.targets.is_unset()
     }
 
-    /// The text of path and query is put together only for rules that look at it, and requests that have a query.
     fn with_target(&self, ask: &Ask<'_>) -> Truth {
         if self.targets.is_unset() {
             return Truth::True;
         }
-        let query = ask.request.and_then(|request| request.query);
-        match (ask.path(), query) {
-            (Some(path), Some(query)) => {
-                let target = format!("{path}?{query}");
-                self.targets.test(Some(&*target), PatternSet::is_match)
-            }
-            (path, _) => self.targets.test(path, PatternSet::is_match),
-        }
+        self.targets.test(ask.target(), PatternSet::is_match)
     }
 
     fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {
