@@ -317,6 +317,9 @@ fn meaning(policy: &Policy) -> Vec<String> {
         if let [only] = rule.destinations.as_mut_slice() {
             only.weight = 1;
         }
+        for mirror in &mut rule.mirrors {
+            mirror.destination.weight = 1;
+        }
         if rule.headers.is_empty() || rule.destinations.iter().all(|one| one.headers.is_empty()) {
             rule.header_order = HeaderOrder::default();
         }

@@ -3,6 +3,8 @@
 use http::HeaderName;
 
 use super::envelope::is_object_name;
+/// Reads the name of a listener, a rule or a port: a DNS name in lower case.
+pub(super) use super::envelope::object_name as section;
 use crate::policy::diagnostic::quoted;
 use crate::policy::reader::Reader;
 use crate::policy::source::Node;
@@ -36,19 +38,6 @@ pub(super) fn kind<'n>(cx: &Reader<'_>, node: &'n Node) -> Option<&'n str> {
     cx.invalid(
         node,
         format!("expected a kind such as `Service`, found {}", quoted(text)),
-    )
-}
-
-/// Reads the name of a listener, a rule or a port: a DNS name in lower case.
-pub(super) fn section(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    if is_object_name(text) {
-        return Some(text.into());
-    }
-    let found = quoted(text);
-    cx.invalid(
-        node,
-        format!("expected a name of lower-case letters, digits, `-` and `.`, found {found}"),
     )
 }
 

@@ -11,7 +11,8 @@ use super::access_pattern::{Account, AnyPattern, Host, MethodPattern, NamespaceP
 use super::envelope::object_name;
 use super::form::schema::Object;
 use super::form::{
-    Created, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Text, Tree, choices, form,
+    Created, Form, HeaderKey, LabelSet, List, Name, NonEmpty, Opt, Pairs, Port, Schema, Table, Text, Tree, choices,
+    form,
 };
 use super::mtls::{mention, selector};
 use super::refuse_nothing;

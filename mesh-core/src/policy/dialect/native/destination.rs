@@ -1,7 +1,7 @@
 //! `destinations`: how to talk to a host, or to all hosts of a pattern.
 
 use super::Sink;
-use super::form::{Created, Form, HostText, LabelSet, Name, Schema, form};
+use super::form::{Created, Form, HostText, LabelSet, Name, Schema, Table, form};
 use super::item::Shelf;
 use super::scope::VisibleTo;
 use super::traffic::{ByPort, Settings, Subsets, blocks, by_port, subsets};

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::Sink;
 use super::form::{
-    Created, Form, LabelSet, Limit, List, NonEmpty, Opt, Port, Schema, Text, TextKey, TextMap, Tree, form,
+    Created, Form, LabelSet, Limit, List, NonEmpty, Opt, Port, Schema, Table, Text, TextKey, TextMap, Tree, form,
 };
 use super::item::Shelf;
 use super::names::{is_dns_label, is_dns_name, labels};

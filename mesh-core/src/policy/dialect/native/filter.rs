@@ -314,10 +314,39 @@ fn no_mirror() -> Mirror {
     Mirror::new(Destination::default(), Origin::default())
 }
 
+/// Where a copy goes: a destination in full, without a weight.
+struct MirrorTo;
+
+impl Form for MirrorTo {
+    type Of = Destination;
+
+    fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Destination> {
+        if let Some(weight) = node.get("weight") {
+            return cx.invalid(
+                weight,
+                "a mirror has no `weight`, `percent` says how many requests are copied",
+            );
+        }
+        DestinationForm::read(cx, node, scope)
+    }
+
+    fn write(value: &Destination) -> Tree {
+        // Whatever its weight, a mirror has one destination.
+        DestinationForm::write(&Destination {
+            weight: 1,
+            ..value.clone()
+        })
+    }
+
+    fn schema(schema: &mut Schema) -> Json {
+        DestinationForm::schema(schema)
+    }
+}
+
 form! {
     /// A copy of requests, the answers to which are dropped.
     MirrorForm of Mirror = no_mirror(), origin origin; {
-        "to" [required] destination: DestinationForm;
+        "to" [required] destination: MirrorTo;
         "percent" fraction: Share;
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::Sink;
 use super::envelope::is_namespace;
-use super::form::{Created, Form, LabelSet, Name, NonEmpty, Opt, Port, Schema, Tree, choices, form};
+use super::form::{Created, Form, LabelSet, Name, NonEmpty, Opt, Port, Schema, Table, Tree, choices, form};
 use super::item::Shelf;
 use super::names::{dns_label, is_host_pattern, labels, refuse_duplicates};
 use super::scope::{Scope, is_item};

@@ -13,7 +13,7 @@ use super::retry::Budget;
 use super::route::DestinationForm;
 use super::scope::Scope;
 use super::values::duration;
-use crate::policy::diagnostic::quoted;
+use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::linkerd::method;
 use crate::policy::model::profile::{
     AttachedRoutes, ProfileRoute, RequestCondition, ResponseClass, ResponseCondition, ResponseResult, Retryable,
@@ -77,7 +77,7 @@ pub(super) const SHELF: Shelf<ServiceProfile> = Shelf {
 
 form! {
     /// Route classes of a service in full.
-    ProfileForm of ServiceProfile; {
+    ProfileForm of ServiceProfile, check check_overrides; {
         "name" [required] meta.name: Name;
         "created" meta.created: Created;
         "host" [required] host: HostText;
@@ -85,6 +85,15 @@ form! {
         "retry_budget" budget: Budget;
         "overrides" overrides: NonEmpty<DestinationForm>;
         "attached_routes" attached: Attached;
+    }
+}
+
+/// Overrides that all have no share would leave no place to go.
+fn check_overrides(cx: &Reader<'_>, node: &Node, profile: &ServiceProfile) {
+    let is_nowhere = !profile.overrides.is_empty() && profile.overrides.iter().all(|to| to.weight == 0);
+    if let Some(overrides) = node.get("overrides").filter(|_| is_nowhere) {
+        let message = "`overrides`: the weights of all destinations are 0, one must be more";
+        cx.report(Diagnostic::new(Code::INVALID_VALUE, overrides.span, message));
     }
 }
 

@@ -6,7 +6,8 @@ use super::Sink;
 use super::envelope::object_name;
 use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
 use super::form::{
-    Count, Created, Form, HostText, Ip, LabelSet, List, NonEmpty, Opt, Port, Schema, Text, Tree, choices, form, pair,
+    Count, Created, Form, HostText, Ip, LabelSet, List, NonEmpty, Opt, Port, Schema, Table, Text, Tree, choices, form,
+    pair,
 };
 use super::names::is_dns_label;
 use super::retry::{Retry, retry};

@@ -4,7 +4,7 @@ use http::{HeaderName, Method};
 use serde_json::{Value as Json, json};
 
 use super::envelope::namespace;
-use super::form::{Form, LabelSet, List, Opt, Pairs, Place, Port, Schema, Text, TextKey, Tree, form};
+use super::form::{Form, LabelSet, List, Opt, Pairs, Place, Port, Schema, Table, Text, TextKey, Tree, form};
 use super::names::labels;
 use super::pattern::regex;
 use super::route::Bindings;

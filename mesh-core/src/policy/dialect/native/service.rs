@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Sink;
 use super::endpoint::{Endpoints, is_port_name, source};
 use super::envelope::object_name;
-use super::form::{Created, Form, HostText, Ip, List, Name, NonEmpty, Opt, Port, Schema, Text, choices, form};
+use super::form::{Created, Form, HostText, Ip, List, Name, NonEmpty, Opt, Port, Schema, Table, Text, choices, form};
 use super::item::Shelf;
 use super::mtls::{APP, MODES, warn_of_root};
 use super::names::{is_dns_name, refuse_duplicates};

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::balance::{Balance, Hash, LocalityForm, WarmupForm, not_yet};
 use super::form::{
-    Count, Dur, Form, Given, LabelSet, Limit, Name, NonEmpty, Opt, Pairs, Percent, Place, PortKey, Schema, Text, Tree,
-    choices, form, one_of, pair,
+    Count, Dur, Form, Given, LabelSet, Limit, Name, NonEmpty, Opt, Pairs, Percent, Place, PortKey, Schema, Table, Text,
+    Tree, choices, form, one_of, pair,
 };
 use super::names::is_dns_label;
 use super::pattern::spiffe_id;

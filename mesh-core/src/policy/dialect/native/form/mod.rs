@@ -7,7 +7,7 @@
 use serde_json::Value as Json;
 
 use super::scope::Scope;
-use crate::policy::reader::Reader;
+use crate::policy::reader::{Fields, Reader};
 use crate::policy::source::Node;
 
 mod checked;
@@ -43,6 +43,21 @@ pub(super) trait Form {
     fn schema(schema: &mut Schema) -> Json;
 }
 
+/// A form that is a table of fields, which may stand beside others in the same mapping.
+pub(super) trait Table: Form {
+    /// The names of the fields.
+    const NAMES: &'static [&'static str];
+
+    /// Reads the fields; what is absent or wrong has its default.
+    fn read_fields(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Self::Of;
+
+    /// Prints the fields that have not their default.
+    fn write_fields(value: &Self::Of, map: &mut Tree);
+
+    /// Describes the fields.
+    fn properties(schema: &mut Schema, object: &mut schema::Object);
+}
+
 /// A mapping with fields: `"name" field: Form;` after `"name" [required] …`, or `"name" [not_yet "reason"] …` for what parses and
 /// is not in force.
 ///
@@ -55,17 +70,15 @@ macro_rules! form {
         pub(super) struct $form;
 
         impl $form {
-            /// The names of the fields.
-            #[allow(dead_code, reason = "few tables are asked for them")]
-            pub(super) const NAMES: &'static [&'static str] = &[$($name),*];
-
             fn base() -> $model {
                 $crate::policy::dialect::native::form::form!(@base $($base)?)
             }
+        }
 
-            /// Reads the fields beside others of the same mapping.
-            #[allow(dead_code, reason = "few mappings have other fields beside these")]
-            pub(super) fn read_fields(
+        impl $crate::policy::dialect::native::form::Table for $form {
+            const NAMES: &'static [&'static str] = &[$($name),*];
+
+            fn read_fields(
                 fields: &mut $crate::policy::reader::Fields<'_, '_, '_>,
                 scope: $crate::policy::dialect::native::scope::Scope<'_>,
             ) -> $model {
@@ -76,18 +89,14 @@ macro_rules! form {
                 found
             }
 
-            /// Prints the fields that have not their default.
-            #[allow(dead_code, reason = "few mappings have other fields beside these")]
-            pub(super) fn write_fields(value: &$model, map: &mut $crate::policy::dialect::native::form::Tree) {
+            fn write_fields(value: &$model, map: &mut $crate::policy::dialect::native::form::Tree) {
                 let base = Self::base();
                 $( if $crate::policy::dialect::native::form::form!(@required $($($flag)+)?) || value.$($field).+ != base.$($field).+ {
                     map.put($name, <$codec as $crate::policy::dialect::native::form::Form>::write(&value.$($field).+));
                 } )*
             }
 
-            /// Describes the fields.
-            #[allow(dead_code, reason = "few mappings have other fields beside these")]
-            pub(super) fn properties(
+            fn properties(
                 schema: &mut $crate::policy::dialect::native::form::Schema,
                 object: &mut $crate::policy::dialect::native::form::schema::Object,
             ) {
@@ -105,10 +114,13 @@ macro_rules! form {
                 scope: $crate::policy::dialect::native::scope::Scope<'_>,
             ) -> Option<$model> {
                 let mut fields = cx.mapping(node)?;
-                #[allow(unused_mut, reason = "only mappings with an origin change")]
-                let mut found = Self::read_fields(&mut fields, scope);
+                let found = <Self as $crate::policy::dialect::native::form::Table>::read_fields(&mut fields, scope);
                 fields.finish();
-                $( found.$origin = cx.origin(node.span); )?
+                $( let found = {
+                    let mut found = found;
+                    found.$origin = cx.origin(node.span);
+                    found
+                }; )?
                 $( let check: fn(&$crate::policy::reader::Reader<'_>, &$crate::policy::source::Node, &$model) = $check;
                 check(cx, node, &found); )?
                 Some(found)
@@ -116,13 +128,13 @@ macro_rules! form {
 
             fn write(value: &$model) -> $crate::policy::dialect::native::form::Tree {
                 let mut map = $crate::policy::dialect::native::form::Tree::map();
-                Self::write_fields(value, &mut map);
+                <Self as $crate::policy::dialect::native::form::Table>::write_fields(value, &mut map);
                 map
             }
 
             fn schema(schema: &mut $crate::policy::dialect::native::form::Schema) -> serde_json::Value {
                 let name = concat!(module_path!(), "::", stringify!($form));
-                let reference = schema.object(name, |schema, object| Self::properties(schema, object));
+                let reference = schema.object(name, <Self as $crate::policy::dialect::native::form::Table>::properties);
                 schema.describe(name, concat!($($doc),*));
                 reference
             }

@@ -423,3 +423,20 @@ fn what_only_other_dialects_take_is_converted_to_what_loads() {
     let again = convert::to_native(&load(&text)).unwrap();
     assert_eq!(serde_json::to_string(&again[0]).unwrap(), text);
 }
+
+#[test]
+fn a_mirror_has_no_weight_and_overrides_lead_somewhere() {
+    assert_lines(
+        "@",
+        &[
+            (
+                "services: { a: { endpoints: [10.0.0.1:80], routes: [{ mirrors: [{ to: { service: a, weight: 2 } }] }] } }",
+                &["93: error[MESH0104]: `to`: a mirror has no `weight`, `percent` says how many requests are copied"],
+            ),
+            (
+                "profiles: [{ name: a, host: a.b, overrides: [{ service: a.c, weight: 0 }] }]",
+                &["45: error[MESH0104]: `overrides`: the weights of all destinations are 0, one must be more"],
+            ),
+        ],
+    );
+}
