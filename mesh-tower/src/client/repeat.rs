@@ -33,9 +33,9 @@ enum Kept {
 }
 
 impl Repeatable {
-    pub(crate) fn new(request: Request<Body>, limit: usize) -> Self {
+    pub(crate) fn new(request: Box<Request<Body>>, limit: usize) -> Self {
         Self {
-            kept: Kept::Whole(Box::new(request)),
+            kept: Kept::Whole(request),
             limit,
         }
     }
@@ -50,9 +50,9 @@ impl Repeatable {
     }
 
     /// The request for the next try; `None` where nothing is left of it.
-    pub(crate) fn take(&mut self, copies: Copies) -> Option<Request<Body>> {
+    pub(crate) fn take(&mut self, copies: Copies) -> Option<Box<Request<Body>>> {
         match std::mem::replace(&mut self.kept, Kept::Gone) {
-            Kept::Whole(request) if copies == Copies::None => Some(*request),
+            Kept::Whole(request) if copies == Copies::None => Some(request),
             Kept::Whole(request) => {
                 let (parts, body) = request.into_parts();
                 let body = ReplayBody::new(body, self.limit);
@@ -64,16 +64,16 @@ impl Repeatable {
     }
 
     /// Takes back a request of which nothing was sent.
-    pub(crate) fn give_back(&mut self, request: Request<Body>) {
+    pub(crate) fn give_back(&mut self, request: Box<Request<Body>>) {
         if matches!(self.kept, Kept::Gone) {
-            self.kept = Kept::Whole(Box::new(request));
+            self.kept = Kept::Whole(request);
         }
     }
 
-    fn copy(&mut self, parts: Box<Parts>, body: ReplayBody) -> Request<Body> {
+    fn copy(&mut self, parts: Box<Parts>, body: ReplayBody) -> Box<Request<Body>> {
         if let Some(again) = body.try_clone() {
             self.kept = Kept::Copy(parts.clone(), again);
         }
-        Request::from_parts(*parts, Body::from(body))
+        Box::new(Request::from_parts(*parts, Body::from(body)))
     }
 }
