@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use http::Request;
+use http::{Request, Uri};
 use http_body_util::BodyExt;
 use mesh_core::identity::{SpiffeId, TrustDomain};
 use mesh_core::workload::Workload;
@@ -67,7 +67,8 @@ impl World {
         let caller = self.start(&policy, Workload::new("shop", "web")).await;
         tokio::spawn(async move { server.serve(listener, app).await });
         let client: Arc<(Client, Mesh)> = Arc::new((caller.client(), caller));
-        move || send(Arc::clone(&client))
+        let uri = Uri::from_static("http://orders/api/orders");
+        move || send(Arc::clone(&client), uri.clone())
     }
 
     async fn start(&self, policy: &Path, workload: Workload) -> Mesh {
@@ -88,9 +89,9 @@ impl Default for World {
     }
 }
 
-fn send(client: Arc<(Client, Mesh)>) -> Sending {
+fn send(client: Arc<(Client, Mesh)>, uri: Uri) -> Sending {
     Box::pin(async move {
-        let request = Request::get("http://orders/api/orders").body(Body::empty()).unwrap();
+        let request = Request::get(uri).body(Body::empty()).unwrap();
         let response = client.0.send(request).await.unwrap();
         assert_eq!(response.status(), 200);
         response.into_body().collect().await.unwrap().to_bytes().len()
