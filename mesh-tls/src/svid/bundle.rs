@@ -109,7 +109,7 @@ impl TrustBundle {
         if certificates.is_empty() {
             return Err(BundleError::NoCertificate);
         }
-        let authorities = (1..).zip(&certificates).map(|(at, one)| Authority::read(one, at));
+        let authorities = (1..).zip(certificates).map(|(at, one)| Authority::read(&one, at));
         Ok(Self {
             authorities: authorities.collect::<Result<_, _>>()?,
             lists: Arc::new([]),

@@ -163,8 +163,8 @@ impl RevocationList {
 
     /// Whether another authority of the same name signed it: while an authority's key is replaced there are two.
     pub(super) fn is_of_namesake(&self, subject: &[u8], key: Option<&[u8]>) -> bool {
-        let differs = |(signed, known): (&Box<[u8]>, &[u8])| **signed != *known;
-        self.list.issuer() == subject && self.key.as_ref().zip(key).is_some_and(differs)
+        let differs = |(signed, known)| signed != known;
+        self.list.issuer() == subject && self.key.as_deref().zip(key).is_some_and(differs)
     }
 }
 

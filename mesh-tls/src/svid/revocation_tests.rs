@@ -66,7 +66,7 @@ impl World {
         let other = Svid::from_der(chain, key).unwrap();
         let ours = self.svid("ours");
         // The other side believes everybody that the authority vouches for.
-        let careless = World {
+        let careless = Self {
             time: self.time.clone(),
             ca: authority("unused"),
             bundles: TrustBundles::of(crate::testing::domain("td"), crate::testing::bundle(&self.ca)),
