@@ -216,8 +216,15 @@ impl ClientConfig {
         })
     }
 
-    /// Judges the server of a resumed session, whom rustls has not asked the verifier about.
-    pub(crate) fn judge(&self, peer: &PeerIdentity) -> Result<(), PeerError> {
+    /// Judges a server anew, as a handshake with it under this configuration would now.
+    ///
+    /// For the server of a resumed session, about whom rustls has not asked the verifier, and for connections that
+    /// live on while trust or the expected identity changes.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`] where a handshake would be refused now.
+    pub fn judge(&self, peer: &PeerIdentity) -> Result<(), PeerError> {
         peer.verify_again(&self.bundles, &self.own.clock)?;
         if self.expected.accepts(peer.id()) {
             return Ok(());
