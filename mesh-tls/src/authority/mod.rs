@@ -16,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod revoke;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::lists::{ListFiles, Lists};
 use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
 use crate::clock::Clock;
 use crate::svid::{Svid, TrustBundle, TrustBundles};
@@ -22,6 +23,9 @@ pub enum Refresh {
 ///
 /// Content decides, not time stamps and not file-system events: Kubernetes swaps a directory link,
 /// others rename over a file, and both are seen alike.
+///
+/// Revocation lists lie beside the bundle, as files `*.crl` in PEM or DER. One that cannot be used leaves the last good
+/// ones in force, and does not keep certificates from being renewed.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -44,9 +48,10 @@ pub struct FileSource {
 #[derive(Debug)]
 struct Shared {
     files: IdentityFiles,
+    lists: ListFiles,
     source: IdentitySource,
-    /// Fingerprint of the contents in force; held while the files are looked at.
-    seen: Mutex<u64>,
+    /// Fingerprints of the contents in force, the revocation lists last; held while the files are looked at.
+    seen: Mutex<(u64, u64)>,
     /// Of the last look. Apart from `seen`, so that asking for it never waits for a disk.
     error: Mutex<Option<SourceError>>,
 }
@@ -68,13 +73,16 @@ impl FileSource {
     /// As [`open`](Self::open).
     pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
         let texts = read_stable(files.paths())?;
-        let (svid, bundles) = parse(&texts)?;
+        let lists = ListFiles::beside(&files.bundle)?;
+        let seen = (fingerprint(&texts), lists.good().fingerprint);
+        let (svid, bundles) = parse(&texts, &lists.good())?;
         let source = IdentitySource::new(svid, bundles, clock)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 files,
+                lists,
                 source,
-                seen: Mutex::new(fingerprint(&texts)),
+                seen: Mutex::new(seen),
                 error: Mutex::default(),
             }),
         })
@@ -112,13 +120,19 @@ impl FileSource {
         looked
     }
 
-    fn look(&self, seen: &mut u64) -> Result<Refresh, SourceError> {
+    fn look(&self, seen: &mut (u64, u64)) -> Result<Refresh, SourceError> {
+        let (lists, broken) = self.shared.lists.look();
+        let refresh = self.look_with(seen, &lists)?;
+        broken.map_or(Ok(refresh), Err)
+    }
+
+    fn look_with(&self, seen: &mut (u64, u64), lists: &Lists) -> Result<Refresh, SourceError> {
         let texts = read_stable(self.shared.files.paths())?;
-        let fingerprint = fingerprint(&texts);
+        let fingerprint = (fingerprint(&texts), lists.fingerprint);
         if fingerprint == *seen {
             return Ok(Refresh::Unchanged);
         }
-        let (svid, bundles) = parse(&texts)?;
+        let (svid, bundles) = parse(&texts, lists)?;
         let (id, not_after) = (svid.id().clone(), svid.not_after());
         let generation = self.shared.source.publish(svid, bundles)?;
         *seen = fingerprint;
@@ -147,9 +161,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundles), SourceError> {
+fn parse([certificate, key, bundle]: &[Vec<u8>; 3], lists: &Lists) -> Result<(Svid, TrustBundles), SourceError> {
     let svid = Svid::from_pem(certificate, key)?;
-    let bundle = TrustBundle::from_pem(bundle)?;
+    let bundle = TrustBundle::from_pem(bundle)?.with_revocations(lists.lists.clone());
     let bundles = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
     Ok((svid, bundles))
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::svid::{BundleError, OwnIdentityError};
+use crate::svid::{BundleError, OwnIdentityError, RevocationError};
 
 /// The most bytes of one file. A chain of eight certificates has less than 32 KiB.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
@@ -54,6 +54,17 @@ pub enum SourceError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A revocation list cannot be used.
+    #[error("`{}` cannot be used: {reason}", .path.display())]
+    Revocation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: RevocationError,
+    },
+    /// More than 64 files end in `.crl`.
+    #[error("more than 64 revocation lists in `{}`", .0.display())]
+    TooManyLists(PathBuf),
 }
 
 /// The three files of an identity. Symbolic links are followed anew at every look.
@@ -125,7 +136,7 @@ fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceErr
     Ok(texts)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError::Unreadable {
         path: path.to_owned(),
         reason: error.to_string(),

@@ -10,6 +10,7 @@
 
 mod files;
 mod layout;
+mod lists;
 #[cfg(test)]
 mod tests;
 
@@ -26,14 +27,15 @@ pub(crate) use self::layout::MAX_FILE;
 pub use self::layout::{IdentityFiles, SourceError};
 pub(crate) use self::layout::{fingerprint, read_stable};
 use crate::clock::Clock;
-use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig};
+use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig, TlsPolicy};
 use crate::svid::{OwnIdentityError, Svid, TrustBundles};
 use crate::verify::ExpectedPeer;
 
 /// The most client configurations that one generation keeps; more are built anew each time.
 const CACHED_CLIENTS: usize = 1024;
 
-type ClientKey = (ExpectedPeer, Vec<Alpn>);
+type ServerKey = (TlsPolicy, Vec<Alpn>);
+type ClientKey = (TlsPolicy, ExpectedPeer, Vec<Alpn>);
 
 /// One generation of this process's identity, with the TLS configurations made from it.
 pub struct Identity {
@@ -41,7 +43,7 @@ pub struct Identity {
     bundles: TrustBundles,
     generation: u64,
     clock: Clock,
-    servers: Mutex<BTreeMap<Vec<Alpn>, Arc<ServerConfig>>>,
+    servers: Mutex<BTreeMap<ServerKey, Arc<ServerConfig>>>,
     clients: Mutex<BTreeMap<ClientKey, Arc<ClientConfig>>>,
 }
 
@@ -88,12 +90,24 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ServerConfig::mutual`].
     pub fn server_config(&self, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        self.server_config_under(TlsPolicy::default(), alpn)
+    }
+
+    /// The same by a policy of the caller's; made once for each pair.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ServerConfig::mutual`].
+    pub fn server_config_under(&self, policy: TlsPolicy, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        let key = (policy, alpn.to_vec());
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = servers.get(alpn) {
+        if let Some(config) = servers.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(ServerConfig::mutual(&self.svid, &self.bundles, alpn, &self.clock)?);
-        servers.insert(alpn.to_vec(), Arc::clone(&config));
+        let bundles = self.bundles.under(policy.revocation);
+        let config = ServerConfig::with_sessions(&self.svid, &bundles, (alpn, policy.resumption), &self.clock)?;
+        let config = Arc::new(config);
+        servers.insert(key, Arc::clone(&config));
         Ok(config)
     }
 
@@ -104,12 +118,27 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ClientConfig::mutual`].
     pub fn client_config(&self, expected: &ExpectedPeer, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, ConfigError> {
-        let key = (expected.clone(), alpn.to_vec());
+        self.client_config_under(TlsPolicy::default(), expected, alpn)
+    }
+
+    /// The same by a policy of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ClientConfig::mutual`].
+    pub fn client_config_under(
+        &self,
+        policy: TlsPolicy,
+        expected: &ExpectedPeer,
+        alpn: &[Alpn],
+    ) -> Result<Arc<ClientConfig>, ConfigError> {
+        let key = (policy, expected.clone(), alpn.to_vec());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = clients.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = ClientConfig::mutual(&self.svid, &self.bundles, expected, alpn, &self.clock)?;
+        let (bundles, how) = (self.bundles.under(policy.revocation), (alpn, policy.resumption));
+        let config = ClientConfig::with_sessions(&self.svid, &bundles, expected, how, &self.clock)?;
         let config = Arc::new(config);
         if clients.len() < CACHED_CLIENTS {
             clients.insert(key, Arc::clone(&config));
@@ -146,6 +175,7 @@ struct Shared {
 impl IdentitySource {
     fn new(svid: Svid, bundles: TrustBundles, clock: Clock) -> Result<Self, OwnIdentityError> {
         svid.check(&bundles, &clock)?;
+        warn_of_revocation(&svid, &bundles, &clock);
         let first = Identity::new(svid, bundles, 1, clock.clone());
         Ok(Self {
             shared: Arc::new(Shared {
@@ -206,11 +236,19 @@ impl IdentitySource {
             });
         }
         svid.check(&bundles, &shared.clock)?;
+        warn_of_revocation(&svid, &bundles, &shared.clock);
         let generation = current.generation + 1;
         let next = Identity::new(svid, bundles, generation, shared.clock.clone());
         shared.current.store(Arc::new(next));
         shared.changes.send_replace(generation);
         Ok(generation)
+    }
+}
+
+/// A list that revokes this process comes in force all the same: others that it revokes must not go on.
+fn warn_of_revocation(svid: &Svid, bundles: &TrustBundles, clock: &Clock) {
+    if let Err(error) = svid.check_revocation(bundles, clock) {
+        tracing::warn!(id = %svid.id(), %error, "peers with these revocation lists refuse this process");
     }
 }
 

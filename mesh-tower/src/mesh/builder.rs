@@ -20,7 +20,8 @@ use crate::discovery::{Resolve, SystemResolver};
 use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
 use crate::telemetry::access_log::AccessLogger;
-use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult};
+use crate::telemetry::handshakes::Handshakes;
+use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult, Side};
 
 /// How often idle state is looked at: ejections that end, gauges.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -229,6 +230,7 @@ impl Parts {
             generation: watch::Sender::new(snapshot.generation),
             status: Mutex::new(first.status(clock.wall())),
             identity: self.identity,
+            handshakes: Handshakes::new(self.metrics.clone(), clock, Side::Server),
             metrics: self.metrics,
             us,
             served,

@@ -16,6 +16,7 @@ mod error;
 mod reload;
 mod shared;
 mod status;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use builder::MeshBuilder;
 pub use error::{BuildError, PolicyError};
 pub(crate) use shared::{Live, Settings, Shared};
 pub use status::{PolicyStatus, Rejected};
+pub(crate) use tls::tls_policy;
 
 use crate::admin::Admin;
 use crate::client::Client;

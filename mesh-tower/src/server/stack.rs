@@ -7,23 +7,25 @@
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
 //! | 5. authorization | last before the application; fails closed |
-//! | 6. application | in the scope of the trace, so that its own requests belong to it |
+//! | 6. application | in the scope of the trace, so that its own requests belong to it; until the rules deny the request, where the policy wants that asked |
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
-use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::{BadRequest, Options, canonicalize, strip_h2c, strip_mesh_managed};
 use mesh_core::snapshot::Snapshot;
 use tracing::Instrument;
 
-use super::connection::{Connection, Security};
+use super::connection::{Connection, Ended, Security};
 use super::exchange::Exchange;
 use super::peer::Peer;
 use super::respond::Refusal;
+use super::running;
 use crate::body::{Body, BoxError};
 use crate::telemetry::trace::{Correlation, Sampling};
 
@@ -57,8 +59,26 @@ where
     };
     request.extensions_mut().insert(peer);
     let span = exchange.span.span().clone();
-    match correlation.scope(app(request)).instrument(span).await {
-        Ok(response) => Ok(exchange.settle_later(response.map(Body::new), Outcome::Response)),
+    let kept = running::keep(&connection, &live.snapshot, &request);
+    let mut answering = pin!(correlation.scope(app(request)).instrument(span));
+    let answered = std::future::poll_fn(|cx| match &kept {
+        Some(running) if running.poll_ended(cx).is_ready() => Poll::Ready(None),
+        _ => answering.as_mut().poll(cx).map(Some),
+    });
+    let Some(answered) = answered.await else {
+        let refusal = Refusal::new(Outcome::Denied, DENIED);
+        let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
+        return Ok(exchange.settle_later(response, refusal.outcome));
+    };
+    match answered {
+        Ok(response) => {
+            let response = response.map(Body::new);
+            let response = match kept {
+                Some(running) => running.hold(&connection, response),
+                None => response,
+            };
+            Ok(exchange.settle_later(response, Outcome::Response))
+        }
         Err(error) => {
             exchange.settle(Outcome::UpstreamReset);
             Err(error)
@@ -109,22 +129,24 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 
 /// The policy and the trust of now, not those of the handshake.
 fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
-    let refused = |text| Err(Refusal::new(Outcome::Unauthenticated, text).closing());
-    let mode = || snapshot.inbound.mtls(connection.local.port()).0;
-    match connection.security {
-        Security::Web { .. } => Ok(()),
-        Security::Mutual(..) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
-        Security::Mutual(..) => connection.still_trusted().or_else(|ended| {
-            tracing::warn!(peer = %connection.remote, "{ended}");
-            refused("the caller's certificate is not valid any more")
-        }),
-        Security::Plain if mode() == MtlsMode::Strict => refused("this port takes mTLS only"),
-        Security::Plain => {
-            connection.shared.metrics.plaintext_request();
-            Ok(())
-        }
+    connection.still_allowed(snapshot).map_err(|ended| {
+        let text = match &ended {
+            Ended::PlainTextOnly => "this port takes plain text only",
+            Ended::MutualTlsOnly => "this port takes mTLS only",
+            Ended::NotTrusted(_) => "the caller's certificate is not valid any more",
+            Ended::Denied => DENIED,
+        };
+        tracing::debug!(peer = %connection.remote, "request refused: {ended}");
+        Refusal::new(Outcome::Unauthenticated, text).closing()
+    })?;
+    if let Security::Plain = connection.security {
+        connection.shared.metrics.plaintext_request();
     }
+    Ok(())
 }
+
+/// What a caller is told whom no rule lets in, as Envoy says it.
+const DENIED: &str = "RBAC: access denied";
 
 fn bad_request(reason: BadRequest) -> Refusal {
     let mut refusal = Refusal::new(Outcome::BadRequest, "the request has no unambiguous form");
@@ -138,6 +160,6 @@ fn denied(decision: &Decision<'_>) -> Refusal {
     tracing::debug!(%decision, "request denied");
     match decision.outcome() {
         Some(Outcome::NoRoute) => Refusal::new(Outcome::NoRoute, "no route takes the request"),
-        _ => Refusal::new(Outcome::Denied, "RBAC: access denied"),
+        _ => Refusal::new(Outcome::Denied, DENIED),
     }
 }

@@ -10,6 +10,7 @@ use mesh_core::decide::authz::Verdict;
 use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
+use super::connections::ConnectionMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
 
@@ -45,23 +46,20 @@ pub enum Side {
     Server,
 }
 
-/// How a TLS handshake ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HandshakeResult {
-    /// Both sides know each other.
-    Ok,
-    /// It failed, for whatever reason.
-    Failed,
-    /// It took too long.
-    TimedOut,
+impl Side {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
     connections: [Gauge; 2],
-    handshakes: [[Counter; 3]; 2],
+    ends: ConnectionMetrics,
     plaintext: Counter,
     audited: Counter,
     /// Allowed, denied.
@@ -77,17 +75,10 @@ impl Operations {
         describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
-        let results = ["ok", "failed", "timeout"];
-        let handshake = |side, result| {
-            registry.counter(
-                "mesh_tls_handshakes_total",
-                labels(&[("side", side), ("result", result)]),
-            )
-        };
         Self {
             policy: PolicyMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
-            handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
+            ends: ConnectionMetrics::new(Arc::clone(&registry)),
             plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
@@ -132,17 +123,8 @@ impl Operations {
         ConnectionGuard(open.clone())
     }
 
-    pub(super) fn handshake(&self, side: Side, result: HandshakeResult) {
-        let [client, server] = &self.handshakes;
-        let [ok, failed, timed_out] = match side {
-            Side::Client => client,
-            Side::Server => server,
-        };
-        match result {
-            HandshakeResult::Ok => ok.increment(1),
-            HandshakeResult::Failed => failed.increment(1),
-            HandshakeResult::TimedOut => timed_out.increment(1),
-        }
+    pub(super) fn ends(&self) -> &ConnectionMetrics {
+        &self.ends
     }
 
     pub(super) fn plaintext_request(&self) {
@@ -181,7 +163,18 @@ fn describe(registry: &Registry) {
             "mesh_retry_budget_exhausted_total",
             "Further tries that the retry budget forbade.",
         ),
-        ("mesh_tls_handshakes_total", "TLS handshakes, by side and result."),
+        (
+            "mesh_tls_handshakes_total",
+            "TLS handshakes, by side, result and reason of failure.",
+        ),
+        (
+            "mesh_tls_resumptions_total",
+            "TLS handshakes that resumed a session, by side.",
+        ),
+        (
+            "mesh_connections_ended_total",
+            "Connections and requests that a change of policy or trust ended, by side and reason.",
+        ),
         (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text.",
@@ -232,7 +225,7 @@ fn announce_build(registry: &Registry) {
         .set(1.0);
 }
 
-fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
+pub(super) fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
     pairs
         .iter()
         .map(|(key, value)| Label::from_static_parts(key, value))
