@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
+use super::federation::{FederatedText, Federation};
+use super::layout::{read_all, stable};
+use super::{IdentityFiles, IdentitySource, Origin, SourceError, fingerprint};
 use crate::clock::Clock;
 use crate::svid::{Svid, TrustBundle, TrustBundles};
 
@@ -61,15 +63,16 @@ impl FileSource {
         Self::open_files(IdentityFiles::in_directory(directory)?, clock)
     }
 
-    /// Reads the identity in three files.
+    /// Reads the identity in files of the caller's choice.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
-        let texts = read_stable(files.paths())?;
-        let (svid, bundles) = parse(&texts)?;
-        let source = IdentitySource::new(svid, bundles, clock)?;
+        let texts = Texts::read(&files)?;
+        let (svid, bundles) = texts.parse()?;
+        let origin = Origin::Files(files.certificate.clone());
+        let source = IdentitySource::new(svid, bundles, clock, origin)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 files,
@@ -105,24 +108,24 @@ impl FileSource {
         let looked = self.look(&mut seen);
         let error = looked.as_ref().err();
         let mut last = lock(&self.shared.error);
-        if let Some(error) = error.filter(|error| last.as_ref() != Some(error)) {
-            tracing::warn!(%error, "identity files are unusable, the last good identity stays in force");
+        match error {
+            None => self.shared.source.recovered(),
+            Some(error) if last.as_ref() != Some(error) => self.shared.source.failed(&error.into()),
+            Some(_) => {}
         }
         *last = error.cloned();
         looked
     }
 
     fn look(&self, seen: &mut u64) -> Result<Refresh, SourceError> {
-        let texts = read_stable(self.shared.files.paths())?;
+        let texts = Texts::read(&self.shared.files)?;
         let fingerprint = fingerprint(&texts);
         if fingerprint == *seen {
             return Ok(Refresh::Unchanged);
         }
-        let (svid, bundles) = parse(&texts)?;
-        let (id, not_after) = (svid.id().clone(), svid.not_after());
+        let (svid, bundles) = texts.parse()?;
         let generation = self.shared.source.publish(svid, bundles)?;
         *seen = fingerprint;
-        tracing::info!(%id, generation, ?not_after, "identity rotated");
         Ok(Refresh::Replaced(generation))
     }
 
@@ -147,9 +150,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundles), SourceError> {
-    let svid = Svid::from_pem(certificate, key)?;
-    let bundle = TrustBundle::from_pem(bundle)?;
-    let bundles = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
-    Ok((svid, bundles))
+/// What the files hold.
+#[derive(PartialEq, Hash)]
+struct Texts {
+    own: [Vec<u8>; 3],
+    federated: Vec<FederatedText>,
+}
+
+impl Texts {
+    fn read(files: &IdentityFiles) -> Result<Self, SourceError> {
+        let place = files.certificate.parent().unwrap_or_else(|| Path::new("."));
+        stable(place, || {
+            Ok(Self {
+                own: read_all(files.paths())?,
+                federated: files.federation.as_ref().map_or(Ok(Vec::new()), Federation::read)?,
+            })
+        })
+    }
+
+    fn parse(&self) -> Result<(Svid, TrustBundles), SourceError> {
+        let [certificate, key, bundle] = &self.own;
+        let svid = Svid::from_pem(certificate, key)?;
+        let own = TrustBundles::of(svid.id().trust_domain().clone(), TrustBundle::from_pem(bundle)?);
+        Ok((svid, FederatedText::add_all(&self.federated, own)?))
+    }
 }

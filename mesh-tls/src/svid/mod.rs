@@ -16,6 +16,7 @@
 //! ```
 
 mod bundle;
+mod document;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub use self::bundle::{BundleError, ChainError, TrustBundle, TrustBundles};
 use crate::clock::Clock;
 use crate::leaf::{Leaf, LeafError};
 use crate::provider::provider;
+use crate::source::Lifetime;
 use crate::verify::{MAX_CHAIN, PeerError, verify_chain};
 
 /// Why this process's own certificate and key cannot be used.
@@ -68,6 +70,9 @@ pub enum OwnIdentityError {
         /// The id in force.
         expected: SpiffeId,
     },
+    /// The source took the identity back.
+    #[error("own identity is withdrawn by its source")]
+    Withdrawn,
 }
 
 /// A workload's certificate chain with its private key: an X509-SVID. Cheap to clone.
@@ -75,6 +80,7 @@ pub enum OwnIdentityError {
 pub struct Svid {
     leaf: Arc<Leaf>,
     certified: Arc<CertifiedKey>,
+    is_withdrawn: bool,
 }
 
 impl Svid {
@@ -112,6 +118,7 @@ impl Svid {
         Ok(Self {
             leaf: Arc::new(leaf),
             certified: Arc::new(certified),
+            is_withdrawn: false,
         })
     }
 
@@ -133,6 +140,26 @@ impl Svid {
         self.leaf.not_after()
     }
 
+    /// From the first to the last second at which the leaf is valid.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime::new(self.not_before(), self.not_after())
+    }
+
+    /// Whether its source took it back; no handshake succeeds with it then.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn
+    }
+
+    /// This identity, taken back.
+    pub(crate) fn withdrawn(&self) -> Self {
+        Self {
+            is_withdrawn: true,
+            ..self.clone()
+        }
+    }
+
     /// Asks whether a peer with these bundles would accept this identity now.
     ///
     /// # Errors
@@ -150,6 +177,9 @@ impl Svid {
     }
 
     pub(crate) fn check_time(&self, clock: &Clock) -> Result<(), OwnIdentityError> {
+        if self.is_withdrawn {
+            return Err(OwnIdentityError::Withdrawn);
+        }
         Ok(self.leaf.check_time(clock.unix_now())?)
     }
 
