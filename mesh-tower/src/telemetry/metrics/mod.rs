@@ -33,6 +33,7 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod identity;
 mod labels;
 mod operations;
 mod peers;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{
     ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
@@ -215,6 +217,12 @@ impl Metrics {
     #[must_use]
     pub fn policy(&self) -> &PolicyMetrics {
         self.inner.operations.policy()
+    }
+
+    /// The metrics of the process's identity; made anew at each call.
+    #[must_use]
+    pub fn identity(&self) -> IdentityMetrics {
+        self.inner.operations.identity()
     }
 
     /// The operational metrics of the service `name`. Takes a lock: ask once and keep the answer.

@@ -10,6 +10,7 @@ use mesh_core::decide::authz::Verdict;
 use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
+use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
 
@@ -104,6 +105,10 @@ impl Operations {
 
     pub(super) fn policy(&self) -> &PolicyMetrics {
         &self.policy
+    }
+
+    pub(super) fn identity(&self) -> IdentityMetrics {
+        IdentityMetrics::new(&self.registry)
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {
@@ -232,7 +237,7 @@ fn announce_build(registry: &Registry) {
         .set(1.0);
 }
 
-fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
+pub(super) fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
     pairs
         .iter()
         .map(|(key, value)| Label::from_static_parts(key, value))
