@@ -11,9 +11,11 @@
     reason = "a test fails by panicking, and says why it was skipped"
 )]
 
+pub mod agent;
 pub mod backend;
 pub mod seeds;
 pub mod world;
 
+pub use agent::Agent;
 pub use backend::Backend;
 pub use world::{Answer, World};

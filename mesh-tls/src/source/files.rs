@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::federation::{FederatedText, Federation};
+use super::layout::{read_all, stable};
 use super::lists::{ListFiles, Lists};
-use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
+use super::{IdentityFiles, IdentitySource, Origin, SourceError, fingerprint};
 use crate::clock::Clock;
 use crate::svid::{Svid, TrustBundle, TrustBundles};
 
@@ -66,17 +68,18 @@ impl FileSource {
         Self::open_files(IdentityFiles::in_directory(directory)?, clock)
     }
 
-    /// Reads the identity in three files.
+    /// Reads the identity in files of the caller's choice.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
-        let texts = read_stable(files.paths())?;
+        let texts = Texts::read(&files)?;
         let lists = ListFiles::beside(&files.bundle)?;
         let seen = (fingerprint(&texts), lists.good().fingerprint);
-        let (svid, bundles) = parse(&texts, &lists.good())?;
-        let source = IdentitySource::new(svid, bundles, clock)?;
+        let (svid, bundles) = texts.parse(&lists.good())?;
+        let origin = Origin::Files(files.certificate.clone());
+        let source = IdentitySource::new(svid, bundles, clock, origin)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 files,
@@ -113,8 +116,10 @@ impl FileSource {
         let looked = self.look(&mut seen);
         let error = looked.as_ref().err();
         let mut last = lock(&self.shared.error);
-        if let Some(error) = error.filter(|error| last.as_ref() != Some(error)) {
-            tracing::warn!(%error, "identity files are unusable, the last good identity stays in force");
+        match error {
+            None => self.shared.source.recovered(),
+            Some(error) if last.as_ref() != Some(error) => self.shared.source.failed(&error.into()),
+            Some(_) => {}
         }
         *last = error.cloned();
         looked
@@ -127,16 +132,14 @@ impl FileSource {
     }
 
     fn look_with(&self, seen: &mut (u64, u64), lists: &Lists) -> Result<Refresh, SourceError> {
-        let texts = read_stable(self.shared.files.paths())?;
+        let texts = Texts::read(&self.shared.files)?;
         let fingerprint = (fingerprint(&texts), lists.fingerprint);
         if fingerprint == *seen {
             return Ok(Refresh::Unchanged);
         }
-        let (svid, bundles) = parse(&texts, lists)?;
-        let (id, not_after) = (svid.id().clone(), svid.not_after());
+        let (svid, bundles) = texts.parse(lists)?;
         let generation = self.shared.source.publish(svid, bundles)?;
         *seen = fingerprint;
-        tracing::info!(%id, generation, ?not_after, "identity rotated");
         Ok(Refresh::Replaced(generation))
     }
 
@@ -161,9 +164,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse([certificate, key, bundle]: &[Vec<u8>; 3], lists: &Lists) -> Result<(Svid, TrustBundles), SourceError> {
-    let svid = Svid::from_pem(certificate, key)?;
-    let bundle = TrustBundle::from_pem(bundle)?.with_revocations(lists.lists.clone());
-    let bundles = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
-    Ok((svid, bundles))
+/// What the files hold.
+#[derive(PartialEq, Hash)]
+struct Texts {
+    own: [Vec<u8>; 3],
+    federated: Vec<FederatedText>,
+}
+
+impl Texts {
+    fn read(files: &IdentityFiles) -> Result<Self, SourceError> {
+        let place = files.certificate.parent().unwrap_or_else(|| Path::new("."));
+        stable(place, || {
+            Ok(Self {
+                own: read_all(files.paths())?,
+                federated: files.federation.as_ref().map_or(Ok(Vec::new()), Federation::read)?,
+            })
+        })
+    }
+
+    fn parse(&self, lists: &Lists) -> Result<(Svid, TrustBundles), SourceError> {
+        let [certificate, key, bundle] = &self.own;
+        let svid = Svid::from_pem(certificate, key)?;
+        let bundle = TrustBundle::from_pem(bundle)?.with_revocations(lists.lists.clone());
+        let own = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
+        Ok((svid, FederatedText::add_all(&self.federated, own)?))
+    }
 }

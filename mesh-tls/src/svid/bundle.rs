@@ -26,6 +26,9 @@ pub enum BundleError {
     /// The text is not PEM, or is cut off.
     #[error("trust bundle is not valid PEM: {0}")]
     Pem(String),
+    /// The text is no SPIFFE bundle: JSON with a list `keys`.
+    #[error("trust bundle is no SPIFFE bundle in JSON: {0}")]
+    Json(String),
     /// A certificate in it is damaged.
     #[error("certificate {0} of the trust bundle is malformed")]
     Malformed(usize),

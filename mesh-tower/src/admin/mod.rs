@@ -12,6 +12,7 @@
 //! | `/ready` | 200 once a policy is in force, 503 before and while shutting down |
 //! | `/policy` | JSON: generation, fingerprint, files, result of the last reload |
 //! | `/endpoints` | JSON: services, their endpoints and who is ejected |
+//! | `/identity` | JSON: who this process is, where from, how long, what failed last; `null` without an identity |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -72,6 +73,10 @@ pub trait AdminSource: Send + Sync + 'static {
     fn policy(&self) -> serde_json::Value;
     /// The services with their endpoints: active requests, ejected or not, weight.
     fn endpoints(&self) -> serde_json::Value;
+    /// The identity of the process and how its source does; `null` without one.
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 }
 
 /// Where to listen, and for whom.

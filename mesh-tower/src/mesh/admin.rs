@@ -21,6 +21,7 @@ impl Pages {
 
 impl AdminSource for Pages {
     fn metrics(&self) -> String {
+        self.shared.observe_identity();
         self.shared.metrics.render()
     }
 
@@ -41,5 +42,10 @@ impl AdminSource for Pages {
 
     fn endpoints(&self) -> Value {
         self.shared.clusters.describe()
+    }
+
+    fn identity(&self) -> Value {
+        let identity = self.shared.identity.as_ref();
+        identity.map_or(Value::Null, super::identity::describe)
     }
 }

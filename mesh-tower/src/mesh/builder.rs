@@ -3,14 +3,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mesh_core::identity::SpiffeId;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
-use mesh_tls::source::{FileSource, IdentitySource};
+use mesh_tls::source::{IdentityFiles, IdentitySource};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::admin::Pages;
+use super::identity::{self, Identity, Opening};
 use super::reload::{self, Compiled};
 use super::{BuildError, Mesh, Running, Settings, Shared};
 use crate::admin::{Admin, AdminOptions};
@@ -38,13 +38,6 @@ pub struct MeshBuilder {
     settings: Settings,
     entropy: Entropy,
     resolver: Option<Arc<dyn Resolve>>,
-}
-
-/// Where the identity comes from.
-#[derive(Debug)]
-enum Identity {
-    Source(IdentitySource),
-    Directory(PathBuf),
 }
 
 #[derive(Debug)]
@@ -80,9 +73,32 @@ impl MeshBuilder {
         self
     }
 
-    /// The identity from a directory with `tls.crt`, `tls.key` and `ca.crt`, followed when the files change.
+    /// The identity from a directory with `tls.crt`, `tls.key` and `ca.crt`, or in another
+    /// [`Layout`](mesh_tls::source::Layout), followed when the files change.
     pub fn identity_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.identity = Some(Identity::Directory(directory.into()));
+        self
+    }
+
+    /// The identity from files of any names, followed when they change.
+    pub fn identity_files(mut self, files: IdentityFiles) -> Self {
+        self.identity = Some(Identity::Files(files));
+        self
+    }
+
+    /// The identity that a SPIFFE Workload API grants, followed as it sends changes.
+    #[cfg(feature = "workload-api")]
+    pub fn workload_api(mut self, api: mesh_tls::source::workload_api::WorkloadApi) -> Self {
+        self.identity = Some(Identity::WorkloadApi(api));
+        self
+    }
+
+    /// The identity of the [workload](Self::workload), in the trust domain of the policy, from a development authority
+    /// that lies in `directory` or is made there. It lasts for `ttl` and renews itself. Not for production: who can
+    /// read the directory can be anybody.
+    #[cfg(feature = "authority")]
+    pub fn development_ca(mut self, directory: impl Into<PathBuf>, ttl: Duration) -> Self {
+        self.identity = Some(Identity::Authority(directory.into(), ttl));
         self
     }
 
@@ -170,8 +186,12 @@ impl MeshBuilder {
         let set = reload::read(files.clone()).await?;
         let fingerprint = set.fingerprint;
         let first = reload::compile(set, self.workload.clone(), 1).await?;
-        let (identity, mut tasks) = open_identity(self.identity, self.settings.poll)?;
-        warn_of_other_identity(identity.as_ref(), &first.snapshot);
+        let opening = Opening {
+            snapshot: &first.snapshot,
+            poll: self.settings.poll,
+            entropy: &self.entropy,
+        };
+        let (identity, mut tasks) = identity::open(self.identity, opening).await?;
         let parts = Parts {
             identity,
             metrics: Metrics::new(self.metrics),
@@ -188,6 +208,7 @@ impl MeshBuilder {
         tasks.push(tokio::spawn(reload::follow(Arc::downgrade(&shared), watcher, self.workload)).abort_handle());
         tasks.push(tokio::spawn(housekeeping(Arc::downgrade(&shared))).abort_handle());
         tasks.extend(follow_identity(&shared));
+        shared.observe_identity();
         let admin = start_admin(self.admin, &shared).await?;
         Ok(Mesh {
             shared,
@@ -229,6 +250,7 @@ impl Parts {
             live: ArcSwap::from_pointee(live),
             generation: watch::Sender::new(snapshot.generation),
             status: Mutex::new(first.status(clock.wall())),
+            identity_metrics: self.identity.as_ref().map(|_| self.metrics.identity()),
             identity: self.identity,
             handshakes: Handshakes::new(self.metrics.clone(), clock, Side::Server),
             metrics: self.metrics,
@@ -255,38 +277,6 @@ fn own_service(snapshot: &Snapshot) -> Destination {
     Destination::new(&host, &workload.name, &workload.namespace)
 }
 
-type Opened = (Option<IdentitySource>, Vec<AbortHandle>);
-
-fn open_identity(identity: Option<Identity>, poll: Duration) -> Result<Opened, BuildError> {
-    match identity {
-        None => Ok((None, Vec::new())),
-        Some(Identity::Source(source)) => Ok((Some(source), Vec::new())),
-        Some(Identity::Directory(directory)) => {
-            let files = FileSource::open(directory, mesh_tls::clock::Clock::system())?;
-            let source = files.source();
-            let watch = tokio::spawn(files.watch(poll));
-            Ok((Some(source), vec![watch.abort_handle()]))
-        }
-    }
-}
-
-/// Peers see the certificate, policies see the workload: where they differ, rules are about somebody else.
-fn warn_of_other_identity(identity: Option<&IdentitySource>, snapshot: &Snapshot) {
-    let Some(identity) = identity.map(IdentitySource::current) else {
-        return;
-    };
-    let (id, workload) = (identity.svid().id(), &snapshot.workload);
-    if !is_of(id, workload) {
-        tracing::warn!(%id, namespace = workload.namespace, service_account = workload.service_account,
-            "the certificate is for another workload than the one that the policy is read for");
-    }
-}
-
-fn is_of(id: &SpiffeId, workload: &Workload) -> bool {
-    id.namespace() == Some(workload.namespace.as_str())
-        && id.service_account() == Some(workload.service_account.as_str())
-}
-
 /// Holds open connections to what is trusted after each rotation.
 fn follow_identity(shared: &Arc<Shared>) -> Option<AbortHandle> {
     let mut changes = shared.identity.as_ref()?.changes();
@@ -305,6 +295,7 @@ async fn housekeeping(shared: std::sync::Weak<Shared>) {
         tokio::time::sleep(HOUSEKEEPING).await;
         let Some(shared) = shared.upgrade() else { return };
         shared.clusters.sweep();
+        shared.observe_identity();
         shared.metrics.run_upkeep();
     }
 }

@@ -13,6 +13,7 @@
 mod admin;
 mod builder;
 mod error;
+mod identity;
 mod reload;
 mod shared;
 mod status;
@@ -22,6 +23,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
+use mesh_tls::source::{IdentitySource, IdentityStatus};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -87,6 +89,12 @@ impl Mesh {
     pub fn policy_status(&self) -> PolicyStatus {
         let status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.clone()
+    }
+
+    /// The identity of this process: where it comes from, how long it lasts, what failed last. `None` without one.
+    #[must_use]
+    pub fn identity_status(&self) -> Option<IdentityStatus> {
+        self.shared.identity.as_ref().map(IdentitySource::status)
     }
 
     /// The generation of the policy in force, which changes with each reload.

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
-use crate::telemetry::metrics::{Metrics, Party, PeerGroups, SeriesGroup};
+use crate::telemetry::metrics::{IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
 
 /// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
 pub(crate) struct Shared {
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) live: ArcSwap<Live>,
     /// The process's identity; without one, nothing that needs mTLS works.
     pub(crate) identity: Option<IdentitySource>,
+    /// Present where the identity is.
+    pub(crate) identity_metrics: Option<IdentityMetrics>,
     pub(crate) metrics: Metrics,
     /// Handshakes that this process accepts.
     pub(crate) handshakes: Handshakes,
@@ -47,6 +49,15 @@ pub(crate) struct Shared {
     /// The generation in force, for whoever waits for a reload.
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) status: Mutex<PolicyStatus>,
+}
+
+impl Shared {
+    /// States in the metrics what the identity is now.
+    pub(crate) fn observe_identity(&self) {
+        if let (Some(identity), Some(metrics)) = (&self.identity, &self.identity_metrics) {
+            metrics.observe(&identity.status(), identity.current().clock().now());
+        }
+    }
 }
 
 impl fmt::Debug for Shared {

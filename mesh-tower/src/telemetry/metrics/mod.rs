@@ -34,6 +34,7 @@
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
 mod connections;
+mod identity;
 mod labels;
 mod operations;
 mod peers;
@@ -50,6 +51,7 @@ use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
 pub use connections::{EndReason, HandshakeResult};
+pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
@@ -215,6 +217,12 @@ impl Metrics {
     #[must_use]
     pub fn policy(&self) -> &PolicyMetrics {
         self.inner.operations.policy()
+    }
+
+    /// The metrics of the process's identity; made anew at each call.
+    #[must_use]
+    pub fn identity(&self) -> IdentityMetrics {
+        self.inner.operations.identity()
     }
 
     /// The operational metrics of the service `name`. Takes a lock: ask once and keep the answer.

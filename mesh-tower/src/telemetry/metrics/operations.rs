@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
 use super::connections::ConnectionMetrics;
+use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
 
@@ -95,6 +96,10 @@ impl Operations {
 
     pub(super) fn policy(&self) -> &PolicyMetrics {
         &self.policy
+    }
+
+    pub(super) fn identity(&self) -> IdentityMetrics {
+        IdentityMetrics::new(&self.registry)
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {
