@@ -13,6 +13,7 @@
 
 pub mod backend;
 pub mod seeds;
+pub mod trust;
 pub mod world;
 
 pub use backend::Backend;
