@@ -44,7 +44,9 @@ fn log() -> &'static Log {
     LOG.get_or_init(|| {
         let log = Log::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
         let _ = subscriber.try_init();
         log
     })
@@ -76,13 +78,21 @@ fn spoilt(authority: &Authority, spoil: fn(&mut rcgen::CertificateParams)) -> Pa
 const BAD: &[Bad] = &[
     Bad {
         what: "F26: expired",
-        make: |ca| spoilt(ca, |leaf| leaf.not_after = (SystemTime::now() - Duration::from_secs(60)).into()),
+        make: |ca| {
+            spoilt(ca, |leaf| {
+                leaf.not_after = (SystemTime::now() - Duration::from_secs(60)).into()
+            })
+        },
         reason: "expired",
         words: "expired 6",
     },
     Bad {
         what: "F26: not valid yet",
-        make: |ca| spoilt(ca, |leaf| leaf.not_before = (SystemTime::now() + Duration::from_secs(60)).into()),
+        make: |ca| {
+            spoilt(ca, |leaf| {
+                leaf.not_before = (SystemTime::now() + Duration::from_secs(60)).into()
+            })
+        },
         reason: "not_yet_valid",
         words: "not valid before",
     },
@@ -106,7 +116,11 @@ const BAD: &[Bad] = &[
     },
     Bad {
         what: "F3: no URI name",
-        make: |ca| spoilt(ca, |leaf| leaf.subject_alt_names = vec![SanType::DnsName("orders".try_into().unwrap())]),
+        make: |ca| {
+            spoilt(ca, |leaf| {
+                leaf.subject_alt_names = vec![SanType::DnsName("orders".try_into().unwrap())]
+            })
+        },
         reason: "no_svid",
         words: "no URI name",
     },
@@ -130,7 +144,11 @@ const BAD: &[Bad] = &[
     },
     Bad {
         what: "F7: for mail only",
-        make: |ca| spoilt(ca, |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection]),
+        make: |ca| {
+            spoilt(ca, |leaf| {
+                leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection]
+            })
+        },
         reason: "no_svid",
         words: "extended key usage",
     },
@@ -163,7 +181,9 @@ async fn orders(world: &World, ca: &Authority) -> (Mesh, SocketAddr) {
     world.write("mesh.yaml", "mesh: { mtls: strict }\n");
     let builder = world.builder(&Workload::new("shop", "orders"));
     let mesh = builder.identity(ca.source("orders").source()).build().await.unwrap();
-    let address = world.serve(&mesh, Router::new().route("/", on_get(|| async { "reached" }))).await;
+    let address = world
+        .serve(&mesh, Router::new().route("/", on_get(|| async { "reached" })))
+        .await;
     (mesh, address)
 }
 
@@ -188,12 +208,22 @@ async fn a_server_refuses_them_and_says_why() {
     }
 
     // The log has a line for each reason, not for each failure.
-    for reason in ["expired", "not_yet_valid", "unknown_trust_domain", "untrusted", "no_svid", "key_not_proven"] {
+    for reason in [
+        "expired",
+        "not_yet_valid",
+        "unknown_trust_domain",
+        "untrusted",
+        "no_svid",
+        "key_not_proven",
+    ] {
         let line = |line: &&str| line.contains("WARN") && line.contains("side=\"server\"") && line.contains(reason);
         let logged = logged();
         let lines: Vec<&str> = logged.lines().filter(line).collect();
         assert_eq!(lines.len(), 1, "{reason}: {lines:?}");
-        assert!(lines[0].contains("TLS handshake failed") && lines[0].contains("remote=127.0.0.1"), "{lines:?}");
+        assert!(
+            lines[0].contains("TLS handshake failed") && lines[0].contains("remote=127.0.0.1"),
+            "{lines:?}"
+        );
     }
 }
 
@@ -234,7 +264,11 @@ async fn a_client_refuses_them_and_says_why() {
         let text = format!("{error}: {:?}", std::error::Error::source(&error));
         assert!(error.is_identity_mismatch(), "{}: {text}", bad.what);
         assert!(error.to_string().contains(bad.words), "{}: {text}", bad.what);
-        assert!(mesh.metrics().render().contains(&failed("client", bad.reason)), "{}", bad.what);
+        assert!(
+            mesh.metrics().render().contains(&failed("client", bad.reason)),
+            "{}",
+            bad.what
+        );
     }
 }
 
@@ -308,7 +342,10 @@ async fn a_chain_without_end_is_refused() {
 
     let error = get(&client, "http://orders/").await.unwrap_err();
 
-    assert!(error.to_string().contains("17 certificates, expected at most 8"), "{error}");
+    assert!(
+        error.to_string().contains("17 certificates, expected at most 8"),
+        "{error}"
+    );
 }
 
 /// G9: a handshake that fails is an error; nothing is sent in plain text instead.
@@ -350,7 +387,9 @@ async fn nobody_is_not_somebody() {
         let workload = Workload::new("shop", "orders").label("app", "orders");
         let builder = world.builder(&workload).identity(ca.source("orders").source());
         let mesh = builder.build().await.unwrap();
-        let address = world.serve(&mesh, Router::new().route("/", on_get(|| async { "reached" }))).await;
+        let address = world
+            .serve(&mesh, Router::new().route("/", on_get(|| async { "reached" })))
+            .await;
 
         let answer = mesh_tests::world::plain_text(address, "/").await;
 

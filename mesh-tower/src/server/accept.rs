@@ -181,6 +181,8 @@ impl Living<'_> {
     /// Another protocol is spoken now, in which nobody can be asked to end.
     async fn drive_upgraded(&self) {
         tokio::select! {
+            // ORDER: what is gone is not judged, nor counted.
+            biased;
             () = self.switch.gone() => {}
             _ = live::not_allowed(self.shared, self.connection) => self.switch.cut(),
         }

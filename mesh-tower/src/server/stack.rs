@@ -129,20 +129,26 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 
 /// The policy and the trust of now, not those of the handshake.
 fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
-    connection.still_allowed(snapshot).map_err(|ended| {
-        let text = match &ended {
-            Ended::PlainTextOnly => "this port takes plain text only",
-            Ended::MutualTlsOnly => "this port takes mTLS only",
-            Ended::NotTrusted(_) => "the caller's certificate is not valid any more",
-            Ended::Denied => DENIED,
-        };
-        tracing::debug!(peer = %connection.remote, "request refused: {ended}");
-        Refusal::new(Outcome::Unauthenticated, text).closing()
-    })?;
+    match connection.still_allowed(snapshot) {
+        Err(Ended::NotTrusted(_)) if connection.is_draining(snapshot) => {}
+        Err(ended) => return Err(not_allowed(connection, &ended)),
+        Ok(()) => {}
+    }
     if let Security::Plain = connection.security {
         connection.shared.metrics.plaintext_request();
     }
     Ok(())
+}
+
+fn not_allowed(connection: &Connection, ended: &Ended) -> Refusal {
+    let text = match ended {
+        Ended::PlainTextOnly => "this port takes plain text only",
+        Ended::MutualTlsOnly => "this port takes mTLS only",
+        Ended::NotTrusted(_) | Ended::Revoked(_) => "the caller's certificate is not valid any more",
+        Ended::Denied => DENIED,
+    };
+    tracing::debug!(peer = %connection.remote, "request refused: {ended}");
+    Refusal::new(Outcome::Unauthenticated, text).closing()
 }
 
 /// What a caller is told whom no rule lets in, as Envoy says it.
