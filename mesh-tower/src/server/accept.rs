@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::connection::Connection;
+use super::connection::{Connection, Ended};
 use super::live;
 use super::secure::{Http, Refused, Secured};
 use crate::body::{Body, BoxError};
@@ -110,6 +110,7 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
     let living = Living {
         shared,
         connection: &connection,
+        http,
         switch: stream.switch(),
     };
     let io = TokioIo::new(stream);
@@ -142,6 +143,7 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
 struct Living<'a> {
     shared: &'a Shared,
     connection: &'a Connection,
+    http: Http,
     switch: Arc<Switch>,
 }
 
@@ -150,7 +152,7 @@ enum End {
     /// The mesh stops: the listener gives all connections a time.
     Stopping,
     /// It would not be let in now.
-    NotAllowed,
+    NotAllowed(Ended),
 }
 
 impl Living<'_> {
@@ -158,7 +160,7 @@ impl Living<'_> {
         let mut stopping = self.shared.stopping.subscribe();
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => End::Stopping,
-            _ = live::not_allowed(self.shared, self.connection) => End::NotAllowed,
+            ended = live::not_allowed(self.shared, self.connection) => End::NotAllowed(ended),
         }
     }
 
@@ -168,10 +170,14 @@ impl Living<'_> {
             _ = connection.as_mut() => return,
             end = self.end() => end,
         };
-        connection.as_mut().graceful_shutdown();
+        // An idle HTTP/1 connection would be closed under a request that is on its way; responses ask to close it.
+        let is_asked = matches!(end, End::NotAllowed(Ended::NotTrusted(_))) && self.http == Http::One;
+        if !is_asked {
+            connection.as_mut().graceful_shutdown();
+        }
         match end {
             End::Stopping => drop(connection.await),
-            End::NotAllowed => {
+            End::NotAllowed(_) => {
                 let drain = self.shared.live.load().snapshot.mesh.live.drain;
                 let _ = tokio::time::timeout(drain, connection).await;
             }
@@ -181,6 +187,8 @@ impl Living<'_> {
     /// Another protocol is spoken now, in which nobody can be asked to end.
     async fn drive_upgraded(&self) {
         tokio::select! {
+            // ORDER: what is gone is not judged, nor counted.
+            biased;
             () = self.switch.gone() => {}
             _ = live::not_allowed(self.shared, self.connection) => self.switch.cut(),
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -10,8 +10,10 @@ use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::Transport;
 use mesh_core::snapshot::Snapshot;
+use mesh_core::time::Timestamp;
 use mesh_tls::peer::PeerIdentity;
 use mesh_tls::svid::{InDoubt, RevocationPolicy};
+use mesh_tls::verify::PeerError;
 
 use super::running::Running;
 use crate::mesh::{Shared, tls_policy};
@@ -44,6 +46,8 @@ pub(crate) struct Connection {
     pub(crate) series: SeriesGroup,
     /// The trust that the peer was verified under, see [`trust`].
     verified: AtomicU64,
+    /// When it was first seen that the peer is trusted no more.
+    lost_trust: OnceLock<Timestamp>,
     /// The request that turned the connection over to another protocol.
     pub(super) upgraded_by: ArcSwapOption<Running>,
     /// Requests that the policy wants judged again.
@@ -59,6 +63,9 @@ pub(crate) enum Ended {
     /// The peer's certificate has expired or is trusted no more.
     #[error("the peer is trusted no more: {0}")]
     NotTrusted(String),
+    /// The peer's certificate is revoked.
+    #[error("the peer is trusted no more: {0}")]
+    Revoked(String),
     /// The port's mode is DISABLE by now.
     #[error("the port takes plain text only")]
     PlainTextOnly,
@@ -73,7 +80,7 @@ pub(crate) enum Ended {
 impl Ended {
     pub(super) const fn reason(&self) -> EndReason {
         match self {
-            Self::NotTrusted(_) => EndReason::NotTrusted,
+            Self::NotTrusted(_) | Self::Revoked(_) => EndReason::NotTrusted,
             Self::PlainTextOnly | Self::MutualTlsOnly => EndReason::Mode,
             Self::Denied => EndReason::Denied,
         }
@@ -88,6 +95,7 @@ impl Connection {
         Self {
             series: shared.served.group(id),
             verified: AtomicU64::new(UNVERIFIED),
+            lost_trust: OnceLock::new(),
             upgraded_by: ArcSwapOption::empty(),
             running: Mutex::default(),
             rules: ArcSwap::from_pointee(rules),
@@ -154,6 +162,13 @@ impl Connection {
         }
     }
 
+    /// Whether a peer that is trusted no more may still send requests: as long as he may not have heard that the
+    /// connection ends. Not for those who are revoked.
+    pub(crate) fn is_draining(&self, snapshot: &Snapshot) -> bool {
+        let now = self.shared.clock.now();
+        now.since(*self.lost_trust.get_or_init(|| now)) < snapshot.mesh.live.drain
+    }
+
     fn still_trusted(&self, snapshot: &Snapshot) -> Result<(), Ended> {
         let (Security::Mutual(peer, _), Some(own)) = (&self.security, &self.shared.identity) else {
             return Ok(());
@@ -164,7 +179,10 @@ impl Connection {
             return Ok(());
         }
         peer.verify_again(&current.bundles().under(policy), current.clock())
-            .map_err(|error| Ended::NotTrusted(error.to_string()))?;
+            .map_err(|error| match error {
+                PeerError::Revoked(_) => Ended::Revoked(error.to_string()),
+                error => Ended::NotTrusted(error.to_string()),
+            })?;
         self.verified.store(trust, Ordering::Release);
         Ok(())
     }

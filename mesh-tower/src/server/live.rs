@@ -97,6 +97,7 @@ fn end_denied(connection: &Connection, snapshot: &Snapshot) {
 /// Ends a connection that somebody else serves when it is not allowed any more. Ends with its stream.
 pub(crate) async fn watch(shared: Arc<Shared>, connection: Arc<Connection>, switch: Arc<Switch>) {
     tokio::select! {
+        biased;
         () = switch.gone() => return,
         _ = not_allowed(&shared, &connection) => {}
     }

@@ -34,11 +34,8 @@ pub(super) struct DeniedMeanwhile;
 /// Keeps what the policy wants to be able to judge again.
 pub(super) fn keep(connection: &Connection, snapshot: &Snapshot, request: &Request<Body>) -> Option<Arc<Running>> {
     let recheck = snapshot.mesh.live.recheck;
-    let is_kept = match recheck {
-        Recheck::Off => false,
-        Recheck::Upgrades => asks_to_upgrade(request),
-        Recheck::Requests => true,
-    };
+    // Upgraded connections last, so that a later policy may want them judged.
+    let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
     let running = is_kept.then(|| Arc::new(Running::of(request)))?;
     if recheck == Recheck::Requests {
         connection.runs(&running);

@@ -14,7 +14,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
 use mesh_core::request::{BadRequest, Options, canonicalize, strip_h2c, strip_mesh_managed};
@@ -50,10 +51,13 @@ where
     strip_h2c(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
-    if let Err(refusal) = admit(&live.snapshot, &connection, &mut request, &mut exchange) {
-        let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
-        return Ok(exchange.settle_later(response, refusal.outcome));
-    }
+    let standing = match admit(&live.snapshot, &connection, &mut request, &mut exchange) {
+        Ok(standing) => standing,
+        Err(refusal) => {
+            let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
+            return Ok(exchange.settle_later(response, refusal.outcome));
+        }
+    };
     let peer = Peer {
         connection: Arc::clone(&connection),
     };
@@ -72,7 +76,11 @@ where
     };
     match answered {
         Ok(response) => {
-            let response = response.map(Body::new);
+            let mut response = response.map(Body::new);
+            if standing == Standing::Ending && exchange.is_http1() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             let response = match kept {
                 Some(running) => running.hold(&connection, response),
                 None => response,
@@ -86,13 +94,21 @@ where
     }
 }
 
+/// Whether a connection may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Firm,
+    /// Its peer is trusted no more, and is told so.
+    Ending,
+}
+
 fn admit(
     snapshot: &Snapshot,
     connection: &Connection,
     request: &mut Request<Body>,
     exchange: &mut Exchange,
-) -> Result<(), Refusal> {
-    still_allowed(snapshot, connection)?;
+) -> Result<Standing, Refusal> {
+    let standing = still_allowed(snapshot, connection)?;
     let authorizer = &snapshot.inbound.authorizer;
     let options = Options::inbound(connection.transport(), authorizer.path_rules());
     let canonical = canonicalize(&*request, options).map_err(bad_request)?;
@@ -106,7 +122,7 @@ fn admit(
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
-    Ok(())
+    Ok(standing)
 }
 
 /// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
@@ -128,21 +144,27 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 }
 
 /// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
-    connection.still_allowed(snapshot).map_err(|ended| {
-        let text = match &ended {
-            Ended::PlainTextOnly => "this port takes plain text only",
-            Ended::MutualTlsOnly => "this port takes mTLS only",
-            Ended::NotTrusted(_) => "the caller's certificate is not valid any more",
-            Ended::Denied => DENIED,
-        };
-        tracing::debug!(peer = %connection.remote, "request refused: {ended}");
-        Refusal::new(Outcome::Unauthenticated, text).closing()
-    })?;
+fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<Standing, Refusal> {
+    match connection.still_allowed(snapshot) {
+        Err(Ended::NotTrusted(_)) if connection.is_draining(snapshot) => return Ok(Standing::Ending),
+        Err(ended) => return Err(not_allowed(connection, &ended)),
+        Ok(()) => {}
+    }
     if let Security::Plain = connection.security {
         connection.shared.metrics.plaintext_request();
     }
-    Ok(())
+    Ok(Standing::Firm)
+}
+
+fn not_allowed(connection: &Connection, ended: &Ended) -> Refusal {
+    let text = match ended {
+        Ended::PlainTextOnly => "this port takes plain text only",
+        Ended::MutualTlsOnly => "this port takes mTLS only",
+        Ended::NotTrusted(_) | Ended::Revoked(_) => "the caller's certificate is not valid any more",
+        Ended::Denied => DENIED,
+    };
+    tracing::debug!(peer = %connection.remote, "request refused: {ended}");
+    Refusal::new(Outcome::Unauthenticated, text).closing()
 }
 
 /// What a caller is told whom no rule lets in, as Envoy says it.

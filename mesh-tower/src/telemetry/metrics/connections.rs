@@ -51,6 +51,7 @@ pub(super) struct ConnectionMetrics {
 
 impl ConnectionMetrics {
     pub(super) fn new(registry: Arc<Registry>) -> Self {
+        describe(&registry);
         let metrics = Self { registry };
         for side in [Side::Client, Side::Server] {
             metrics.count_handshakes(side, ("ok", "none"), 0);
@@ -90,5 +91,24 @@ impl ConnectionMetrics {
         self.registry
             .counter("mesh_tls_resumptions_total", labels)
             .increment(times);
+    }
+}
+
+fn describe(registry: &Registry) {
+    for (name, text) in [
+        (
+            "mesh_tls_handshakes_total",
+            "TLS handshakes, by side, result and reason of failure.",
+        ),
+        (
+            "mesh_tls_resumptions_total",
+            "TLS handshakes that resumed a session, by side.",
+        ),
+        (
+            "mesh_connections_ended_total",
+            "Connections and requests that a change of policy or trust ended, by side and reason.",
+        ),
+    ] {
+        registry.describe_counter(name, text);
     }
 }

@@ -169,18 +169,6 @@ fn describe(registry: &Registry) {
             "Further tries that the retry budget forbade.",
         ),
         (
-            "mesh_tls_handshakes_total",
-            "TLS handshakes, by side, result and reason of failure.",
-        ),
-        (
-            "mesh_tls_resumptions_total",
-            "TLS handshakes that resumed a session, by side.",
-        ),
-        (
-            "mesh_connections_ended_total",
-            "Connections and requests that a change of policy or trust ended, by side and reason.",
-        ),
-        (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text.",
         ),
