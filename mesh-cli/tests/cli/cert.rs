@@ -118,7 +118,7 @@ fn certificates_are_told_with_their_time_and_their_faults() {
     assert_eq!((good.code, good.fact("id")), (0, vec![ORDERS]));
     assert_eq!(good.fact("valid")[1], "12 h left");
     for (at, code, text) in [
-        ("2030-01-01T15:00:00Z", 0, "9 h left, renewal is late"),
+        ("2030-01-01T19:00:00Z", 0, "5 h left, renewal is late"),
         ("2030-01-01T23:00:00Z", 0, "1 h left, nearly at its end"),
         ("2030-01-02T00:01:30Z", 1, "expired 1 min 30 s ago"),
         ("2029-12-31T00:00:00Z", 1, "not valid before 23 h 58 min from now"),
