@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use mesh_core::identity::SpiffeId;
 use mesh_core::workload::Workload;
 
+use crate::cert::CertCommand;
+
 /// Asks the code that serves traffic what a mesh policy means.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,7 +24,8 @@ Examples:
   mesh test policy-tests/
   mesh diff policy/ policy-next/
   mesh convert istio/ > policy/shop.yaml
-  mesh schema > mesh.schema.json"
+  mesh schema > mesh.schema.json
+  mesh cert verify /run/identity"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -48,6 +51,9 @@ pub(crate) enum Command {
     Convert(ConvertArguments),
     /// Print the JSON Schema of the native dialect, for editors
     Schema,
+    /// Make certificates for development, look at certificates, judge them as a peer does
+    #[command(subcommand)]
+    Cert(CertCommand),
 }
 
 /// When to print colours.
@@ -277,7 +283,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// Reads an identity, whose scheme may be left out.
-fn identity(text: &str) -> Result<SpiffeId, String> {
+pub(crate) fn identity(text: &str) -> Result<SpiffeId, String> {
     let id = match text.contains("://") {
         true => SpiffeId::parse(text),
         false => SpiffeId::parse(&format!("spiffe://{text}")),

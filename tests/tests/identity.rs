@@ -19,9 +19,10 @@ use mesh_tests::agent::{self, Agent, granted, response};
 use mesh_tests::world::{get, plain_text_of, until};
 use mesh_tests::{Answer, World};
 use mesh_tls::authority::DevCa;
-use mesh_tls::clock::Clock;
+use mesh_tls::clock::{Clock, ManualClock};
 use mesh_tls::source::workload_api::WorkloadApi;
-use mesh_tls::source::{FailureReason, IdentitySource, SourceError};
+use mesh_tls::source::{FailureReason, IdentitySource, SourceError, StaticSource};
+use mesh_tls::svid::Svid;
 use mesh_tower::Mesh;
 use mesh_tower::admin::AdminOptions;
 use mesh_tower::client::Client;
@@ -365,6 +366,91 @@ async fn without_an_agent_or_a_grant_there_is_no_start() {
 
     let error = WorkloadApi::at("http://agent").unwrap_err();
     assert!(error.to_string().contains("`http://agent` is no endpoint"), "{error}");
+}
+
+fn issued(ca: &DevCa, id: &str, ttl: Duration) -> Svid {
+    let id = SpiffeId::parse(id).unwrap();
+    ca.issue(&id, ttl, SystemTime::now()).unwrap().svid().unwrap()
+}
+
+#[tokio::test]
+async fn a_workload_of_another_trust_domain_is_a_caller_like_any_other_while_it_is_trusted() {
+    let world = World::new();
+    let other = DevCa::new(domain("other"), SystemTime::now()).unwrap();
+    let directory = world.folder("identity");
+    let orders = SpiffeId::parse(ORDERS).unwrap();
+    world
+        .ca()
+        .write_workload(&directory, &orders, HOUR, SystemTime::now())
+        .unwrap();
+    std::fs::create_dir(directory.join("bundles")).unwrap();
+    std::fs::write(directory.join("bundles/other.pem"), other.certificate_pem()).unwrap();
+    let shop = Shop::open(world, |builder| builder.identity_directory(&directory)).await;
+    let both = shop
+        .world
+        .ca()
+        .bundles()
+        .unwrap()
+        .with(domain("other"), other.bundle().unwrap());
+    let web = StaticSource::new(
+        issued(&other, "spiffe://other/ns/shop/sa/web", HOUR),
+        both,
+        Clock::system(),
+    )
+    .unwrap();
+    let builder = Mesh::builder()
+        .policy(shop.world.policies())
+        .identity(web.source())
+        .without_admin();
+    let web = builder.workload(Workload::new("shop", "web")).build().await.unwrap();
+
+    assert_eq!(order(&web.client()).await.unwrap().text, "an order");
+    assert_eq!(
+        shop.identity_page().await["trust"],
+        serde_json::json!({ "cluster.local": 1, "other": 1 })
+    );
+
+    std::fs::remove_file(directory.join("bundles/other.pem")).unwrap();
+    until("the end of the federation", || shop.status().trusted.len() == 1).await;
+    until("the end of its connections", || {
+        let open = web.metrics().render();
+        open.lines().any(|line| line == r#"mesh_connections{side="client"} 0"#)
+    })
+    .await;
+    assert!(order(&web.client()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_identity_that_expired_shakes_no_hands_and_leaves_open_connections_alone() {
+    let world = World::new();
+    let time = ManualClock::at(SystemTime::now());
+    let bundles = || world.ca().bundles().unwrap();
+    let orders = StaticSource::new(issued(world.ca(), ORDERS, HOUR), bundles(), time.clock()).unwrap();
+    let long = issued(world.ca(), "spiffe://cluster.local/ns/shop/sa/web", HOUR * 24);
+    let web = StaticSource::new(long, bundles(), Clock::system()).unwrap();
+    let shop = Shop::open(world, |builder| builder.identity(orders.source())).await;
+    let caller = || {
+        let builder = Mesh::builder()
+            .policy(shop.world.policies())
+            .identity(web.source())
+            .without_admin();
+        builder.workload(Workload::new("shop", "web")).build()
+    };
+    let known = caller().await.unwrap().client();
+    assert_eq!(order(&known).await.unwrap().status, 200);
+
+    time.advance(HOUR * 2);
+
+    assert_eq!(order(&known).await.unwrap().status, 200, "its connection is open");
+    let error = order(&caller().await.unwrap().client()).await;
+    assert!(error.is_err(), "{error:?}");
+    let metrics = shop.page("/metrics").await;
+    assert!(
+        metrics.contains("mesh_identity_phase{phase=\"expired\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("mesh_identity_expires_in_seconds -3"), "{metrics}");
+    assert_eq!(shop.identity_page().await["phase"], "expired");
 }
 
 /// Runs itself anew, since a process's own environment is not to be changed.

@@ -1,6 +1,8 @@
 //! Runs the built `mesh` as a user or a script does.
 
 #[cfg(test)]
+mod cert;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod codes;

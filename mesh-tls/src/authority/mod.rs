@@ -42,7 +42,7 @@ use x509_parser::prelude::FromDer;
 pub use self::issuer::DevIssuer;
 use crate::clock::{LATEST, unix_seconds};
 use crate::leaf::is_authority;
-use crate::source::MAX_FILE;
+use crate::source::{Layout, MAX_FILE};
 use crate::svid::{BundleError, OwnIdentityError, Svid, TrustBundle, TrustBundles};
 
 /// How far certificates are dated back, for clocks that run behind; Istio's value. Short-lived ones less, a tenth of
@@ -173,7 +173,17 @@ impl DevCa {
         }
     }
 
-    fn load(directory: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, AuthorityError> {
+    /// Takes the authority that lies in `directory`, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_or_create`](Self::load_or_create), and where there is none.
+    pub fn load(
+        directory: impl AsRef<Path>,
+        trust_domain: TrustDomain,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
+        let directory = directory.as_ref();
         let certificate = read(&directory.join(CA_CERTIFICATE))?;
         let key = read(&directory.join(CA_KEY))?;
         let key = match check_loaded(&certificate, &key, &trust_domain, now) {
@@ -276,7 +286,21 @@ impl DevCa {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<(), AuthorityError> {
-        self.write(directory.as_ref(), &self.issue(id, ttl, now)?)
+        self.write(directory.as_ref(), Layout::Kubernetes, &self.issue(id, ttl, now)?)
+    }
+
+    /// Writes a pair that this authority issued into a directory, under the names of a layout, the bundle with it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::File`].
+    pub fn write_issued(
+        &self,
+        directory: impl AsRef<Path>,
+        layout: Layout,
+        issued: &Issued,
+    ) -> Result<(), AuthorityError> {
+        self.write(directory.as_ref(), layout, issued)
     }
 
     /// Issues a certificate for host names into a directory, in the files of
@@ -292,23 +316,20 @@ impl DevCa {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<(), AuthorityError> {
-        self.write(directory.as_ref(), &self.issue_web(hosts, ttl, now)?)
+        self.write(
+            directory.as_ref(),
+            Layout::Kubernetes,
+            &self.issue_web(hosts, ttl, now)?,
+        )
     }
 
-    fn write(&self, directory: &Path, issued: &Issued) -> Result<(), AuthorityError> {
+    fn write(&self, directory: &Path, layout: Layout, issued: &Issued) -> Result<(), AuthorityError> {
         create_directory(directory)?;
+        let [certificate, key, bundle] = layout.names().map(|name| directory.join(name));
         // ORDER: whoever reads in between finds a key that does not fit, and looks again.
-        write_atomically(
-            &directory.join("ca.crt"),
-            self.certificate.as_bytes(),
-            Access::Everybody,
-        )?;
-        write_atomically(&directory.join("tls.key"), issued.key_pem.as_bytes(), Access::Owner)?;
-        write_atomically(
-            &directory.join("tls.crt"),
-            issued.chain_pem.as_bytes(),
-            Access::Everybody,
-        )
+        write_atomically(&bundle, self.certificate.as_bytes(), Access::Everybody)?;
+        write_atomically(&key, issued.key_pem.as_bytes(), Access::Owner)?;
+        write_atomically(&certificate, issued.chain_pem.as_bytes(), Access::Everybody)
     }
 }
 

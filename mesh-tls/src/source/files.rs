@@ -164,6 +164,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl IdentityFiles {
+    /// Reads certificate, key and bundles, without asking whether peers would accept them.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where they cannot be read, or are no identity.
+    pub fn read(&self) -> Result<(Svid, TrustBundles), SourceError> {
+        Texts::read(self)?.parse()
+    }
+}
+
 /// What the files hold.
 #[derive(PartialEq, Hash)]
 struct Texts {

@@ -166,6 +166,12 @@ impl IdentityFiles {
             .ok_or_else(|| SourceError::NoLayout(directory.to_owned()))
     }
 
+    /// The file of the certificate chain.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
     pub(super) fn paths(&self) -> [&Path; 3] {
         [&self.certificate, &self.key, &self.bundle]
     }

@@ -25,14 +25,14 @@ fn the_phases_of_a_life_meet_without_a_gap() {
 
     for (from, phase, next) in [
         (start() - second, Phase::NotYetValid, Some(start())),
-        (start(), Phase::Fresh, Some(start() + minutes(36))),
+        (start(), Phase::Fresh, Some(start() + minutes(45))),
         (
-            start() + minutes(36) - second,
+            start() + minutes(45) - second,
             Phase::Fresh,
-            Some(start() + minutes(36)),
+            Some(start() + minutes(45)),
         ),
-        (start() + minutes(36), Phase::Due, Some(start() + minutes(48))),
-        (start() + minutes(48), Phase::Expiring, Some(end + second)),
+        (start() + minutes(45), Phase::Due, Some(start() + minutes(54))),
+        (start() + minutes(54), Phase::Expiring, Some(end + second)),
         (end, Phase::Expiring, Some(end + second)),
         (end + second, Phase::Expired, None),
     ] {
@@ -52,7 +52,7 @@ fn code(world: &World) -> StaticSource {
 fn a_status_tells_where_from_since_when_how_long_and_whom_is_trusted() {
     let world = World::new();
     let orders = code(&world);
-    world.time.advance(minutes(40));
+    world.time.advance(minutes(50));
 
     let status = orders.source().status();
 
@@ -146,7 +146,7 @@ async fn each_step_towards_the_end_is_logged_once_and_in_its_time() {
     let orders = StaticSource::new(world.svid("orders"), world.bundles.clone(), following_clock()).unwrap();
     tokio::spawn(orders.source().watch_expiry());
 
-    for (until, lines) in [(35, 0), (37, 1), (47, 1), (49, 2), (59, 2), (62, 3), (500, 3)] {
+    for (until, lines) in [(44, 0), (46, 1), (53, 1), (55, 2), (59, 2), (62, 3), (500, 3)] {
         let now = orders.source().current().clock().now();
         let wait = (start() + minutes(until)).duration_since(now).unwrap();
         tokio::time::sleep(wait).await;
@@ -225,9 +225,9 @@ async fn an_outage_of_the_authority_is_seen_and_outlived() {
     tokio::spawn(issued.run());
     is_away.store(true, Ordering::Relaxed);
 
-    tokio::time::sleep(minutes(50)).await;
+    tokio::time::sleep(minutes(57)).await;
     let late = source.status();
-    tokio::time::sleep(minutes(20)).await;
+    tokio::time::sleep(minutes(13)).await;
     let ended = source.status();
     is_away.store(false, Ordering::Relaxed);
     tokio::time::sleep(minutes(2)).await;

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 /// | phase | from | what it means |
 /// |---|---|---|
 /// | not yet valid | | the two clocks disagree; peers refuse it |
-/// | fresh | the first second | sources renew it at half of its life |
-/// | due | 60 % | a renewal is late: the source fails, or its certificates are renewed by nobody |
-/// | expiring | 80 % | somebody has to act |
+/// | fresh | the first second | SPIRE, Istio and our own issuers renew it at half of its life, cert-manager at two thirds |
+/// | due | 75 % | a renewal is late: the source fails, or its certificates are renewed by nobody |
+/// | expiring | 90 % | somebody has to act |
 /// | expired | past the last second | handshakes fail on this side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
@@ -20,7 +20,7 @@ pub enum Phase {
     Fresh,
     /// A renewal should have come.
     Due,
-    /// The last fifth of its life.
+    /// The last tenth of its life.
     Expiring,
     /// Its last second is past.
     Expired,
@@ -57,9 +57,9 @@ impl fmt::Display for Phase {
 ///
 /// let hour = |at: f64| UNIX_EPOCH + Duration::from_secs_f64(at * 3600.0);
 /// let lifetime = Lifetime::new(hour(0.0), hour(10.0));
-/// assert_eq!(lifetime.phase(hour(5.9)), Phase::Fresh);
-/// assert_eq!(lifetime.phase(hour(6.0)), Phase::Due);
-/// assert_eq!(lifetime.phase(hour(8.0)), Phase::Expiring);
+/// assert_eq!(lifetime.phase(hour(7.4)), Phase::Fresh);
+/// assert_eq!(lifetime.phase(hour(7.5)), Phase::Due);
+/// assert_eq!(lifetime.phase(hour(9.0)), Phase::Expiring);
 /// assert_eq!(lifetime.phase(hour(10.1)), Phase::Expired);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +90,13 @@ impl Lifetime {
     /// From when on a renewal is late.
     #[must_use]
     pub fn due(self) -> SystemTime {
-        self.at_tenths(6)
+        self.at_percent(75)
     }
 
     /// From when on it is nearly at its end.
     #[must_use]
     pub fn expiring(self) -> SystemTime {
-        self.at_tenths(8)
+        self.at_percent(90)
     }
 
     /// What is left of it, zero once it has expired.
@@ -134,8 +134,8 @@ impl Lifetime {
         }
     }
 
-    fn at_tenths(self, tenths: u32) -> SystemTime {
+    fn at_percent(self, percent: u32) -> SystemTime {
         let whole = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        self.not_before + whole / 10 * tenths
+        self.not_before + whole / 100 * percent
     }
 }

@@ -29,18 +29,22 @@ impl TrustBundle {
     /// [`BundleError`] where the text is no SPIFFE bundle, or a certificate in it is damaged or no
     /// authority's: a bundle is taken whole or not at all.
     pub fn from_spiffe_json(text: &[u8]) -> Result<Self, BundleError> {
-        let document: Value = serde_json::from_slice(text).map_err(|error| BundleError::Json(error.to_string()))?;
-        let keys = document.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| BundleError::Json("no list `keys`".into()))?;
-        let certificates = keys.iter().filter_map(encoded).enumerate();
-        let certificates = certificates
-            .map(|(index, text)| decoded(text).ok_or(BundleError::Malformed(index + 1)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let certificates = certificates(text)?;
         match certificates.is_empty() {
             true => Ok(Self::empty()),
             false => Self::from_der(certificates),
         }
     }
+}
+
+/// The certificates of the entries that are ours.
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleError> {
+    let document: Value = serde_json::from_slice(text).map_err(|error| BundleError::Json(error.to_string()))?;
+    let keys = document.get("keys").and_then(Value::as_array);
+    let keys = keys.ok_or_else(|| BundleError::Json("no list `keys`".into()))?;
+    let ours = keys.iter().filter_map(encoded).zip(1..);
+    ours.map(|(text, number)| decoded(text).ok_or(BundleError::Malformed(number)))
+        .collect()
 }
 
 /// The first value of `x5c`; the standard has entries without one, and further values, ignored.

@@ -16,7 +16,7 @@
 //! ```
 
 mod bundle;
-mod document;
+pub(crate) mod document;
 mod revocation;
 #[cfg(test)]
 mod revocation_tests;
@@ -133,6 +133,12 @@ impl Svid {
     #[must_use]
     pub fn id(&self) -> &SpiffeId {
         &self.leaf.id
+    }
+
+    /// The certificates, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// The first second at which the leaf is valid.

@@ -11,6 +11,8 @@ use super::{Issuer, Material, Progress, Renewer, Shared, State, Urgency, schedul
 use crate::source::{Failure, FailureReason};
 use crate::svid::OwnIdentityError;
 
+/// The wall clock is looked at this often.
+const LOOK: Duration = Duration::from_secs(60);
 /// An issuer that takes longer has failed.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -41,7 +43,7 @@ impl<I: Issuer> Renewer<I> {
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep_until(at).await,
+        Some(at) => tokio::time::sleep_until(at.min(Instant::now() + LOOK)).await,
         None => std::future::pending().await,
     }
 }
@@ -85,7 +87,7 @@ impl<I: Issuer> Shared<I> {
 
     fn pop(self: &Arc<Self>) -> Option<Turn<I>> {
         let mut state = self.lock();
-        let id = state.queue.pop(Instant::now())?;
+        let id = state.queue.pop(Instant::now(), self.clock.now())?;
         let number = state.entries.get(&id)?.number;
         Some(Turn {
             shared: Arc::clone(self),
@@ -134,7 +136,9 @@ impl<I> Shared<I> {
                 (schedule::pause(failures, &mut **rng), before.failed(failure, failures))
             }
         };
-        queue.push(id.clone(), Urgency::Renewal, Instant::now() + wait);
+        // A pause is short, and not to be prolonged by a clock that is set back.
+        let wall = progress.failure.is_none().then(|| now + wait);
+        queue.push(id.clone(), Urgency::Renewal, Instant::now() + wait, wall);
         entry.progress.send_replace(progress.then(now + wait));
         self.wake.notify_one();
     }

@@ -12,7 +12,8 @@
 //! | no answer | a failure after 30 s |
 //! | a failure without a valid certificate | whoever asks gets it at once, until the pause is over |
 //!
-//! Time is tokio's, so that a test with a paused clock moves it; the wall clock judges certificates.
+//! Time is tokio's, so that a test with a paused clock moves it; the wall clock judges certificates, and a renewal that
+//! is due by the wall clock alone, after a machine slept, comes within a minute.
 //!
 //! ```
 //! use std::time::Duration;
@@ -228,7 +229,7 @@ impl<I> Renewer<I> {
         };
         let progress = entry.progress.subscribe();
         state.entries.insert(id.clone(), entry);
-        state.queue.push(id.clone(), urgency, Instant::now());
+        state.queue.push(id.clone(), urgency, Instant::now(), None);
         self.shared.wake.notify_one();
         progress
     }

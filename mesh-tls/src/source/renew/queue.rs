@@ -1,6 +1,7 @@
 //! What is to be asked for, and when: no clock, no tasks.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use mesh_core::identity::SpiffeId;
 use tokio::time::Instant;
@@ -18,14 +19,21 @@ pub(super) struct Queue {
 struct Turn {
     urgency: Urgency,
     at: Instant,
+    /// The same by the wall clock, where that one counts as well: it goes on while a machine sleeps.
+    wall: Option<SystemTime>,
     number: u64,
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, id: SpiffeId, urgency: Urgency, at: Instant) {
+    pub(super) fn push(&mut self, id: SpiffeId, urgency: Urgency, at: Instant, wall: Option<SystemTime>) {
         self.pushed += 1;
-        let number = self.pushed;
-        self.waiting.insert(id, Turn { urgency, at, number });
+        let turn = Turn {
+            urgency,
+            at,
+            wall,
+            number: self.pushed,
+        };
+        self.waiting.insert(id, turn);
     }
 
     /// Raises the urgency of one that waits; tells whether that changed anything.
@@ -44,8 +52,9 @@ impl Queue {
     }
 
     /// Takes the most urgent one whose time has come.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<SpiffeId> {
-        let ready = self.waiting.iter().filter(|(_, turn)| turn.at <= now);
+    pub(super) fn pop(&mut self, now: Instant, wall: SystemTime) -> Option<SpiffeId> {
+        let is_ready = |turn: &Turn| turn.at <= now || turn.wall.is_some_and(|at| at <= wall);
+        let ready = self.waiting.iter().filter(|(_, turn)| is_ready(turn));
         let (id, _) = ready.min_by_key(|(_, turn)| (turn.urgency, turn.at, turn.number))?;
         let id = id.clone();
         self.waiting.remove(&id);

@@ -7,6 +7,7 @@ use mesh_core::random::SplitMix64;
 use rcgen::{CertifiedIssuer, KeyPair};
 
 use super::*;
+use crate::clock::ManualClock;
 use crate::source::{FailureReason, Lifetime};
 use crate::svid::TrustBundle;
 use crate::testing::{HOUR, authority, bundle, domain, following_clock, id, leaf, signed, start};
@@ -275,6 +276,23 @@ async fn cm_12_who_asks_again_and_again_sees_the_renewal() {
 
     assert!(fresh.svid.not_before() > first.svid.not_before());
     assert!(fresh.svid.not_before() < first.svid.not_after(), "in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_a_sleeping_machine_missed_comes_within_a_minute() {
+    let time = ManualClock::at(start());
+    let mut slow = issuer(Duration::ZERO, HOUR * 10);
+    Arc::get_mut(&mut slow).unwrap().clock = time.clock();
+    let renewer = running(&slow, 1);
+    let orders = workload("orders");
+    renewer.fetch(&orders, Urgency::Now).await.unwrap();
+
+    time.advance(HOUR * 6);
+    tokio::time::sleep(61 * SECOND).await;
+
+    assert_eq!(slow.asked().len(), 2);
+    let known = renewer.fetch(&orders, Urgency::Now).await.unwrap();
+    assert_eq!(known.svid.not_before(), start() + HOUR * 6);
 }
 
 /// Linkerd renews at 70 % within ten seconds and a day, and tries again after ten seconds. Here half of the life
