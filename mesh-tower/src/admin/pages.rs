@@ -18,6 +18,7 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/ready">/ready</a>: whether a policy is in force</li>
 <li><a href="/policy">/policy</a>: the policy in force and the last reload</li>
 <li><a href="/endpoints">/endpoints</a>: services, endpoints, ejections</li>
+<li><a href="/tokens">/tokens</a>: keys of tokens, their age, problems</li>
 </ul>
 </html>
 "#;
@@ -40,6 +41,7 @@ enum Page {
     Ready,
     Policy,
     Endpoints,
+    Tokens,
 }
 
 impl Page {
@@ -50,6 +52,7 @@ impl Page {
             "/ready" => Self::Ready,
             "/policy" => Self::Policy,
             "/endpoints" => Self::Endpoints,
+            "/tokens" => Self::Tokens,
             _ => return None,
         })
     }
@@ -93,6 +96,7 @@ fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
         Page::Ready => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
         Page::Policy => answer(StatusCode::OK, JSON, pretty(&source.policy())),
         Page::Endpoints => answer(StatusCode::OK, JSON, pretty(&source.endpoints())),
+        Page::Tokens => answer(StatusCode::OK, JSON, pretty(&source.tokens())),
     }
 }
 

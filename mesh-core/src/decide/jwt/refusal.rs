@@ -127,6 +127,15 @@ impl Refusal {
         self.words().details
     }
 
+    /// `WWW-Authenticate` of the answer (RFC 6750 §3): the caller may come again with another token.
+    #[must_use]
+    pub const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Audience => None,
+            _ => Some("Bearer error=\"invalid_token\""),
+        }
+    }
+
     /// 401; 403 for a token that is genuine and for others.
     #[must_use]
     pub const fn status(self) -> StatusCode {

@@ -251,10 +251,12 @@ impl TokenRules {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Expired`], or that the clock went back.
-    pub fn still_valid(&self, accepted: &Accepted, now: u64) -> Result<(), Refusal> {
-        let leeway = self.rules.get(accepted.rule).map_or(0, |rule| rule.leeway);
-        accepted.token.times().check(now, leeway)
+    /// [`Refusal::Expired`], or [`Refusal::NotYetValid`] where the clock went back.
+    pub fn still_valid(&self, accepted: &Accepted, now: u64) -> Result<(), Rejected<'_>> {
+        let rule = self.rules.get(accepted.rule);
+        let leeway = rule.map_or(0, |rule| rule.leeway);
+        let times = accepted.token.times();
+        times.check(now, leeway).map_err(|refusal| Rejected { refusal, rule })
     }
 
     fn rules_at(&self, (place, prefix): (usize, usize)) -> &[usize] {

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::registry::Registry;
 use super::series::OVERFLOW;
+use super::tokens::TokenMetrics;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ pub enum HandshakeResult {
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
+    tokens: TokenMetrics,
     connections: [Gauge; 2],
     handshakes: [[Counter; 3]; 2],
     plaintext: Counter,
@@ -86,6 +88,7 @@ impl Operations {
         };
         Self {
             policy: PolicyMetrics::new(&registry),
+            tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
             plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
@@ -104,6 +107,10 @@ impl Operations {
 
     pub(super) fn policy(&self) -> &PolicyMetrics {
         &self.policy
+    }
+
+    pub(super) fn tokens(&self) -> &TokenMetrics {
+        &self.tokens
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {
