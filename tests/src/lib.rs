@@ -12,8 +12,12 @@
 )]
 
 pub mod backend;
+pub mod issuer;
+pub mod key_server;
 pub mod seeds;
 pub mod world;
 
 pub use backend::Backend;
+pub use issuer::SigningKey;
+pub use key_server::{KeyServer, Page};
 pub use world::{Answer, World};
