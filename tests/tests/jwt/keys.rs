@@ -172,7 +172,7 @@ async fn no_policy_has_keys_fetched_from_the_surroundings() {
         world.write("rules.yaml", &rules(&format!("keys: {{ {keys} }}")));
         let workload = mesh_core::workload::Workload::new("shop", "orders");
         let error = world.builder(&workload).build().await.unwrap_err().to_string();
-        assert!(error.contains(reason) && error.contains("rules.yaml:5:"), "{error}");
+        assert!(error.contains(reason) && error.contains("rules.yaml:6:"), "{error}");
     }
 }
 

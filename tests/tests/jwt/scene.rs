@@ -40,7 +40,7 @@ pub(crate) fn claims(more: &Value) -> Value {
 
 /// A native rule with these fields, keys included.
 pub(crate) fn rules(fields: &str) -> String {
-    format!("namespace: shop\nrequest_authentication:\n  - name: tokens\n    rules:\n      - {{ issuer: \"{ISSUER}\", {fields} }}\n")
+    format!("namespace: shop\nrequest_authentication:\n  - name: tokens\n    selector: {{ app: orders }}\n    rules:\n      - {{ issuer: \"{ISSUER}\", {fields} }}\n")
 }
 
 /// The `keys` of a rule whose keys are in the policy.

@@ -108,8 +108,8 @@ impl VerifiedToken {
         }
     }
 
-    /// What a token with these claims would be, for questions of the kind "what if": it is not from any request.
-    pub(crate) fn supposed(claims: Map<String, Value>, lists: &Arc<[String]>) -> Self {
+    /// What a token with these claims would be: no request has borne it.
+    pub(super) fn supposed(claims: Map<String, Value>, lists: &Arc<[String]>) -> Self {
         Self::new(claims, Times::default(), "", lists)
     }
 

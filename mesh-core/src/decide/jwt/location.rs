@@ -59,6 +59,11 @@ impl Place {
         self.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
+    /// How many prefixes are known.
+    pub(super) const fn prefixes(&self) -> usize {
+        self.prefixes.len()
+    }
+
     /// The rules whose tokens stand behind the prefix at `index`.
     pub(super) fn rules(&self, index: usize) -> &[usize] {
         self.prefixes.get(index).map_or(&[], |(_, rules)| rules)

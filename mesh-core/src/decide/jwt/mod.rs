@@ -34,6 +34,7 @@ mod location;
 mod refusal;
 mod rules;
 mod source;
+mod suppose;
 #[cfg(test)]
 mod tests;
 

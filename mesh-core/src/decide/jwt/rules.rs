@@ -42,7 +42,7 @@ pub struct TokenRule {
     forward: Forward,
     payload_header: Option<HeaderName>,
     claim_headers: Box<[(HeaderName, String)]>,
-    lists: Arc<[String]>,
+    pub(super) lists: Arc<[String]>,
 }
 
 /// The keys of a rule.
@@ -97,6 +97,14 @@ pub struct Rejected<'r> {
     pub refusal: Refusal,
     /// The rule that came furthest with it.
     pub rule: Option<&'r TokenRule>,
+}
+
+impl Rejected<'_> {
+    /// A token that no rule has looked at.
+    #[must_use]
+    pub const fn unread(refusal: Refusal) -> Self {
+        Self { refusal, rule: None }
+    }
 }
 
 /// A token that was verified.
@@ -223,7 +231,7 @@ impl TokenRules {
     ///
     /// [`Rejected`] with the reason of the rule that came furthest.
     pub fn verify(&self, borne: &Borne<'_>, means: Means<'_>) -> Result<Accepted, Rejected<'_>> {
-        let unread = |refusal| Rejected { refusal, rule: None };
+        let unread = Rejected::unread;
         let token = jws::parse(&borne.token).map_err(unread)?;
         let times = Times::of(&token.claims).map_err(unread)?;
         let issuer = claims::text_claim(&token.claims, "iss").map_err(unread)?;
@@ -257,6 +265,12 @@ impl TokenRules {
         let leeway = rule.map_or(0, |rule| rule.leeway);
         let times = accepted.token.times();
         times.check(now, leeway).map_err(|refusal| Rejected { refusal, rule })
+    }
+
+    /// Every place and prefix that rules look at.
+    pub(super) fn all_places(&self) -> impl Iterator<Item = (usize, usize)> {
+        let places = self.places.iter().enumerate();
+        places.flat_map(|(index, place)| (0..place.prefixes()).map(move |prefix| (index, prefix)))
     }
 
     fn rules_at(&self, (place, prefix): (usize, usize)) -> &[usize] {
@@ -400,7 +414,7 @@ impl TokenRule {
         })
     }
 
-    fn is_for(&self, issuer: Option<&str>) -> bool {
+    pub(super) fn is_for(&self, issuer: Option<&str>) -> bool {
         self.issuer.as_deref().is_none_or(|own| issuer == Some(own))
     }
 
@@ -434,7 +448,7 @@ impl TokenRule {
         }
     }
 
-    fn check_audience(&self, audiences: &[&str]) -> Result<(), Refusal> {
+    pub(super) fn check_audience(&self, audiences: &[&str]) -> Result<(), Refusal> {
         let is_ours = |audience: &&str| self.audiences.iter().any(|own| own == audience);
         match (self.audiences.is_empty(), audiences.is_empty()) {
             (true, _) => Ok(()),

@@ -6,7 +6,7 @@ use mesh_core::decide::jwt::{Algorithm, PublicKey, Signatures};
 
 /// AWS-LC. No provider of the process is asked, so that none needs to be installed.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to choose")]
 pub struct AwsLc;
 
 impl Signatures for AwsLc {

@@ -89,7 +89,7 @@ fn a_token_names_its_key() {
         let token = token(&json!({ "alg": "RS256", "kid": id }), &claims());
         assert_eq!(with_keys(&[rsa("a")], &token), Err(Refusal::UnknownKey), "{id}");
     }
-    for id in [json!(7), json!(null), json!(["a"]), json!("x".repeat(10 << 10))] {
+    for id in [json!(7), json!(null), json!(["a"]), json!("x".repeat(2 << 10))] {
         let token = token(&json!({ "alg": "RS256", "kid": id }), &claims());
         assert_eq!(with_keys(&[rsa("a")], &token), Err(Refusal::KeyId));
     }
