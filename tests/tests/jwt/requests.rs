@@ -3,7 +3,7 @@
 use http::Request;
 use mesh_tests::SigningKey;
 use mesh_tests::issuer::{encoded, key_set, unix_now};
-use mesh_tests::world::generation;
+use mesh_tests::world::{generation, plain_text_of};
 use mesh_tls::clock::ManualClock;
 use serde_json::{Value, json};
 
@@ -231,4 +231,50 @@ async fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
             assert_eq!(scene.bearing(&token).await.status, expected, "{algorithm} {}", key.id);
         }
     }
+}
+
+/// A front door that routes by the claims of tokens it has verified.
+#[tokio::test]
+async fn gateways_route_by_claims() {
+    let (world, key) = (mesh_tests::World::new(), SigningKey::p256("a"));
+    let (staff, guests) = (mesh_tests::Backend::start("staff").await, mesh_tests::Backend::start("guests").await);
+    world.write("rules.yaml", &rules(&inline(&[&key])).replace("app: orders", "app: front"));
+    let policy = format!(
+        "
+namespace: shop
+gateways:
+  front: {{ selector: {{ app: front }}, servers: [{{ port: 80, hosts: [shop.example.com] }}] }}
+services:
+  staff: {{ endpoints: [\"{}\"] }}
+  guests: {{ endpoints: [\"{}\"] }}
+routes:
+  - name: shop
+    hosts: [shop.example.com]
+    gateways: [front]
+    rules:
+      - {{ match: {{ claims: {{ realm/roles: staff }} }}, to: staff }}
+      - {{ to: guests }}
+",
+        staff.address, guests.address
+    );
+    world.write("shop.yaml", &policy);
+    let workload = mesh_core::workload::Workload::new("shop", "front").label("app", "front");
+    let mesh = world.mesh(&workload).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let gateway = mesh.gateway().port(80);
+    tokio::spawn(async move { gateway.serve(listener).await.unwrap() });
+    let get = |target: String| async move { plain_text_of("shop.example.com", address, &target).await };
+
+    let said = json!({ "realm": { "roles": ["staff"] } });
+    let answer = get(format!("/?access_token={}", key.token(&claims(&said)))).await;
+    assert!(answer.ends_with("staff"), "{answer}");
+    let answer = get(format!("/?access_token={}", key.token(&claims(&json!({}))))).await;
+    assert!(answer.ends_with("guests"), "{answer}");
+    let answer = get("/".into()).await;
+    assert!(answer.ends_with("guests"), "{answer}");
+    let other = SigningKey::p256("a");
+    let answer = get(format!("/?access_token={}", other.token(&claims(&said)))).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!((staff.hits(), guests.hits()), (1, 2));
 }

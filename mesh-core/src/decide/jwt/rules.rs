@@ -117,6 +117,14 @@ pub struct Accepted {
     pub rule: usize,
 }
 
+impl Accepted {
+    /// A token that the rule at this index takes.
+    #[must_use]
+    pub const fn new(token: Arc<VerifiedToken>, rule: usize) -> Self {
+        Self { token, rule }
+    }
+}
+
 /// The keys that are known at the moment.
 pub trait Keys {
     /// Those of a source; `None` where there are none, or where they have been too old for too long.

@@ -80,6 +80,7 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
 /// What loads, and hardly does what was meant.
 fn check_meaning(policy: &Policy, report: &mut Report) {
     reach::check(policy, report);
+    tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::decide::jwt::{self, Hosts};
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
 use crate::policy::model::Policy;
+use crate::policy::model::route::{Binding, RouteMatch, RouteTable};
 
 pub(super) fn check(policy: &Policy, report: &mut Report) {
     let hosts = MeshHosts::of(policy);
@@ -12,6 +13,19 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
         for invalid in jwt::check(one, &hosts) {
             let message = invalid.reason.to_string();
             report.push(Diagnostic::new(Code::INVALID_POLICY, &invalid.origin, message));
+        }
+    }
+}
+
+/// Claims are those of a token that a gateway has verified: a client's own requests bear none.
+pub(super) fn check_claims(policy: &Policy, report: &mut Report) {
+    let of_mesh = |table: &&RouteTable| table.bindings.iter().all(|binding| *binding == Binding::Mesh);
+    for rule in policy.routes.iter().filter(of_mesh).flat_map(|table| &table.rules) {
+        let on_claims = |one: &RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
+        if rule.matches.iter().any(on_claims) {
+            let message = "the rule looks at claims, and no gateway takes its requests: tokens are verified there";
+            let help = "bind the table to a gateway with `gateways`";
+            report.push(Diagnostic::new(Code::INVALID_POLICY, &rule.origin, message).with_help(help));
         }
     }
 }
