@@ -168,6 +168,15 @@ pub(crate) struct ExplainArguments {
     /// Inbound: the caller's address
     #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
     pub(crate) source_ip: IpAddr,
+    /// Inbound: a claim of the request's token, which counts as genuine; JSON or text; may be given again
+    #[arg(long = "claim", requires = "inbound", conflicts_with = "token", value_name = "NAME=VALUE", value_parser = claim)]
+    pub(crate) claims: Vec<(String, serde_json::Value)>,
+    /// Inbound: the file of the request's token, which is verified now; `-` is the standard input
+    #[arg(long, requires = "inbound", value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
+    /// Inbound: the file of a JSON Web Key Set, in place of those that services fetch
+    #[arg(long, requires = "inbound", conflicts_with = "claims", value_name = "FILE")]
+    pub(crate) jwks: Option<PathBuf>,
     /// The request's URL; `http://` may be left out. Without --policy, the code of a finding
     #[arg(value_name = "URL | CODE", value_parser = url)]
     pub(crate) url: Uri,
@@ -280,6 +289,17 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let value =
         HeaderValue::from_str(value.trim()).map_err(|_| format!("no value of `{name}`: it has control characters"))?;
     Ok((name, value))
+}
+
+/// A claim whose value is JSON, or else a text.
+fn claim(text: &str) -> Result<(String, serde_json::Value), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            Ok((name.into(), value))
+        }
+        _ => Err("expected NAME=VALUE".into()),
+    }
 }
 
 /// Reads an identity, whose scheme may be left out.

@@ -13,10 +13,14 @@
 
 pub mod agent;
 pub mod backend;
+pub mod issuer;
+pub mod key_server;
 pub mod seeds;
 pub mod trust;
 pub mod world;
 
 pub use agent::Agent;
 pub use backend::Backend;
+pub use issuer::SigningKey;
+pub use key_server::{KeyServer, Page};
 pub use world::{Answer, World};

@@ -51,6 +51,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
     facts.add("caller", caller(text.policy.as_ref(), arguments));
     let received = format!("port {} of {}", port(&arguments.url), workload(arguments));
     facts.add("received by", [received]);
+    facts.add("token of", answer.request_principal.clone());
     facts.add("decision", [decision(answer, arguments, paint)]);
     let mtls = match answer.mtls {
         MtlsMode::Strict => "strict: mTLS only",

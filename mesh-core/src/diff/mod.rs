@@ -39,6 +39,7 @@ mod services;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod workloads;
 
 use serde::Serialize;
@@ -73,6 +74,8 @@ pub enum Area {
     Access,
     /// Which connections a port takes.
     Mtls,
+    /// Which tokens requests may bear.
+    Tokens,
     /// Where requests go, and what is done to them.
     Routes,
     /// Endpoints of services, and how they are talked to.
@@ -202,6 +205,7 @@ fn of_workload(sides: Sides<'_>, index: &hosts::Index<'_>) -> (Vec<Change>, Vec<
     let mut notes = Vec::new();
     let mut changes = access::changes(sides, &mut notes);
     changes.extend(listening::of_ports(sides));
+    changes.extend(tokens::changes(sides));
     changes.extend(routes::changes(sides, index));
     changes.extend(services::changes(sides));
     changes.extend(listening::of_gateways(sides));

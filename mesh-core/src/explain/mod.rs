@@ -11,6 +11,7 @@ pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
 use serde::Serialize;
 
 use crate::decide::authz::{Authorizer, Peer};
+use crate::decide::jwt::Rejected;
 use crate::decide::retry::{BY_CLASS, BY_DEFAULT};
 use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
@@ -446,6 +447,9 @@ pub struct Inbound {
     /// What the policies on trial would decide, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
+    /// Issuer and subject of the token, where the request bears one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_principal: Option<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -495,6 +499,20 @@ pub fn inbound_refused(snapshot: &Snapshot, reason: BadRequest, caller: Caller<'
     }
 }
 
+/// Explains a request on `port` whose token is refused.
+#[must_use]
+pub fn inbound_token_refused(snapshot: &Snapshot, rejected: &Rejected<'_>, caller: Caller<'_>, port: u16) -> Inbound {
+    let origin = rejected.rule.map(|rule| rule.origin.clone()).unwrap_or_default();
+    match connection(snapshot, caller, port) {
+        Ok((mtls, _)) => Inbound {
+            status: rejected.refusal.status().as_u16(),
+            policy: rejected.rule.map(|rule| rule.policy.to_string()),
+            ..refused(mtls, &origin, rejected.refusal.text())
+        },
+        Err(refused) => *refused,
+    }
+}
+
 /// What the port takes and who the caller is; the refusal where the two do not fit.
 fn connection<'a>(
     snapshot: &Snapshot,
@@ -523,6 +541,7 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         origin: Place::new(origin),
         audited: None,
         trial: None,
+        request_principal: None,
         reason: reason.into(),
     }
 }
@@ -545,6 +564,7 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
             policy: trial.policy().map(str::to_owned),
             reason: trial.to_string(),
         }),
+        request_principal: request.token.and_then(|token| token.principal()).map(str::to_owned),
         reason: decision.to_string(),
     }
 }

@@ -6,6 +6,7 @@ use super::outbound::Builder;
 use super::registry::Registry;
 use super::{Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
+use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
 use crate::policy::model::{Origin, Policy};
@@ -36,9 +37,20 @@ pub enum CompileError {
     /// Authorization rules that cannot be compiled.
     #[error("{}", reasons(.0))]
     Authorization(Vec<InvalidRule>),
+    /// Rules about tokens that cannot be put in force.
+    #[error("{}", token_reasons(.0))]
+    Tokens(Vec<InvalidTokenRule>),
 }
 
 fn reasons(rules: &[InvalidRule]) -> String {
+    let reasons: Vec<_> = rules
+        .iter()
+        .map(|rule| format!("{}: {}", rule.origin, rule.reason))
+        .collect();
+    reasons.join("; ")
+}
+
+fn token_reasons(rules: &[InvalidTokenRule]) -> String {
     let reasons: Vec<_> = rules
         .iter()
         .map(|rule| format!("{}: {}", rule.origin, rule.reason))

@@ -6,6 +6,8 @@ use rustc_hash::FxHashMap;
 
 use super::CompileError;
 use crate::decide::authz::{Authorizer, resolve_mtls};
+use crate::decide::jwt::TokenRules;
+use crate::policy::check::MeshHosts;
 use crate::policy::model::Origin;
 use crate::policy::model::Policy;
 use crate::policy::model::identity::MtlsMode;
@@ -17,6 +19,8 @@ use crate::workload::Workload;
 pub struct Inbound {
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// Which tokens requests may bear.
+    pub tokens: TokenRules,
     mtls: PortModes,
 }
 
@@ -50,8 +54,11 @@ impl Inbound {
         let root = &policy.mesh.root_namespace;
         let authorizer = Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
             .map_err(CompileError::Authorization)?;
+        let hosts = MeshHosts::of(policy);
+        let tokens = TokenRules::compile(&policy.request_authentications, workload, root, &hosts);
         Ok(Self {
             authorizer,
+            tokens: tokens.map_err(CompileError::Tokens)?,
             mtls: PortModes::compile(policy, workload),
         })
     }

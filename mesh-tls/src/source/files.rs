@@ -171,7 +171,7 @@ impl IdentityFiles {
     ///
     /// [`SourceError`] where they cannot be read, or are no identity.
     pub fn read(&self) -> Result<(Svid, TrustBundles), SourceError> {
-        Texts::read(self)?.parse()
+        Texts::read(self)?.parse(&ListFiles::beside(&self.bundle)?.good())
     }
 }
 

@@ -182,7 +182,7 @@ impl Svid {
     /// chain does not lead to the bundle of the leaf's trust domain.
     pub fn check(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
         self.check_time(clock)?;
-        let (chain, role) = self.chain()?;
+        let (chain, role) = self.presented()?;
         verify_trust(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
@@ -194,14 +194,14 @@ impl Svid {
     ///
     /// [`OwnIdentityError::Untrusted`], with [`PeerError::Revoked`] or [`PeerError::RevocationInDoubt`] in it.
     pub fn check_revocation(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
-        let (chain, role) = self.chain()?;
+        let (chain, role) = self.presented()?;
         verify_chain(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
     }
 
     /// The chain, and a side that it may stand on.
-    fn chain(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
+    fn presented(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
         let chain = self.certified.cert.split_first();
         Ok((chain.ok_or(OwnIdentityError::NoCertificate)?, self.leaf.any_role()?))
     }

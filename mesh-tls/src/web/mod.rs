@@ -152,15 +152,38 @@ impl WebClientConfig {
     ///
     /// [`WebClientError`] where the text holds no usable authority.
     pub fn with_roots(roots: &[u8], alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        Self::trusting(root_store(roots)?, alpn, clock)
+    }
+
+    fn trusting(roots: RootCertStore, alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
         let mut inner = rustls::ClientConfig::builder_with_details(provider(), clock.provider())
             .with_safe_default_protocol_versions()
             .map_err(ConfigError::from)?
-            .with_root_certificates(root_store(roots)?)
+            .with_root_certificates(roots)
             .with_no_client_auth();
         inner.alpn_protocols = names(alpn);
         inner.resumption = Resumption::disabled();
         inner.enable_early_data = false;
         Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl WebClientConfig {
+    /// Trusts the authorities of the machine (`SSL_CERT_FILE` names others) for the host name that is called.
+    ///
+    /// Reads files: call it off the runtime's threads.
+    ///
+    /// # Errors
+    ///
+    /// [`WebClientError`] where the machine has no usable authority.
+    pub fn with_system_roots(alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        match roots.is_empty() {
+            true => Err(BundleError::NoCertificate.into()),
+            false => Self::trusting(roots, alpn, clock),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/policy">/policy</a>: the policy in force and the last reload</li>
 <li><a href="/endpoints">/endpoints</a>: services, endpoints, ejections</li>
 <li><a href="/identity">/identity</a>: certificate, its source, and how long it lasts</li>
+<li><a href="/tokens">/tokens</a>: keys of tokens, their age, problems</li>
 </ul>
 </html>
 "#;
@@ -42,6 +43,7 @@ enum Page {
     Policy,
     Endpoints,
     Identity,
+    Tokens,
 }
 
 impl Page {
@@ -53,6 +55,7 @@ impl Page {
             "/policy" => Self::Policy,
             "/endpoints" => Self::Endpoints,
             "/identity" => Self::Identity,
+            "/tokens" => Self::Tokens,
             _ => return None,
         })
     }
@@ -97,6 +100,7 @@ fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
         Page::Policy => answer(StatusCode::OK, JSON, pretty(&source.policy())),
         Page::Endpoints => answer(StatusCode::OK, JSON, pretty(&source.endpoints())),
         Page::Identity => answer(StatusCode::OK, JSON, pretty(&source.identity())),
+        Page::Tokens => answer(StatusCode::OK, JSON, pretty(&source.tokens())),
     }
 }
 

@@ -40,6 +40,10 @@ impl AdminSource for Pages {
         serde_json::to_value(status).unwrap_or_else(|error| json!({ "error": error.to_string() }))
     }
 
+    fn tokens(&self) -> Value {
+        self.shared.tokens.describe()
+    }
+
     fn endpoints(&self) -> Value {
         self.shared.clusters.describe()
     }

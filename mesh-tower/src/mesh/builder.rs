@@ -5,6 +5,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
+use mesh_tls::clock::Clock as WallClock;
 use mesh_tls::source::{IdentityFiles, IdentitySource};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -19,6 +20,7 @@ use crate::clock::{Clock, Entropy};
 use crate::discovery::{Resolve, SystemResolver};
 use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
+use crate::server::jwt::Tokens;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult, Side};
@@ -38,6 +40,7 @@ pub struct MeshBuilder {
     settings: Settings,
     entropy: Entropy,
     resolver: Option<Arc<dyn Resolve>>,
+    wall: WallClock,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,19 @@ impl MeshBuilder {
         self
     }
 
+    /// A file with the authorities (PEM) of web servers outside of the mesh that the process asks itself, such as those with
+    /// the keys of tokens. Default: the system's, or those that `SSL_CERT_FILE` names.
+    pub fn web_authorities(mut self, file: impl Into<PathBuf>) -> Self {
+        self.settings.web_authorities = Some(file.into());
+        self
+    }
+
+    /// The wall clock that tokens are judged by. Default: the machine's.
+    pub fn wall_clock(mut self, clock: WallClock) -> Self {
+        self.wall = clock;
+        self
+    }
+
     /// Time for the first bytes and the TLS handshake of a connection that comes in. Default 10 s.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.settings.handshake_timeout = limit;
@@ -198,6 +214,7 @@ impl MeshBuilder {
             settings: self.settings,
             entropy: self.entropy,
             resolver: self.resolver.unwrap_or_else(|| Arc::new(SystemResolver::new())),
+            wall: self.wall,
         };
         let shared = parts.assemble(&first)?;
         let timing = WatchTiming {
@@ -224,6 +241,7 @@ struct Parts {
     settings: Settings,
     entropy: Entropy,
     resolver: Arc<dyn Resolve>,
+    wall: WallClock,
 }
 
 impl Parts {
@@ -236,8 +254,9 @@ impl Parts {
             self.metrics.clone(),
             us.clone(),
             clock,
-            self.resolver,
+            Arc::clone(&self.resolver),
         );
+        let tokens = Tokens::new(self.wall, self.settings.web_authorities.clone(), self.resolver);
         let access_log = AccessLogger::new(&self.metrics);
         let setting = snapshot.mesh.access_log.as_ref();
         access_log.apply(setting).map_err(BuildError::AccessLog)?;
@@ -245,7 +264,7 @@ impl Parts {
         self.metrics.policy().reloaded(ReloadResult::Ok);
         self.metrics.policy().in_force(snapshot.generation, clock.wall());
         let live = clusters.apply(Arc::clone(snapshot));
-        Ok(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             hostname: hostname(),
             live: ArcSwap::from_pointee(live),
             generation: watch::Sender::new(snapshot.generation),
@@ -263,7 +282,10 @@ impl Parts {
             credentials: Credentials::new(self.settings.credentials.clone(), self.settings.poll),
             settings: self.settings,
             stopping: watch::Sender::new(false),
-        }))
+            tokens,
+        });
+        shared.tokens.apply(&shared, snapshot);
+        Ok(shared)
     }
 }
 
@@ -296,6 +318,7 @@ async fn housekeeping(shared: std::sync::Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         shared.clusters.sweep();
         shared.observe_identity();
+        shared.metrics.tokens().oldest(shared.tokens.oldest());
         shared.metrics.run_upkeep();
     }
 }

@@ -15,6 +15,7 @@ use super::status::PolicyStatus;
 use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
+use crate::server::jwt::Tokens;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) clusters: Clusters,
     /// Certificates of the gateways.
     pub(crate) credentials: Credentials,
+    /// Keys of tokens, and tokens that were verified.
+    pub(crate) tokens: Tokens,
     pub(crate) settings: Settings,
     /// Set once, when the mesh shuts down: servers drain.
     pub(crate) stopping: watch::Sender<bool>,
@@ -92,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) header_timeout: Duration,
     /// The folder of the gateways' certificates, one folder for each `credentialName`.
     pub(crate) credentials: Option<PathBuf>,
+    /// The authorities of web servers outside of the mesh, in a file; the system's, where there is none.
+    pub(crate) web_authorities: Option<PathBuf>,
     /// How often files are looked at.
     pub(crate) poll: Duration,
     /// How much of a request's body is kept for a retry, in bytes.
@@ -106,6 +111,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(60),
             credentials: None,
+            web_authorities: None,
             poll: Duration::from_millis(500),
             replay_limit: crate::client::replay::ReplayBody::DEFAULT_CAP,
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, Version};
+use http::{Request, Response, Uri, Version};
 use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
+use mesh_core::decide::jwt::{Refusal as TokenRefusal, VerifiedToken};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
@@ -28,6 +29,10 @@ pub(super) struct Exchange {
     audited_by: Option<Arc<RuleInfo>>,
     /// What the policies on trial decide.
     trial: Option<Verdict>,
+    /// The token that it bears, verified.
+    token: Option<Arc<VerifiedToken>>,
+    /// What the log says of it in place of its outcome's words.
+    details: Option<&'static str>,
     start: Timestamp,
     generation: u64,
     head: Head,
@@ -55,6 +60,8 @@ impl Exchange {
             origin: None,
             audited_by: None,
             trial: None,
+            token: None,
+            details: None,
             start: connection.shared.clock.now(),
             generation,
             head: Head::of(request, correlation, logging),
@@ -81,6 +88,24 @@ impl Exchange {
         if !decision.is_allowed() {
             self.origin = decision.origin().cloned();
         }
+    }
+
+    /// Keeps a token that is part of the target out of the log.
+    pub(super) fn hide_token(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
+        self.head.log_without(without);
+    }
+
+    /// Notes who the token says that asks.
+    pub(super) fn bears(&mut self, token: &Arc<VerifiedToken>) {
+        self.connection.shared.metrics.tokens().verified();
+        self.token = Some(Arc::clone(token));
+    }
+
+    /// Notes why its token is refused, and by which rule.
+    pub(super) fn token_refused(&mut self, reason: TokenRefusal, rule: Option<&Origin>) {
+        self.connection.shared.metrics.tokens().refused(reason);
+        self.details = Some(reason.details());
+        self.origin = rule.cloned();
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -143,6 +168,9 @@ impl Exchange {
         record.policy_origin.clone_from(&self.origin);
         record.audited_by.clone_from(&self.audited_by);
         record.trial = self.trial;
+        record.response_code_details = self.details.unwrap_or(record.response_code_details);
+        let principal = self.token.as_ref().and_then(|token| token.principal());
+        record.request_principal = principal.map(Arc::from);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

@@ -14,6 +14,7 @@ use mesh_core::request::{Options, canonicalize};
 use mesh_core::snapshot::Snapshot;
 
 use super::connection::{Connection, Ended, Security};
+use super::jwt::Claims;
 use super::running::Running;
 use crate::mesh::{Live, Shared};
 use crate::stream::Switch;
@@ -114,7 +115,12 @@ impl Connection {
         let authorizer = &snapshot.inbound.authorizer;
         let options = Options::inbound(self.transport(), authorizer.path_rules());
         let canonical = canonicalize(request, options).map_err(|_| Ended::Denied)?;
-        match self.rules(authorizer).authorize(&canonical.view()).is_allowed() {
+        let token = request.extensions().get::<Claims>().map(Claims::token);
+        match self
+            .rules(authorizer)
+            .authorize(&canonical.view().bearing(token))
+            .is_allowed()
+        {
             true => Ok(()),
             false => Err(Ended::Denied),
         }

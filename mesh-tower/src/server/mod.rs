@@ -22,6 +22,7 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 mod exchange;
+pub(crate) mod jwt;
 mod layer;
 mod listener;
 mod live;
@@ -41,6 +42,7 @@ use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
+pub use jwt::{AwsLc, Claims};
 pub use layer::{MeshLayer, MeshService};
 pub use listener::MeshListener;
 pub use peer::{Identity, Peer};

@@ -15,6 +15,7 @@ use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
 
 use super::connection::Connection;
+use super::jwt::Claims;
 use crate::body::{Body, BoxError};
 
 /// What is kept of a request that was let in, to judge it again when the rules change.
@@ -54,6 +55,9 @@ impl Running {
         kept.uri_mut().clone_from(request.uri());
         kept.headers_mut().clone_from(request.headers());
         *kept.version_mut() = request.version();
+        if let Some(claims) = request.extensions().get::<Claims>() {
+            kept.extensions_mut().insert(claims.clone());
+        }
         Self {
             request: kept,
             is_doomed: AtomicBool::new(false),

@@ -6,8 +6,9 @@
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
-//! | 5. authorization | last before the application; fails closed |
-//! | 6. application | in the scope of the trace, so that its own requests belong to it; until the rules deny the request, where the policy wants that asked |
+//! | 5. token ([`jwt`](super::jwt)) | authorization looks at its claims |
+//! | 6. authorization | last before the application; fails closed |
+//! | 7. application | in the scope of the trace, so that its own requests belong to it; until the rules deny the request, where the policy wants that asked |
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,6 +25,7 @@ use tracing::Instrument;
 
 use super::connection::{Connection, Ended, Security};
 use super::exchange::Exchange;
+use super::jwt;
 use super::peer::Peer;
 use super::respond::Refusal;
 use super::running;
@@ -49,9 +51,10 @@ where
     let live = shared.live.load_full();
     strip_mesh_managed(request.headers_mut());
     strip_h2c(request.headers_mut());
+    live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
-    let standing = match admit(&live.snapshot, &connection, &mut request, &mut exchange) {
+    let standing = match admit(&live.snapshot, &connection, &mut request, &mut exchange).await {
         Ok(standing) => standing,
         Err(refusal) => {
             let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
@@ -102,7 +105,7 @@ enum Standing {
     Ending,
 }
 
-fn admit(
+async fn admit(
     snapshot: &Snapshot,
     connection: &Connection,
     request: &mut Request<Body>,
@@ -113,14 +116,22 @@ fn admit(
     let options = Options::inbound(connection.transport(), authorizer.path_rules());
     let canonical = canonicalize(&*request, options).map_err(bad_request)?;
     misdirected(connection, canonical.view().host)?;
+    let tokens = &snapshot.inbound.tokens;
+    let bearer = match tokens.is_empty() {
+        true => None,
+        false => jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?,
+    };
     let rules = connection.rules(authorizer);
-    let decision = rules.authorize(&canonical.view());
+    let decision = rules.authorize(&canonical.view().bearing(bearer.as_ref().map(jwt::Bearer::token)));
     exchange.decided(&decision);
     if !decision.is_allowed() {
         return Err(denied(&decision));
     }
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
+    }
+    if let Some(bearer) = bearer {
+        bearer.introduce(tokens, request);
     }
     Ok(standing)
 }

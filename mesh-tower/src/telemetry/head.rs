@@ -69,6 +69,15 @@ impl Head {
         }
     }
 
+    /// Keeps what the log shows of the target without what must not be in it.
+    pub(crate) fn log_without(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
+        if let Some(logged) = &mut self.logged
+            && let Some(uri) = without(&logged.uri)
+        {
+            logged.uri = uri;
+        }
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
     }

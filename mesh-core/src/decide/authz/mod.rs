@@ -63,6 +63,7 @@ mod servers;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod token;
 mod truth;
 mod when;
 

@@ -11,6 +11,7 @@ use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
 use super::routed::Taken;
+use super::token::{PrincipalSet, principals, with_principal};
 use super::when::{self, Conditions, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
@@ -89,6 +90,7 @@ pub(super) struct CompiledSource {
     pub(super) accounts: Check<PatternSet>,
     blocks: Check<Box<[IpNet]>>,
     trust_domains: Check<PatternSet>,
+    request_principals: Check<PrincipalSet>,
     /// Whether it asks for what nothing here can tell.
     unknown: Truth,
 }
@@ -111,7 +113,11 @@ impl CompiledRule {
         (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
-        let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
+        let sources: Result<_, _> = rule
+            .from
+            .iter()
+            .map(|source| CompiledSource::new(source, policy.action))
+            .collect();
         let operations: Result<_, _> = rule
             .to
             .iter()
@@ -159,7 +165,23 @@ impl CompiledRule {
         if ask.request.is_none() && self.needs == Needs::Request && self.action() == Action::Allow {
             return Truth::Unknown;
         }
-        self.conditions.request(ask.request).and(|| self.any_operation(ask))
+        self.conditions
+            .request(ask.request)
+            .and(|| self.any_operation(ask))
+            .and(|| self.bearer(ask))
+    }
+
+    /// Whether the token is one that the sources ask for. [`source`](Self::source) has left tokens out: a connection has none.
+    fn bearer(&self, ask: &Ask<'_>) -> Truth {
+        if self.sources.iter().all(|source| source.request_principals.is_unset()) {
+            return Truth::True;
+        }
+        let token = ask.request.and_then(|request| request.token);
+        let truths = self.sources.iter().map(|source| {
+            let bearer = || with_principal(&source.request_principals, token);
+            source.truth(&ask.facts).and(bearer)
+        });
+        Truth::any(truths)
     }
 
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
@@ -200,14 +222,15 @@ fn rule_origin(policy: &PolicyInfo, rule: &Rule) -> Origin {
 }
 
 impl CompiledSource {
-    fn new(source: &Source) -> Result<Self, InvalidPattern> {
+    fn new(source: &Source, action: Action) -> Result<Self, InvalidPattern> {
         Ok(Self {
             principals: texts(&source.principals)?,
             namespaces: texts(&source.namespaces)?,
             accounts: texts(&source.service_accounts)?,
             blocks: blocks(&source.ip_blocks)?,
             trust_domains: texts(&source.trust_domains)?,
-            unknown: match source.remote_ip_blocks.is_unset() && source.request_principals.is_unset() {
+            request_principals: principals(&source.request_principals, action)?,
+            unknown: match source.remote_ip_blocks.is_unset() {
                 true => Truth::True,
                 false => Truth::Unknown,
             },

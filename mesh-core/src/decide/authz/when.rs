@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::condition::{Check, contains, parsed_blocks, texts};
 use super::hosts::HostSet;
 use super::peer::Facts;
+use super::token::TokenCheck;
 use super::{InvalidPattern, Truth};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::{Action, Attribute, Condition, Pattern, When};
@@ -41,6 +42,7 @@ enum OfRequest {
     Header(HeaderCheck),
     Method(Check<PatternSet>),
     Host(Check<HostSet>),
+    Token(TokenCheck),
     /// What nothing here can tell.
     Unknown,
 }
@@ -108,18 +110,16 @@ impl Conditions {
 /// The condition, where only a request can meet it.
 fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, InvalidPattern> {
     let values = &when.values;
+    if let Some(check) = TokenCheck::of(&when.attribute, &patterns(values), action)? {
+        return Ok(Some(OfRequest::Token(check)));
+    }
     Ok(Some(match &when.attribute {
         Attribute::Header(name) => OfRequest::Header(HeaderCheck::new(name, &patterns(values), action)?),
         Attribute::Pseudo(name) if name == ":method" => OfRequest::Method(texts(&patterns(values))?),
         Attribute::Pseudo(name) if name == ":authority" => {
             OfRequest::Host(Check::new(&lower_case(values), |patterns, _| HostSet::new(patterns))?)
         }
-        Attribute::Pseudo(_)
-        | Attribute::RequestPrincipal
-        | Attribute::Audiences
-        | Attribute::Presenter
-        | Attribute::Claims(_)
-        | Attribute::Foreign(_) => OfRequest::Unknown,
+        Attribute::Pseudo(_) | Attribute::Foreign(_) => OfRequest::Unknown,
         _ => return Ok(None),
     }))
 }
@@ -161,6 +161,7 @@ impl OfRequest {
             Self::Header(header) => header.truth(request.map(|request| request.headers)),
             Self::Method(check) => check.test(request.map(|request| request.method.as_str()), PatternSet::is_match),
             Self::Host(check) => check.test(request, HostSet::is_match),
+            Self::Token(check) => check.truth(request),
             Self::Unknown => Truth::Unknown,
         }
     }

@@ -97,6 +97,7 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
         from: caller.identity.clone(),
         source_ip: caller.address,
         port: act.port.or_else(|| Some(other_port(&BTreeSet::new()))),
+        ..Received::default()
     };
     let answer = |side: Side<'_>| inbound_answer(side.snapshot, &asked, &received).ok();
     let (old, new) = (answer(sides.old)?, answer(sides.new)?);

@@ -240,6 +240,7 @@ fn of_access_log(fields: &Fields<'_>) -> Result<Option<Line>, String> {
                 from: from.map(identity_of).transpose()?.flatten(),
                 source_ip: caller.unwrap_or_else(|| IpAddr::from([127, 0, 0, 1])),
                 port: address("downstream_local_address")?.map(|address| address.port()),
+                ..Received::default()
             };
             Ok(Some((asked, Way::Inbound(received), ours("destination_principal")?)))
         }

@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// Whether a workload is it, for a policy of the workload's own namespace or of the root namespace.
-    fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
+    pub(super) fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
         let is_labelled = |label| workload.label_value(label) == Some(self.name.as_str());
         match self.kind {
             TargetKind::Gateway => of_own && is_labelled(GATEWAY),

@@ -34,5 +34,6 @@ pub(super) fn emit(record: &AccessRecord) {
         attempts = record.attempts,
         source_principal = record.source_principal.as_deref(),
         destination_principal = record.destination_principal.as_deref(),
+        request_principal = record.request_principal.as_deref(),
     );
 }

@@ -40,6 +40,7 @@ fn record() -> AccessRecord {
     record.trial = Some(Verdict::Deny);
     record.attempts = 2;
     record.source_principal = Some("spiffe://td/ns/a/sa/web".into());
+    record.request_principal = Some("https://id.example.com/ann".into());
     record.trace_id = Some(0xab);
     record
 }
@@ -59,7 +60,7 @@ fn a_text_line_is_istios_with_ours_at_its_end() {
             "upstream_reset_before_response_started{overflow} - \"-\" 3 81 12 9 \"-\" \"curl/8\" \"abc\" \"orders\" ",
             "\"10.0.0.4:8080\" outbound|8080|v2|orders - - 10.0.0.1:999 - canary ",
             "reporter=source attempts=2 source_principal=spiffe://td/ns/a/sa/web destination_principal=- ",
-            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny ",
+            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny request_principal=https://id.example.com/ann ",
             "trace_id=000000000000000000000000000000ab\n",
         )
     );
@@ -95,6 +96,7 @@ fn a_json_line_has_istios_field_names() {
         ("attempts", "2"),
         ("source_principal", "\"spiffe://td/ns/a/sa/web\""),
         ("destination_principal", "null"),
+        ("request_principal", "\"https://id.example.com/ann\""),
     ] {
         assert_eq!(json[field].to_string(), value, "{field}");
     }

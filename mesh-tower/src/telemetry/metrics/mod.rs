@@ -42,6 +42,7 @@ mod registry;
 mod series;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,7 @@ pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
 pub use series::{RequestRecord, SeriesGroup};
+pub use tokens::TokenMetrics;
 
 use operations::Operations;
 use registry::Registry;
@@ -259,6 +261,12 @@ impl Metrics {
     /// Counts what policies on trial decide (`mesh_authorization_trial_total`).
     pub fn tried_request(&self, verdict: mesh_core::decide::authz::Verdict) {
         self.inner.operations.tried_request(verdict);
+    }
+
+    /// What becomes of tokens, and of their keys.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenMetrics {
+        self.inner.operations.tokens()
     }
 
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).

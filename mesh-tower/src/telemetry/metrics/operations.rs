@@ -14,6 +14,7 @@ use super::connections::ConnectionMetrics;
 use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
+use super::tokens::TokenMetrics;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl Side {
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
+    tokens: TokenMetrics,
     connections: [Gauge; 2],
     ends: ConnectionMetrics,
     plaintext: Counter,
@@ -78,6 +80,7 @@ impl Operations {
         let sides = ["client", "server"];
         Self {
             policy: PolicyMetrics::new(&registry),
+            tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             ends: ConnectionMetrics::new(Arc::clone(&registry)),
             plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
@@ -100,6 +103,10 @@ impl Operations {
 
     pub(super) fn identity(&self) -> IdentityMetrics {
         IdentityMetrics::new(&self.registry)
+    }
+
+    pub(super) fn tokens(&self) -> &TokenMetrics {
+        &self.tokens
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {

@@ -1,8 +1,8 @@
 //! `RequestAuthentication`: which tokens requests may carry.
 
+use super::required_spec;
 use super::selection::selection;
 use super::values::duration;
-use super::{NOT_YET, kind_span, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
@@ -12,11 +12,6 @@ use crate::policy::source::Node;
 
 /// Reads a `RequestAuthentication`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    let message = format!(
-        "kind `RequestAuthentication` is {}: tokens of requests are not checked",
-        NOT_YET.title()
-    );
-    cx.report(Diagnostic::new(NOT_YET, kind_span(object), message));
     let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
         return;
     };
@@ -54,6 +49,7 @@ fn rule(cx: &Reader<'_>, node: &Node) -> Option<JwtRule> {
         claim_headers: fields.list("outputClaimToHeaders", claim_header),
         timeout: fields.optional("timeout", duration),
         space_delimited_claims: fields.list("spaceDelimitedClaims", Reader::name),
+        ..JwtRule::default()
     };
     fields.optional(
         "presence",

@@ -195,8 +195,8 @@ form! {
         "not_trust_domains" trust_domains.none_of: NonEmpty<AnyPattern>;
         "remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.any_of: NonEmpty<Ip>;
         "not_remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.none_of: NonEmpty<Ip>;
-        "request_principals" [not_yet "tokens of requests are not checked"] request_principals.any_of: NonEmpty<AnyPattern>;
-        "not_request_principals" [not_yet "tokens of requests are not checked"] request_principals.none_of: NonEmpty<AnyPattern>;
+        "request_principals" request_principals.any_of: NonEmpty<AnyPattern>;
+        "not_request_principals" request_principals.none_of: NonEmpty<AnyPattern>;
     }
 }
 

@@ -223,12 +223,7 @@ fn sources_are_checked() {
                 "4:12: error[MESH0104]: `ipBlocks`: expected an IP address or a block such as `10.0.0.0/8`, found `10.0.0.0/33`",
             ],
         ),
-        (
-            "requestPrincipals: ['*']",
-            &[
-                "4:1: warning[MESH0401]: field `requestPrincipals` is not yet in force: tokens of requests are not checked",
-            ],
-        ),
+        ("requestPrincipals: ['*']", &[]),
         (
             "remoteIpBlocks: [1.1.1.1]",
             &[
