@@ -15,7 +15,7 @@ use super::connection::{Connection, Security};
 use crate::body::{Body, End, OnEnd};
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, Logging, grpc_status};
-use crate::telemetry::metrics::{Reporter, RequestRecord};
+use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     audited_by: Option<Arc<RuleInfo>>,
     /// What the policies on trial decide.
     trial: Option<Verdict>,
+    /// The external authorizer that was asked, and how that ended.
+    asked: Option<(Arc<str>, CheckResult)>,
     start: Timestamp,
     generation: u64,
     head: Head,
@@ -54,6 +56,7 @@ impl Exchange {
             origin: None,
             audited_by: None,
             trial: None,
+            asked: None,
             start: connection.shared.clock.now(),
             generation,
             head: Head::of(request, correlation, logging),
@@ -80,6 +83,11 @@ impl Exchange {
         if !decision.is_allowed() {
             self.origin = decision.origin().cloned();
         }
+    }
+
+    /// Notes what an external authorizer said of it.
+    pub(super) fn asked(&mut self, authorizer: &Arc<str>, result: CheckResult) {
+        self.asked = Some((Arc::clone(authorizer), result));
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -142,6 +150,7 @@ impl Exchange {
         record.policy_origin.clone_from(&self.origin);
         record.audited_by.clone_from(&self.audited_by);
         record.trial = self.trial;
+        record.asked.clone_from(&self.asked);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

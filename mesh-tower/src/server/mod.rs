@@ -22,6 +22,7 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 mod exchange;
+mod ext_authz;
 mod layer;
 mod listener;
 mod peer;

@@ -113,6 +113,7 @@ impl Clusters {
             snapshot,
             targets,
             refused,
+            checks: OnceLock::new(),
         }
     }
 

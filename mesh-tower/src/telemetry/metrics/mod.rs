@@ -33,6 +33,7 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod checks;
 mod labels;
 mod operations;
 mod peers;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use checks::{CheckMetrics, CheckResult};
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{
     ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
@@ -246,6 +248,12 @@ impl Metrics {
     /// Counts what policies on trial decide (`mesh_authorization_trial_total`).
     pub fn tried_request(&self, verdict: mesh_core::decide::authz::Verdict) {
         self.inner.operations.tried_request(verdict);
+    }
+
+    /// The metrics of the external authorizer `name`. Takes a lock: ask once and keep the answer.
+    #[must_use]
+    pub fn checks(&self, name: &str) -> CheckMetrics {
+        CheckMetrics::new(&self.inner.registry, name)
     }
 
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).

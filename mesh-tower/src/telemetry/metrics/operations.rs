@@ -75,6 +75,7 @@ pub(super) struct Operations {
 impl Operations {
     pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
         describe(&registry);
+        super::checks::describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
         let results = ["ok", "failed", "timeout"];

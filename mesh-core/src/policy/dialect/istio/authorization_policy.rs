@@ -1,6 +1,5 @@
 //! `AuthorizationPolicy`: who may do what.
 
-use super::NOT_YET;
 use super::authorization_rule::rule;
 use super::scope::Scope;
 use super::selection::selection;
@@ -54,13 +53,8 @@ const ACTIONS: &[(&str, Action)] = &[
     ("CUSTOM", Action::Custom),
 ];
 
-/// Reads `provider`, which the action `CUSTOM` needs, and says that nobody is asked yet.
+/// Reads `provider`, which the action `CUSTOM` needs: it names who is asked.
 fn provider(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, action: Option<Action>) -> Option<String> {
-    if let (Some(node), Some(Action::Custom)) = (fields.node("action"), action) {
-        let title = NOT_YET.title();
-        let message = format!("action `CUSTOM` is {title}: no external authorizer is asked");
-        cx.report(Diagnostic::new(NOT_YET, node.span, message));
-    }
     if action == Some(Action::Custom) {
         return fields.required("provider", provider_name);
     }

@@ -92,12 +92,8 @@ pub(super) fn rules(
     }
     let name = given?.0;
     let (_, action) = ACTIONS.iter().find(|(known, _)| *known == name)?;
-    if *action == Action::Custom {
-        fields.refuse(
-            name,
-            Code::NOT_YET_IN_FORCE,
-            "no external authorizer is asked, requests are denied",
-        );
+    if *action == Action::Custom && fields.node("provider").is_none() {
+        fields.missing(&["provider"]);
     }
     if let (Some((key, _)), false) = (fields.entry("provider"), *action == Action::Custom) {
         let message = "`provider` is for the rules of `custom`";
