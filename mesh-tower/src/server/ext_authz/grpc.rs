@@ -209,6 +209,7 @@ fn message(body: &[u8]) -> Result<CheckResponse, Failure> {
 fn decided(response: CheckResponse) -> Result<Answer, Failure> {
     let code = response.status.as_ref().map(|status| status.code);
     match (code, response.http_response) {
+        (_, Some(HttpResponse::Error(_))) => Err(Failure::new("the authorizer says that it failed")),
         (None, None) => Err(Failure::new("the authorizer's answer says nothing")),
         (None | Some(0), Some(HttpResponse::Ok(ok))) => Ok(Answer::Allowed(allowed(ok)?)),
         (Some(0), None) => Ok(Answer::Allowed(Changes::default())),

@@ -103,7 +103,7 @@ pub(super) struct HttpRequest {
 pub(super) struct CheckResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) status: Option<RpcStatus>,
-    #[prost(oneof = "HttpResponse", tags = "2, 3")]
+    #[prost(oneof = "HttpResponse", tags = "2, 3, 5")]
     pub(super) http_response: Option<HttpResponse>,
 }
 
@@ -119,6 +119,9 @@ pub(super) enum HttpResponse {
     Denied(DeniedHttpResponse),
     #[prost(message, tag = "3")]
     Ok(OkHttpResponse),
+    /// The authorizer itself failed.
+    #[prost(message, tag = "5")]
+    Error(DeniedHttpResponse),
 }
 
 #[derive(Clone, PartialEq, Message)]
