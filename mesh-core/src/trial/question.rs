@@ -6,7 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use serde_json::Value as Json;
 
-use crate::explain::{self, Caller};
+use crate::explain::{self, AuthorizerSays, Caller};
 use crate::identity::SpiffeId;
 use crate::request::{Options, Transport, canonicalize};
 use crate::snapshot::Snapshot;
@@ -28,6 +28,8 @@ pub(crate) struct Received {
     pub(crate) source_ip: IpAddr,
     /// The workload's own port; `None` is that of the URL.
     pub(crate) port: Option<u16>,
+    /// What an external authorizer says; `None` leaves it open.
+    pub(crate) authorizer: Option<AuthorizerSays>,
 }
 
 impl Default for Received {
@@ -36,6 +38,7 @@ impl Default for Received {
             from: None,
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
+            authorizer: None,
         }
     }
 }
@@ -72,7 +75,13 @@ pub(crate) fn inbound_answer(
     let port = received.port.unwrap_or_else(|| asked.port());
     let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
     Ok(match canonicalize(&request, options) {
-        Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
+        Ok(canonical) => match received.authorizer {
+            None => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
+            Some(says) => {
+                let from = (received.source_ip, port);
+                explain::inbound_where(snapshot, &canonical.view(), caller, from, says)
+            }
+        },
         Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
     })
 }

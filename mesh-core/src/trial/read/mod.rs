@@ -216,6 +216,7 @@ fn inbound(cx: &Reader<'_>, node: &Node) -> Option<Act> {
             .optional("source_ip", request::address)
             .unwrap_or(other.source_ip),
         port: fields.optional("port", Reader::port),
+        authorizer: fields.optional("authorizer", script::authorizer),
     };
     fields.finish();
     Some(Act::Inbound(asked?, workload, received))

@@ -34,9 +34,20 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Reads a provider; `None` for those of something else than authorization.
-pub(super) fn provider(cx: &Reader<'_>, node: &Node, object: &Object<'_>) -> Option<ExternalAuthorizer> {
+pub(super) fn provider(
+    cx: &Reader<'_>,
+    node: &Node,
+    object: &Object<'_>,
+    known: &[ExternalAuthorizer],
+) -> Option<ExternalAuthorizer> {
     let mut fields = cx.mapping(node)?;
-    let name = fields.required("name", Reader::name);
+    let name = fields.required("name", |cx, node| {
+        let name = cx.name(node)?;
+        match known.iter().any(|known| known.meta.name == name) {
+            true => cx.invalid(node, format!("the provider {} is defined before", quoted(&name))),
+            false => Some(name),
+        }
+    });
     let given = fields.one_of(&["envoyExtAuthzHttp", "envoyExtAuthzGrpc"]);
     let found = given.and_then(|(kind, _)| {
         fields.optional(kind, |cx, node| match kind {

@@ -32,7 +32,9 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     };
     fields.optional("meshConfig", |cx, node| {
         mesh_config(cx, node, &mut policy.mesh, |cx, node| {
-            policy.authorizers.extend(provider(cx, node, object));
+            let known = &policy.authorizers;
+            let found = provider(cx, node, object, known);
+            policy.authorizers.extend(found);
         })
     });
     for name in INSTALLATION {

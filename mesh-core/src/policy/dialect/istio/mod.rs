@@ -14,7 +14,7 @@ use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader, Spelling};
 
-mod authorization_policy;
+pub(in crate::policy::dialect) mod authorization_policy;
 mod authorization_rule;
 pub(in crate::policy::dialect) mod authorization_when;
 mod client_tls;
