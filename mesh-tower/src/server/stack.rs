@@ -47,7 +47,7 @@ where
 {
     let shared = &connection.shared;
     let live = shared.live.load_full();
-    let depth = ext_authz::depth(request.headers());
+    let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
     strip_mesh_managed(request.headers_mut());
     strip_h2c(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
@@ -56,8 +56,9 @@ where
         Ok(Admitted::Through) => Ok(ForResponse::default()),
         // Boxed: requests that nobody is asked about need not carry its state.
         Ok(Admitted::Ask(rules)) => {
+            let span = exchange.span.span().clone();
             let asking = ask(&live, &connection, &rules, &mut request, &mut exchange, depth);
-            Box::pin(correlation.clone().scope(asking)).await
+            Box::pin(correlation.clone().scope(asking).instrument(span)).await
         }
         Err(refusal) => Err(refusal.into()),
     };

@@ -2,8 +2,10 @@
 
 use http::{HeaderMap, Request};
 use mesh_core::workload::Workload;
-use mesh_tests::world::generation;
+use mesh_tests::world::{generation, plain_text_of, until};
 use mesh_tests::{Backend, World};
+
+use tokio::net::TcpListener;
 
 use super::scene::{CUSTOM, Scene, http_provider};
 
@@ -264,17 +266,27 @@ async fn an_authorizer_of_the_mesh_is_asked_over_mtls() {
     assert_eq!((authz.hits(), scene.checks("allowed")), (1, 1));
 }
 
+/// Each check waits at the authorizer, and none for another.
 #[tokio::test]
 async fn many_requests_are_asked_about_beside_each_other() {
     let authz = Backend::start("authz").await;
-    let scene = Scene::new(authz.address, &http_provider("timeout: 60s"), &[CUSTOM]).await;
+    let held = CUSTOM.replace("/admin*", "/hold*");
+    let scene = Scene::new(authz.address, &http_provider("timeout: 60s"), &[&held]).await;
 
-    let requests = (0..32).map(|number| {
+    let requests = (0..32).map(|_| {
         let client = scene.client.clone();
-        let uri = format!("http://orders/admin/{number}");
-        tokio::spawn(async move { mesh_tests::world::get(&client, &uri).await.unwrap().status })
+        tokio::spawn(async move {
+            mesh_tests::world::get(&client, "http://orders/hold")
+                .await
+                .unwrap()
+                .status
+        })
     });
     let requests: Vec<_> = requests.collect();
+    until("all are asked about", || authz.held() == 32).await;
+    assert_eq!(scene.orders.hits(), 0);
+    authz.release(32);
+    scene.orders.release(32);
     for request in requests {
         assert_eq!(request.await.unwrap(), 200);
     }
@@ -282,4 +294,62 @@ async fn many_requests_are_asked_about_beside_each_other() {
         (authz.hits(), scene.orders.hits(), scene.checks("allowed")),
         (32, 32, 32)
     );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_its_check_along() {
+    let authz = Backend::start("authz").await;
+    let held = CUSTOM.replace("/admin*", "/hold*");
+    let scene = Scene::new(authz.address, &http_provider("timeout: 60s"), &[&held]).await;
+
+    let client = scene.client.clone();
+    let asked = tokio::spawn(async move { mesh_tests::world::get(&client, "http://orders/hold").await });
+    until("it is asked about", || authz.held() == 1).await;
+    asked.abort();
+    // The line of the log is written when the request is given up, long before the check would be.
+    let line = scene.logged(1).await.remove(0);
+    assert_eq!(
+        (&line["response_flags"], &line["authorizer"]),
+        (&"DC".into(), &serde_json::Value::Null)
+    );
+
+    authz.release(1);
+    assert_eq!((scene.orders.hits(), scene.checks("allowed")), (0, 0));
+    assert_eq!(scene.get("/free").await.status, 200);
+}
+
+/// The gateway is a workload like any other: its rules are asked before its routes.
+#[tokio::test]
+async fn a_gateway_asks_before_it_forwards() {
+    const GATEWAY: &str = "
+namespace: shop
+services: { authz: { endpoints: [AUTHZ] }, orders: { endpoints: [ORDERS] } }
+gateways: { front: { selector: { app: front }, servers: [{ port: 80, hosts: ['*/*'] }] } }
+routes: [{ name: all, hosts: ['*'], gateways: [front], rules: [{ to: { service: orders } }] }]
+authorizers: [{ name: authz, protocol: { http: { to_server_on_allow: [x-user] } }, service: authz, port: 80 }]
+authorization: [{ name: ask, selector: { app: front }, provider: authz, custom: [{ paths: ['/admin*'] }] }]
+";
+    let (world, authz, orders) = (
+        World::new(),
+        Backend::start("authz").await,
+        Backend::start("orders").await,
+    );
+    authz.say("x-user", "alice");
+    let policy = GATEWAY.replace("AUTHZ", &format!("\"{}\"", authz.address));
+    world.write(
+        "all.yaml",
+        &policy.replace("ORDERS", &format!("\"{}\"", orders.address)),
+    );
+    let mesh = world.mesh(&Workload::new("shop", "front").label("app", "front")).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(mesh.gateway().port(80).serve(listener));
+
+    let answer = plain_text_of("shop.example", address, "/admin").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(text(&orders.last().0, "x-user"), Some("alice"));
+    authz.answer_with(403);
+    let answer = plain_text_of("shop.example", address, "/admin").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert_eq!((authz.hits(), orders.hits()), (2, 1));
 }

@@ -25,18 +25,20 @@ mod sample;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::header::{HeaderName, HeaderValue};
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use mesh_core::decide::authz::Authorizer;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::authorizer::{ExternalAuthorizer, OnFailure, Protocol};
 use mesh_core::request::Transport;
 use mesh_core::snapshot::AskedAuthorizer;
 
 use super::connection::Connection;
-use crate::body::Body;
+use crate::body::{Body, DeadlineExceeded};
 use crate::client::call::{Callee, call};
 use crate::mesh::Live;
 use crate::telemetry::metrics::CheckResult;
@@ -53,9 +55,12 @@ const DEPTH: HeaderName = HeaderName::from_static("x-mesh-check-depth");
 /// An authorizer may be guarded by another, and that by a third.
 const DEEPEST: u8 = 3;
 
-/// How many checks a request is made for, as it says; to be read before headers of the mesh are removed. Who lies about it
-/// is denied at the worst.
-pub(super) fn depth(headers: &HeaderMap) -> u8 {
+/// How many checks a request is made for, as it says; to be read before headers of the mesh are removed, and only where
+/// somebody may be asked. Who lies about it is denied at the worst.
+pub(super) fn depth(authorizer: &Authorizer, headers: &HeaderMap) -> u8 {
+    if authorizer.providers().is_empty() {
+        return 0;
+    }
     let depth = headers.get(&DEPTH);
     depth.map_or(0, |depth| {
         depth
@@ -196,21 +201,20 @@ async fn answer(
         return Err(Failure::new("the request is itself a check: authorizers guard each other").into());
     }
     let settings = &authorizer.settings;
-    let asked = async {
-        let sample = match settings.body {
-            Some(wanted) => Some(sample(request, wanted).await?),
-            None => None,
-        };
-        let mut check = question(connection, settings, request, sample)?;
-        check
-            .headers_mut()
-            .insert(DEPTH, HeaderValue::from(u16::from(depth) + 1));
-        ask(connection, live, authorizer, check).await
+    let clock = &connection.shared.clock;
+    let deadline = clock.now() + settings.timeout;
+    let sample = match settings.body {
+        Some(wanted) => {
+            let sampled = tokio::time::timeout_at(clock.instant(deadline), sample(request, wanted));
+            Some(sampled.await.map_err(|_| Failure::timeout())??)
+        }
+        None => None,
     };
-    match tokio::time::timeout(settings.timeout, asked).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Failure::timeout().into()),
-    }
+    let left = deadline.since(clock.now());
+    let mut check = question(connection, settings, request, (sample, left))?;
+    let next = HeaderValue::from(u16::from(depth) + 1);
+    check.headers_mut().insert(DEPTH, next);
+    ask(connection, live, authorizer, (check, left)).await
 }
 
 impl From<NoSample> for Ended {
@@ -222,12 +226,12 @@ impl From<NoSample> for Ended {
     }
 }
 
-/// The request that asks.
+/// The request that asks, with this time for its answer.
 fn question(
     connection: &Connection,
     settings: &ExternalAuthorizer,
     request: &Request<Body>,
-    sample: Option<Sample>,
+    (sample, left): (Option<Sample>, Duration),
 ) -> Result<Request<Body>, Failure> {
     let at = (settings.service.as_str(), settings.port);
     match &settings.protocol {
@@ -236,7 +240,7 @@ fn question(
             let form = settings.body.map(|body| body.form).unwrap_or_default();
             let sample = sample.map(|sample| (sample, form));
             let message = tell(connection, |parties| grpc::question(request, parties, sample));
-            grpc::call(at, settings.timeout, &message)
+            grpc::call(at, left, &message)
         }
     }
 }
@@ -263,13 +267,13 @@ async fn ask(
     connection: &Connection,
     live: &Live,
     authorizer: &AskedAuthorizer,
-    check: Request<Body>,
+    (check, left): (Request<Body>, Duration),
 ) -> Result<Answer, Ended> {
     let settings = &authorizer.settings;
     let callee = Callee {
         target: authorizer.target,
         port: settings.port,
-        timeout: settings.timeout,
+        timeout: left,
         name: &authorizer.name,
         origin: &settings.meta.origin,
     };
@@ -290,7 +294,10 @@ async fn ask(
 async fn whole(response: Response<Body>) -> Result<(Response<Bytes>, Option<HeaderMap>), Failure> {
     let (parts, body) = response.into_parts();
     let collected = Limited::new(body, ANSWER_LIMIT).collect().await;
-    let collected = collected.map_err(|error| Failure::new(format!("the authorizer's answer failed: {error}")))?;
+    let collected = collected.map_err(|error| match error.is::<DeadlineExceeded>() {
+        true => Failure::timeout(),
+        false => Failure::new(format!("the authorizer's answer failed: {error}")),
+    })?;
     let trailers = collected.trailers().cloned();
     Ok((Response::from_parts(parts, collected.to_bytes()), trailers))
 }

@@ -94,10 +94,23 @@ fn bytes_are_for_grpc() {
     );
 }
 
+fn with(fields: &str) -> String {
+    format!("{{ name: a, envoyExtAuthzHttp: {{ service: a.b, port: 1, {fields} }} }}")
+}
+
+/// Each provider with the one thing that is said of it.
+#[track_caller]
+fn assert_told(table: &[(String, &str)]) {
+    let told = table
+        .iter()
+        .map(|(provider, line)| (load_providers(provider).lines, vec![(*line).to_owned()]));
+    let wrong: Vec<_> = told.filter(|(found, expected)| found != expected).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn providers_are_checked() {
-    let with = |fields: &str| format!("{{ name: a, envoyExtAuthzHttp: {{ service: a.b, port: 1, {fields} }} }}");
-    let table: [(String, &str); 14] = [
+    assert_told(&[
         (
             "{ envoyExtAuthzGrpc: { service: a.b, port: 1 } }".into(),
             "4:1: error[MESH0103]: missing field `name`",
@@ -130,6 +143,12 @@ fn providers_are_checked() {
             with("pathPrefix: check"),
             "4:68: error[MESH0104]: `pathPrefix`: expected a path that begins with `/`, without a query, found `check`",
         ),
+    ]);
+}
+
+#[test]
+fn headers_and_bodies_of_checks_are_checked() {
+    assert_told(&[
         (
             with("headersToUpstreamOnAllow: ['*']"),
             "4:83: error[MESH0104]: `headersToUpstreamOnAllow`: `*` alone matches no header: name them, or what they begin or end with",
@@ -154,10 +173,7 @@ fn providers_are_checked() {
             with("includeRequestBodyInCheck: { maxRequestBytes: 0 }"),
             "4:102: error[MESH0104]: `maxRequestBytes`: expected a whole number of 1 to 1048576, found `0`",
         ),
-    ];
-    let told = table.map(|(provider, line)| (load_providers(&provider).lines, vec![line.to_owned()]));
-    let wrong: Vec<_> = told.iter().filter(|(found, expected)| found != expected).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    ]);
     let twice = "{ name: a, envoyExtAuthzGrpc: { service: a.b, port: 1 } }, ".repeat(2);
     assert_eq!(
         load_providers(&twice).lines,

@@ -322,11 +322,11 @@ const AUTHORIZERS_THAT_CANNOT_BE_ARE_REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         "protocol: { grpc: true }, service: a, port: 1, failure_status: 302",
-        &["90: error[MESH0104]: `failure_status`: expected a status of 400 to 599, found `302`"],
+        &["89: error[MESH0104]: `failure_status`: expected a status of 400 to 599, found `302`"],
     ),
     (
         "protocol: { grpc: true }, service: a, port: 1, body: { larger: part }",
-        &["80: error[MESH0103]: missing field `limit`"],
+        &["79: error[MESH0103]: missing field `limit`"],
     ),
 ];
 
