@@ -49,14 +49,13 @@ pub(crate) async fn call(
     exchange.route = Some(Arc::clone(callee.name));
     exchange.origin = Some(callee.origin.clone());
     let span = exchange.span.span().clone();
-    let plan = match plan(shared, live, &callee, &mut exchange) {
-        Some(plan) => plan,
-        None => return Err(refuse(exchange, Error::new(Outcome::NoService))),
+    let Some(plan) = plan(shared, live, &callee, &mut exchange) else {
+        return Err(refuse(exchange, Error::new(Outcome::NoService)));
     };
     let answered = async {
         ready(&plan).await?;
         plan.cluster.state.budget().deposit(exchange.start);
-        Tries::new(&plan, &exchange, request).run(&mut exchange).await
+        Tries::new(&plan, &exchange, Box::new(request)).run(&mut exchange).await
     };
     match answered.instrument(span).await {
         Ok(answer) => Ok(answer.settle_later(exchange)),

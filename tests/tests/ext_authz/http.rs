@@ -324,8 +324,8 @@ async fn a_gateway_asks_before_it_forwards() {
     const GATEWAY: &str = "
 namespace: shop
 services: { authz: { endpoints: [AUTHZ] }, orders: { endpoints: [ORDERS] } }
-gateways: { front: { selector: { app: front }, servers: [{ port: 80, hosts: ['*/*'] }] } }
-routes: [{ name: all, hosts: ['*'], gateways: [front], rules: [{ to: { service: orders } }] }]
+gateways: { front: { selector: { app: front }, servers: [{ port: 80, hosts: ['*'] }] } }
+routes: [{ name: all, hosts: ['*'], gateways: [front], rules: [{ to: [{ service: orders }] }] }]
 authorizers: [{ name: authz, protocol: { http: { to_server_on_allow: [x-user] } }, service: authz, port: 80 }]
 authorization: [{ name: ask, selector: { app: front }, provider: authz, custom: [{ paths: ['/admin*'] }] }]
 ";

@@ -79,7 +79,7 @@ pub(super) fn answer(settings: &HttpCheck, response: Response<Bytes>) -> Result<
         status if status.is_informational() => Err(Failure::new(format!("the authorizer answers {status}"))),
         status => Ok(Answer::Denied(Denial {
             status,
-            headers: denied(settings, parts.headers),
+            headers: denied(settings, &parts.headers),
             body,
         })),
     }
@@ -115,14 +115,14 @@ fn names(headers: &HeaderMap, list: &HeaderName) -> Vec<HeaderName> {
 }
 
 /// What the caller sees of an answer that denies: what the policy names, or all of it.
-fn denied(settings: &HttpCheck, headers: HeaderMap) -> HeaderMap {
+fn denied(settings: &HttpCheck, headers: &HeaderMap) -> HeaderMap {
     let patterns = &settings.to_caller_on_deny;
     let is_seen = |name: &HeaderName| {
         let is_always = *name == LOCATION || *name == WWW_AUTHENTICATE;
         patterns.is_empty() || is_always || is_chosen(patterns, name)
     };
     let mut seen = HeaderMap::new();
-    for (name, value) in &headers {
+    for (name, value) in headers {
         if is_seen(name) && !is_of_connection(name) && *name != CONTENT_LENGTH && !is_mesh_managed(name.as_str()) {
             seen.append(name, value.clone());
         }

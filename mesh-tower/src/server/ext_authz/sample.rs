@@ -39,7 +39,7 @@ pub(super) async fn sample(request: &mut Request<Body>, wanted: CheckedBody) -> 
     if wanted.larger == LargerBody::Refuse && request.body().size_hint().lower() > u64::from(wanted.limit) {
         return Err(NoSample::TooLarge);
     }
-    let mut held = Held::new(std::mem::replace(request.body_mut(), Body::empty()));
+    let mut held = Held::new(std::mem::take(request.body_mut()));
     while held.length <= limit {
         match held.rest.frame().await {
             Some(Ok(frame)) => held.keep(frame),
