@@ -67,7 +67,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
         (None, _, None) if matches!(answer.status, 200 | 403) => facts.add("policies", written(text.policy.as_ref())),
         (None, _, None) => {}
     }
-    facts.add("asks", answer.asks.as_ref().map(asks));
+    facts.add("asks", answer.asks.as_ref().map(asks).unwrap_or_default());
     facts.add("reason", clauses(&answer.reason));
     facts.add("audited by", answer.audited.clone());
     let trial = answer.trial.as_ref();
@@ -79,10 +79,12 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
 }
 
 /// Who is asked, and what follows where there is no answer.
-fn asks(asks: &Asks) -> String {
-    let authorizer = placed(&asks.authorizer, asks.origin.as_ref());
+fn asks(asks: &Asks) -> Vec<String> {
     let (protocol, service, failure) = (asks.protocol, &asks.service, asks.on_failure);
-    format!("{authorizer}, {protocol} to {service}; without an answer: {failure}")
+    vec![
+        placed(&asks.authorizer, asks.origin.as_ref()),
+        format!("{protocol} to {service}; without an answer: {failure}"),
+    ]
 }
 
 /// Lines with a label each.

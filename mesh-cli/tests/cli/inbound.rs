@@ -365,7 +365,8 @@ authorization: [{ name: keep, deny: [{ methods: [DELETE] }] }]
 fn who_is_asked_is_told_and_what_the_other_rules_say_then() {
     let folder = Folder::new(&[("ask.yaml", ASKED), ("authorizer.yaml", AUTHORIZER)]);
     let arguments = [&ORDERS, ["http://orders/admin"].as_slice()].concat();
-    let (run, answer) = explain(&folder, &arguments);
+    let run = folder.explain(&arguments);
+    let answer = run.json();
 
     assert_eq!(
         (run.code, &answer["decision"], &answer["policy"]),
@@ -375,7 +376,7 @@ fn who_is_asked_is_told_and_what_the_other_rules_say_then() {
         "authorizer": "authorizer",
         "protocol": "grpc",
         "service": "authz.production.svc.cluster.local:9191",
-        "origin": { "file": "authorizer.yaml", "line": 3 },
+        "origin": { "file": "policy/authorizer.yaml", "line": 3 },
         "on_failure": "allow",
         "then": "allow",
     });
@@ -384,11 +385,16 @@ fn who_is_asked_is_told_and_what_the_other_rules_say_then() {
     let lines = folder.tell(&arguments);
     assert_eq!(
         lines.fact("asks"),
-        ["authorizer (authorizer.yaml:3), grpc to authz.production.svc.cluster.local:9191; without an answer: allow"]
+        [
+            "authorizer  (policy/authorizer.yaml:3)",
+            "grpc to authz.production.svc.cluster.local:9191; without an answer: allow",
+        ]
     );
     assert_eq!(lines.fact("decision"), ["ask"]);
 
-    let (_, answer) = explain(&folder, &[&arguments, ["--method", "DELETE"].as_slice()].concat());
+    let answer = folder
+        .explain(&[&arguments, ["-X", "DELETE"].as_slice()].concat())
+        .json();
     assert_eq!(
         (&answer["decision"], &answer["asks"]["then"]),
         (&json!("ask"), &json!("deny"))
