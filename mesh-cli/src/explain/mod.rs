@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<E
             Format::Json => terminal.json(&answer)?,
             Format::Human => terminal.answer(&human::inbound(&answer, &text, arguments, terminal.out))?,
         }
-        return Ok(if answer.decision == "allow" {
-            Exit::Good
-        } else {
+        return Ok(if answer.decision == "deny" {
             Exit::Denied
+        } else {
+            Exit::Good
         });
     }
     let answer = outbound(&snapshot, arguments)?;

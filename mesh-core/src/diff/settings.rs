@@ -111,12 +111,12 @@ fn listed(names: &[String]) -> Json {
 }
 
 /// Facts, without those that say nothing.
-fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
+pub(super) fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
     let said = facts.into_iter().filter(|(_, value)| !value.is_null());
     said.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn millis(duration: Duration) -> Json {
+pub(super) fn millis(duration: Duration) -> Json {
     json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -78,13 +78,16 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
     let mut builder = Builder::new(registry);
     let outbound = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
+    let inbound = Inbound::compile(policy, workload, |authorizer| {
+        builder.target(&authorizer.service, None, Some(authorizer.port))
+    })?;
     Ok(Snapshot {
         generation,
         workload: Arc::new(workload.clone()),
         mesh,
         outbound,
         targets: builder.into_targets(),
-        inbound: Inbound::compile(policy, workload)?,
+        inbound,
         gateways,
     })
 }

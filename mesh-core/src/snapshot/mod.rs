@@ -6,6 +6,7 @@
 
 mod compile;
 mod endpoints;
+mod external;
 mod gateway;
 mod inbound;
 mod outbound;
@@ -21,6 +22,7 @@ mod visibility;
 use std::sync::Arc;
 
 pub use compile::CompileError;
+pub use external::{AskedAuthorizer, Unaskable};
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;
 pub use target::{

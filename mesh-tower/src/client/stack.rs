@@ -209,7 +209,7 @@ async fn answer(
 }
 
 /// The error of a request that has no response, with what is known of it.
-fn refuse(mut exchange: Exchange, error: Error) -> Error {
+pub(super) fn refuse(mut exchange: Exchange, error: Error) -> Error {
     let outcome = error.outcome();
     let flags = exchange.flags(outcome);
     let error = error

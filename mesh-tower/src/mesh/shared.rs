@@ -18,7 +18,7 @@ use crate::gateway::Credentials;
 use crate::server::jwt::Tokens;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
-use crate::telemetry::metrics::{IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
+use crate::telemetry::metrics::{CheckMetrics, IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
 
 /// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
 pub(crate) struct Shared {
@@ -80,6 +80,15 @@ pub(crate) struct Live {
     pub(crate) targets: Box<[TargetRuntime]>,
     /// Where requests to a host are counted that reach no cluster, by the names of the virtual hosts.
     pub(crate) refused: FxHashMap<Arc<str>, OnceLock<SeriesGroup>>,
+    /// Where checks of the external authorizer are counted, of which a workload has at most one.
+    pub(crate) checks: OnceLock<CheckMetrics>,
+}
+
+impl Live {
+    /// The metrics of the external authorizer of this name.
+    pub(crate) fn checks(&self, metrics: &Metrics, name: &str) -> &CheckMetrics {
+        self.checks.get_or_init(|| metrics.checks(name))
+    }
 }
 
 /// Limits and times of the process, from the builder.

@@ -210,7 +210,7 @@ impl Security {
         }
     }
 
-    fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         match self {
             Self::Mutual(_, name) | Self::Web { server_name: name, .. } => name.as_deref(),
             Self::Plain => None,

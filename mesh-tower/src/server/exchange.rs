@@ -17,7 +17,7 @@ use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, Logging, grpc_status};
-use crate::telemetry::metrics::{Reporter, RequestRecord};
+use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     token: Option<Arc<VerifiedToken>>,
     /// What the log says of it in place of its outcome's words.
     details: Option<&'static str>,
+    /// The external authorizer that was asked, and how that ended.
+    asked: Option<(Arc<str>, CheckResult)>,
     start: Timestamp,
     generation: u64,
     head: Head,
@@ -62,6 +64,7 @@ impl Exchange {
             trial: None,
             token: None,
             details: None,
+            asked: None,
             start: connection.shared.clock.now(),
             generation,
             head: Head::of(request, correlation, logging),
@@ -106,6 +109,16 @@ impl Exchange {
         self.connection.shared.metrics.tokens().refused(reason);
         self.details = Some(reason.details());
         self.origin = rule.cloned();
+    }
+
+    /// Whether an external authorizer was asked about it.
+    pub(super) const fn was_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Notes what an external authorizer said of it.
+    pub(super) fn asked(&mut self, authorizer: &Arc<str>, result: CheckResult) {
+        self.asked = Some((Arc::clone(authorizer), result));
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -171,6 +184,7 @@ impl Exchange {
         record.response_code_details = self.details.unwrap_or(record.response_code_details);
         let principal = self.token.as_ref().and_then(|token| token.principal());
         record.request_principal = principal.map(Arc::from);
+        record.asked.clone_from(&self.asked);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

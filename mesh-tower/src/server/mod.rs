@@ -20,8 +20,10 @@
 //! ```
 
 pub(crate) mod accept;
+mod admission;
 pub(crate) mod connection;
 mod exchange;
+mod ext_authz;
 pub(crate) mod jwt;
 mod layer;
 mod listener;

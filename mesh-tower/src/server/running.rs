@@ -22,6 +22,8 @@ use crate::body::{Body, BoxError};
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(super) request: Request<()>,
+    /// Whether an external authorizer has allowed it; it is not asked again.
+    pub(super) was_asked: bool,
     is_doomed: AtomicBool,
     is_ended: AtomicBool,
     waker: AtomicWaker,
@@ -33,11 +35,16 @@ pub(crate) struct Running {
 pub(super) struct DeniedMeanwhile;
 
 /// Keeps what the policy wants to be able to judge again.
-pub(super) fn keep(connection: &Connection, snapshot: &Snapshot, request: &Request<Body>) -> Option<Arc<Running>> {
+pub(super) fn keep(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    request: &Request<Body>,
+    was_asked: bool,
+) -> Option<Arc<Running>> {
     let recheck = snapshot.mesh.live.recheck;
     // Upgraded connections last, so that a later policy may want them judged.
     let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
-    let running = is_kept.then(|| Arc::new(Running::of(request)))?;
+    let running = is_kept.then(|| Arc::new(Running::of(request, was_asked)))?;
     if recheck == Recheck::Requests {
         connection.runs(&running);
     }
@@ -49,7 +56,7 @@ fn asks_to_upgrade(request: &Request<Body>) -> bool {
 }
 
 impl Running {
-    fn of(request: &Request<Body>) -> Self {
+    fn of(request: &Request<Body>, was_asked: bool) -> Self {
         let mut kept = Request::new(());
         kept.method_mut().clone_from(request.method());
         kept.uri_mut().clone_from(request.uri());
@@ -60,6 +67,7 @@ impl Running {
         }
         Self {
             request: kept,
+            was_asked,
             is_doomed: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),

@@ -3,6 +3,7 @@
 mod act;
 mod caller;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
@@ -101,16 +102,26 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
     };
     let answer = |side: Side<'_>| inbound_answer(side.snapshot, &asked, &received).ok();
     let (old, new) = (answer(sides.old)?, answer(sides.new)?);
-    let kind = match (old.decision, new.decision) {
-        (before, after) if before == after => return None,
-        (_, "allow") => Kind::Gained,
-        _ => Kind::Lost,
+    let kind = match rank(&old).cmp(&rank(&new)) {
+        Ordering::Less => Kind::Gained,
+        Ordering::Greater => Kind::Lost,
+        Ordering::Equal if old.asks == new.asks => return None,
+        Ordering::Equal => Kind::Changed,
     };
     Some(Verdicts {
         kind,
         old: Decider::new(&old),
         new: Decider::new(&new),
     })
+}
+
+/// Who is asked about may be denied still.
+fn rank(answer: &Inbound) -> u8 {
+    match answer.decision {
+        "allow" => 2,
+        "ask" => 1,
+        _ => 0,
+    }
 }
 
 /// Each rule's callers with its own operations, and as many others with the others' as there is room for.

@@ -12,6 +12,7 @@ use super::dialect::istio::delegate::Documents;
 use super::model::{Meta, Origin, Policy};
 use modes::Modes;
 
+mod authorizers;
 mod authz;
 mod gateways;
 mod hosts;
@@ -66,6 +67,7 @@ impl Known {
 
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
+    authorizers::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits(policy, report);
     profiles::check(policy, report);

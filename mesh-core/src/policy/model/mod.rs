@@ -5,6 +5,7 @@
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
 pub mod attachment;
+pub mod authorizer;
 pub mod authz;
 pub mod connections;
 pub mod filter;
@@ -63,6 +64,8 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// Who is asked about requests (`meshConfig.extensionProviders`, native `authorizers`).
+    pub authorizers: Vec<authorizer::ExternalAuthorizer>,
     /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
     pub rate_limits: Vec<server::RateLimit>,
     /// Ports of workloads with rules of their own (`Server`).

@@ -9,7 +9,7 @@ use mesh_core::decide::authz::{RuleInfo, Verdict};
 use mesh_core::policy::model::Origin;
 
 use crate::clock::Clock;
-use crate::telemetry::metrics::Reporter;
+use crate::telemetry::metrics::{CheckResult, Reporter};
 
 /// One request, to be logged. Its values are shared with the request, not copied; nothing is formatted yet.
 #[derive(Clone, Debug)]
@@ -69,6 +69,8 @@ pub struct AccessRecord {
     pub audited_by: Option<Arc<RuleInfo>>,
     /// What the authorization policies on trial would have decided.
     pub trial: Option<Verdict>,
+    /// The external authorizer that was asked, and how that ended.
+    pub asked: Option<(Arc<str>, CheckResult)>,
     /// The generation of the policy that the request went by; 0 where it is not known.
     pub policy_generation: u64,
     /// How many times the request was sent.
@@ -115,6 +117,7 @@ impl AccessRecord {
             policy_origin: None,
             audited_by: None,
             trial: None,
+            asked: None,
             policy_generation: 0,
             attempts: 0,
             source_principal: None,

@@ -33,6 +33,7 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod checks;
 mod connections;
 mod identity;
 mod labels;
@@ -51,6 +52,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use checks::{CheckMetrics, CheckResult};
 pub use connections::{EndReason, HandshakeResult};
 pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
@@ -267,6 +269,12 @@ impl Metrics {
     #[must_use]
     pub fn tokens(&self) -> &TokenMetrics {
         self.inner.operations.tokens()
+    }
+
+    /// The metrics of the external authorizer `name`. Takes a lock: ask once and keep the answer.
+    #[must_use]
+    pub fn checks(&self, name: &str) -> CheckMetrics {
+        CheckMetrics::new(&self.inner.registry, name)
     }
 
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).

@@ -76,6 +76,7 @@ pub(super) struct Operations {
 impl Operations {
     pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
         describe(&registry);
+        super::checks::describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
         Self {
