@@ -30,6 +30,7 @@ pub use target::{
 
 use crate::decide::route::Router;
 use crate::policy::model::{MeshSettings, Policy};
+use crate::request::{Options, Transport};
 use crate::workload::Workload;
 
 /// What a policy means for one workload.
@@ -60,6 +61,20 @@ impl Snapshot {
     /// [`CompileError`] for a policy that no dialect would have let through: a regex that is none.
     pub fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Self, CompileError> {
         compile::compile(policy, workload, generation)
+    }
+
+    /// How requests are read that this workload receives.
+    #[must_use]
+    pub fn inbound_options(&self, transport: Transport) -> Options {
+        Options::inbound(transport, self.inbound.authorizer.path_rules())
+            .path_normalization(self.mesh.path_normalization)
+            .trusted_proxies(self.mesh.forwarding.trusted_proxies)
+    }
+
+    /// How requests are read that this workload sends.
+    #[must_use]
+    pub const fn outbound_options(&self) -> Options {
+        Options::outbound().path_normalization(self.mesh.path_normalization)
     }
 
     /// The target at `index`.

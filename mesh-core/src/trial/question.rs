@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::explain::{self, Caller};
 use crate::identity::SpiffeId;
-use crate::request::{Options, Transport, canonicalize};
+use crate::request::{Transport, canonicalize};
 use crate::snapshot::Snapshot;
 
 /// A request.
@@ -43,7 +43,7 @@ impl Default for Received {
 /// The answer of a client of the mesh, or of the gateway that is named, as `mesh explain -o json` prints it.
 pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>) -> Result<Json, String> {
     let request = asked.request(asked.url.clone());
-    let answer = match canonicalize(&request, Options::outbound()) {
+    let answer = match canonicalize(&request, snapshot.outbound_options()) {
         Ok(canonical) => match gateway {
             Some(name) => explain::outbound_at(snapshot, &canonical.view(), name),
             None => explain::outbound(snapshot, &canonical.view()),
@@ -70,8 +70,7 @@ pub(crate) fn inbound_answer(
         None => (Caller::Plaintext, Transport::Plain),
     };
     let port = received.port.unwrap_or_else(|| asked.port());
-    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
-    Ok(match canonicalize(&request, options) {
+    Ok(match canonicalize(&request, snapshot.inbound_options(transport)) {
         Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
         Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
     })

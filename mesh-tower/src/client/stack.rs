@@ -68,8 +68,8 @@ pub(crate) enum Via {
 
 impl Via {
     /// How the canonical view is made.
-    fn options(&self) -> Options {
-        let mut options = Options::outbound();
+    fn options(&self, snapshot: &Snapshot) -> Options {
+        let mut options = snapshot.outbound_options();
         if let Self::Gateway { caller, .. } = self {
             options.transport = caller.map(|(transport, _)| transport);
         }
@@ -215,7 +215,7 @@ fn refuse(mut exchange: Exchange, error: Error) -> Error {
 }
 
 fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Planned, Error> {
-    let canonical = canonicalize(&*request, via.options()).map_err(|reason| bad_request(&reason))?;
+    let canonical = canonicalize(&*request, via.options(&live.snapshot)).map_err(|reason| bad_request(&reason))?;
     let view = canonical.view();
     let arrived = Arrived {
         live,

@@ -16,7 +16,7 @@ use http::{Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::identity::MtlsMode;
-use mesh_core::request::{BadRequest, Options, canonicalize, strip_h2c, strip_mesh_managed};
+use mesh_core::request::{BadRequest, canonicalize, strip_h2c, strip_mesh_managed};
 use mesh_core::snapshot::Snapshot;
 use tracing::Instrument;
 
@@ -74,8 +74,7 @@ fn admit(
 ) -> Result<(), Refusal> {
     still_allowed(snapshot, connection)?;
     let authorizer = &snapshot.inbound.authorizer;
-    let options = Options::inbound(connection.transport(), authorizer.path_rules());
-    let canonical = canonicalize(&*request, options).map_err(bad_request)?;
+    let canonical = canonicalize(&*request, snapshot.inbound_options(connection.transport())).map_err(bad_request)?;
     misdirected(connection, canonical.view().host)?;
     let rules = connection.rules(authorizer);
     let decision = rules.authorize(&canonical.view());

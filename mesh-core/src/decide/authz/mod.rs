@@ -12,6 +12,8 @@
 //! `AUDIT` rules mark the request, whatever is decided. Policies on trial decide beside the others, and change nothing:
 //! see [`Decision::trial`].
 //!
+//! A path that servers may take for others, as `//admin` for `/admin`, has to be allowed as each of them.
+//!
 //! Conditions are [three-valued](Truth): on plain text the peer has no identity, so a `DENY` on a principal (or on
 //! all but one) denies, and no `ALLOW` that asks for an identity allows.
 //!
@@ -57,6 +59,7 @@ mod hosts;
 mod index;
 mod mtls;
 mod peer;
+mod readings;
 mod routed;
 mod rule;
 mod servers;
@@ -176,8 +179,10 @@ impl Authorizer {
     /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules
-            .decide(&Ask::new(peer.facts(), Some(request), &self.rules.routed))
+        readings::strictest(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            self.rules.decide(&ask)
+        })
     }
 
     /// Decides on a connection that carries no HTTP: what only requests have is not known, so that a `DENY` rule on

@@ -7,7 +7,7 @@ use super::condition::Check;
 use super::index::{Ask, Bucket, Stage};
 use super::rule::CompiledRule;
 use super::steps::Steps;
-use super::{Authorizer, Decision, RuleSet, Truth};
+use super::{Authorizer, Decision, RuleSet, Truth, readings};
 use crate::decide::route::string::PatternSet;
 use crate::identity::SpiffeId;
 use crate::request::RequestView;
@@ -219,6 +219,10 @@ impl PeerRules {
     /// Decides on one request of the connection.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
+        readings::strictest(request, |request| self.decide(request))
+    }
+
+    fn decide(&self, request: &RequestView<'_>) -> Decision<'_> {
         let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
         let decision = decide(&self.rules, &self.candidates, &ask);
         match (&self.rules.trial, &self.trial) {

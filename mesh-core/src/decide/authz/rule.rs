@@ -89,6 +89,7 @@ pub(super) struct CompiledSource {
     pub(super) accounts: Check<PatternSet>,
     blocks: Check<Box<[IpNet]>>,
     trust_domains: Check<PatternSet>,
+    remote: Check<Box<[IpNet]>>,
     /// Whether it asks for what nothing here can tell.
     unknown: Truth,
 }
@@ -159,7 +160,20 @@ impl CompiledRule {
         if ask.request.is_none() && self.needs == Needs::Request && self.action() == Action::Allow {
             return Truth::Unknown;
         }
-        self.conditions.request(ask.request).and(|| self.any_operation(ask))
+        self.conditions
+            .request(ask)
+            .and(|| self.any_operation(ask))
+            .and(|| self.sender(ask))
+    }
+
+    /// Whether the request comes from where the sources ask for. [`source`](Self::source) has left that out: it is not the
+    /// connection that tells.
+    fn sender(&self, ask: &Ask<'_>) -> Truth {
+        if self.sources.iter().all(|source| source.remote.is_unset()) {
+            return Truth::True;
+        }
+        let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
+        Truth::any(self.sources.iter().map(of_request))
     }
 
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
@@ -184,7 +198,8 @@ fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
         texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
     let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
-    match has_token || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+    let has_remote = rule.from.iter().any(|source| !source.remote_ip_blocks.is_unset());
+    match has_token || has_remote || rule.to.iter().any(in_operation) || conditions.need_a_request() {
         true => Needs::Request,
         false => Needs::Connection,
     }
@@ -207,7 +222,8 @@ impl CompiledSource {
             accounts: texts(&source.service_accounts)?,
             blocks: blocks(&source.ip_blocks)?,
             trust_domains: texts(&source.trust_domains)?,
-            unknown: match source.remote_ip_blocks.is_unset() && source.request_principals.is_unset() {
+            remote: blocks(&source.remote_ip_blocks)?,
+            unknown: match source.request_principals.is_unset() {
                 true => Truth::True,
                 false => Truth::Unknown,
             },
@@ -225,6 +241,12 @@ impl CompiledSource {
             })
             .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
             .and(|| self.unknown)
+    }
+
+    /// What only a request tells.
+    fn of_request(&self, ask: &Ask<'_>) -> Truth {
+        self.remote
+            .test(ask.remote(), |blocks, address| contains(blocks, address))
     }
 }
 

@@ -16,6 +16,7 @@ mod authz;
 mod gateways;
 mod hosts;
 mod modes;
+mod paths;
 mod profiles;
 mod reach;
 mod references;
@@ -67,6 +68,7 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     rules::check_limits(policy, report);
     profiles::check(policy, report);
     shadowed::check(policy, report);
+    paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
         check_meaning(policy, report);

@@ -7,6 +7,7 @@
 pub mod attachment;
 pub mod authz;
 pub mod filter;
+pub mod forwarding;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
@@ -20,6 +21,8 @@ pub mod traffic;
 use std::collections::BTreeMap;
 
 pub use super::source::Origin;
+
+use crate::request::PathNormalization;
 
 /// Labels of a workload, an endpoint or a selector.
 pub type Labels = BTreeMap<String, String>;
@@ -107,6 +110,10 @@ pub struct MeshSettings {
     pub outbound: OutboundMode,
     /// Where the access log goes. Default none.
     pub access_log: Option<AccessLog>,
+    /// How far paths are normalised. Default [`PathNormalization::Base`], as in Istio.
+    pub path_normalization: PathNormalization,
+    /// What is believed of the hops before the caller. Default nothing.
+    pub forwarding: forwarding::Forwarding,
 }
 
 impl Default for MeshSettings {
@@ -118,6 +125,8 @@ impl Default for MeshSettings {
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
             access_log: None,
+            path_normalization: PathNormalization::Base,
+            forwarding: forwarding::Forwarding::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod cases;
 mod conditions;
 mod modes;
 mod properties;
+mod spellings;
 
 use std::net::IpAddr;
 

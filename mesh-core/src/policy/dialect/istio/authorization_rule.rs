@@ -84,13 +84,7 @@ fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -
     };
     check_accounts(cx, &mut fields);
     const TOKENS: &str = "tokens of requests are not checked";
-    const FORWARDED: &str = "the address is that of the connection";
-    let refused = [
-        ("requestPrincipals", TOKENS),
-        ("notRequestPrincipals", TOKENS),
-        ("remoteIpBlocks", FORWARDED),
-        ("notRemoteIpBlocks", FORWARDED),
-    ];
+    let refused = [("requestPrincipals", TOKENS), ("notRequestPrincipals", TOKENS)];
     refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
     if cx.errors() == errors && source == Source::default() {

@@ -1,6 +1,7 @@
 //! `IstioOperator`, of which only `meshConfig` has a meaning in a process.
 
 use super::names::{dns_label, is_dns_name};
+use super::topology::{path_normalization, topology};
 use super::values::given_or;
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -48,7 +49,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("defaultVirtualServiceExportTo", EXPORT),
     ("defaultDestinationRuleExportTo", EXPORT),
     ("localityLbSetting", "localities are not weighed"),
-    ("pathNormalization", "paths have one canonical form"),
     ("tcpKeepalive", "probes are those of the system"),
     ("connectTimeout", "the limit for connecting is set by service"),
     ("h2UpgradePolicy", "protocols are set by service"),
@@ -82,7 +82,10 @@ fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<
     if fields.optional("enableTracing", Reader::bool) == Some(true) {
         accept(&mut fields, "enableTracing");
     }
-    fields.optional("defaultConfig", default_config);
+    if let Some(normalization) = fields.optional("pathNormalization", path_normalization) {
+        mesh.path_normalization = normalization;
+    }
+    fields.optional("defaultConfig", |cx, node| default_config(cx, node, mesh));
     refuse_all(&mut fields, NOT_YET, REFUSED);
     fields.finish();
     Some(())
@@ -139,8 +142,9 @@ fn outbound(cx: &Reader<'_>, node: &Node) -> Option<OutboundMode> {
     mode
 }
 
-fn default_config(cx: &Reader<'_>, node: &Node) -> Option<()> {
+fn default_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<()> {
     let mut fields = cx.mapping(node)?;
+    fields.optional("gatewayTopology", |cx, node| topology(cx, node, mesh));
     fields.optional("tracing", tracing);
     accept(&mut fields, "tracing");
     for name in PROXY {
@@ -164,7 +168,6 @@ const PROXY: &[&str] = &[
     "runtimeValues",
     "statusPort",
     "extraStatTags",
-    "gatewayTopology",
     "proxyStatsMatcher",
     "readinessProbe",
     "caCertificatesPem",
