@@ -24,6 +24,7 @@
 pub mod authority;
 pub mod clock;
 pub mod config;
+mod describe;
 pub mod handshake;
 pub mod leaf;
 pub mod peer;

@@ -8,6 +8,7 @@ use mesh_core::identity::SpiffeId;
 use rustls::pki_types::CertificateDer;
 
 use crate::clock::Clock;
+pub use crate::describe::Description;
 use crate::leaf::{Leaf, Role};
 use crate::svid::TrustBundles;
 use crate::verify::{PeerError, verify_chain};
@@ -70,6 +71,12 @@ impl PeerIdentity {
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// The certificate, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.chain.first().map(AsRef::as_ref)
     }
 
     /// Judges the peer's certificate anew, as a handshake with it would now.

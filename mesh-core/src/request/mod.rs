@@ -33,6 +33,7 @@
 //! ```
 
 mod bad;
+mod client_cert;
 mod headers;
 mod host;
 mod method;
@@ -49,6 +50,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri, request};
 
 pub use bad::{BadHost, BadPath, BadRequest};
+pub use client_cert::{BadClientCert, CLIENT_CERT, ClientCert};
 pub use headers::{
     MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, strip_h2c,
     strip_hop_by_hop, strip_mesh_managed,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::outbound::Builder;
 use super::registry::Registry;
-use super::{Inbound, Snapshot};
+use super::{ClientCerts, Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
@@ -73,6 +73,7 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
         outbound,
         targets: builder.into_targets(),
         inbound: Inbound::compile(policy, workload)?,
+        client_certs: ClientCerts::compile(&policy.mesh.forwarding),
         gateways,
     })
 }

@@ -6,6 +6,7 @@
 
 mod compile;
 mod endpoints;
+mod forwarding;
 mod gateway;
 mod inbound;
 mod outbound;
@@ -21,6 +22,7 @@ mod visibility;
 use std::sync::Arc;
 
 pub use compile::CompileError;
+pub use forwarding::ClientCerts;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;
 pub use target::{
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub targets: Vec<Target>,
     /// What guards this workload's own ports.
     pub inbound: Inbound,
+    /// What becomes of the certificates that callers have seen.
+    pub client_certs: ClientCerts,
     /// The gateways that this workload serves.
     pub gateways: Vec<GatewayConfig>,
 }

@@ -32,7 +32,7 @@ use mesh_core::decide::shape::Edit;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::OutboundMode;
 use mesh_core::policy::model::traffic::RetryPolicy;
-use mesh_core::request::{BadRequest, Options, RequestView, Transport, canonicalize};
+use mesh_core::request::{BadRequest, CLIENT_CERT, Options, RequestView, Transport, canonicalize};
 use mesh_core::snapshot::{Snapshot, Target};
 use mesh_core::time::Timestamp;
 use tracing::Instrument;
@@ -215,6 +215,10 @@ fn refuse(mut exchange: Exchange, error: Error) -> Error {
 }
 
 fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Planned, Error> {
+    if let Via::Mesh = via {
+        // An application that hands the headers of its caller on would speak for that caller.
+        request.headers_mut().remove(CLIENT_CERT);
+    }
     let canonical = canonicalize(&*request, via.options(&live.snapshot)).map_err(|reason| bad_request(&reason))?;
     let view = canonical.view();
     let arrived = Arrived {

@@ -1,11 +1,12 @@
 //! What is known of a connection that came in, and what follows from it for its requests.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::request::Transport;
 use mesh_tls::peer::PeerIdentity;
@@ -38,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// Series of the requests of this peer.
     pub(crate) series: SeriesGroup,
+    /// The peer's certificate as `x-forwarded-client-cert` names it, once a policy wants it named.
+    pub(super) client_cert: OnceLock<Option<HeaderValue>>,
     /// The generation of trust that the peer was verified under.
     verified: AtomicU64,
     /// Rules as far as the peer decides them; made anew when the policy changes.
@@ -60,6 +63,7 @@ impl Connection {
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
         Self {
             series: shared.served.group(id),
+            client_cert: OnceLock::new(),
             verified: AtomicU64::new(shared.identity.as_ref().map_or(0, |own| own.generation())),
             rules: ArcSwap::from_pointee(rules),
             _open: shared.metrics.connection(Side::Server),

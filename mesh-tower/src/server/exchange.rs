@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     /// The rule that refused it.
     origin: Option<Origin>,
     audited_by: Option<Arc<RuleInfo>>,
+    /// The client of a trusted caller, as that tells it.
+    pub(super) forwarded_client: Option<Arc<str>>,
     /// What the policies on trial decide.
     trial: Option<Verdict>,
     start: Timestamp,
@@ -53,6 +55,7 @@ impl Exchange {
             span,
             origin: None,
             audited_by: None,
+            forwarded_client: None,
             trial: None,
             start: connection.shared.clock.now(),
             generation,
@@ -142,6 +145,7 @@ impl Exchange {
         record.policy_origin.clone_from(&self.origin);
         record.audited_by.clone_from(&self.audited_by);
         record.trial = self.trial;
+        record.forwarded_client.clone_from(&self.forwarded_client);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

@@ -20,6 +20,7 @@
 //! ```
 
 pub(crate) mod accept;
+mod client_cert;
 pub(crate) mod connection;
 mod exchange;
 mod layer;
@@ -39,6 +40,7 @@ use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
+pub use client_cert::ForwardedClient;
 pub use layer::{MeshLayer, MeshService};
 pub use listener::MeshListener;
 pub use peer::{Identity, Peer};

@@ -2,7 +2,7 @@
 //!
 //! | step | why it stands here |
 //! |---|---|
-//! | 1. headers that only the mesh may set are removed | nothing below may believe them |
+//! | 1. headers that only the mesh may set are removed, or set by it | nothing below may believe them |
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
@@ -16,10 +16,11 @@ use http::{Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::identity::MtlsMode;
-use mesh_core::request::{BadRequest, canonicalize, strip_h2c, strip_mesh_managed};
+use mesh_core::request::{BadRequest, canonicalize, strip_h2c};
 use mesh_core::snapshot::Snapshot;
 use tracing::Instrument;
 
+use super::client_cert;
 use super::connection::{Connection, Security};
 use super::exchange::Exchange;
 use super::peer::Peer;
@@ -44,10 +45,14 @@ where
 {
     let shared = &connection.shared;
     let live = shared.live.load_full();
-    strip_mesh_managed(request.headers_mut());
+    let client = client_cert::settle(&live.snapshot.client_certs, &connection, request.headers_mut());
     strip_h2c(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
+    if let Some(client) = client {
+        exchange.forwarded_client = client.uri().map(Arc::from);
+        request.extensions_mut().insert(client);
+    }
     if let Err(refusal) = admit(&live.snapshot, &connection, &mut request, &mut exchange) {
         let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
         return Ok(exchange.settle_later(response, refusal.outcome));

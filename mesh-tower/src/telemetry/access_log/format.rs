@@ -61,7 +61,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
     )?;
     write!(
         out,
-        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} trace_id={}",
+        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} trace_id={} forwarded_client={}",
         record.reporter.as_str(),
         record.attempts,
         Dash(record.source_principal.as_deref().map(escaped)),
@@ -85,6 +85,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
         ),
         Dash(record.trial.map(Verdict::as_str)),
         Dash(record.trace_id.map(TraceId)),
+        Dash(record.forwarded_client.as_deref().map(escaped)),
     )
 }
 
@@ -117,6 +118,7 @@ struct JsonLine<'a> {
     reporter: &'static str,
     attempts: u32,
     source_principal: Option<&'a str>,
+    forwarded_client: Option<&'a str>,
     destination_principal: Option<&'a str>,
     policy_origin: Option<String>,
     policy_generation: u64,
@@ -154,6 +156,7 @@ impl<'a> JsonLine<'a> {
             reporter: record.reporter.as_str(),
             attempts: record.attempts,
             source_principal: record.source_principal.as_deref(),
+            forwarded_client: record.forwarded_client.as_deref(),
             destination_principal: record.destination_principal.as_deref(),
             policy_origin: record.policy_origin.as_ref().map(ToString::to_string),
             policy_generation: record.policy_generation,

@@ -75,6 +75,8 @@ pub struct AccessRecord {
     pub attempts: u32,
     /// The caller's identity.
     pub source_principal: Option<Arc<str>>,
+    /// The identity of a trusted caller's client, as that caller tells it: data, and no proof.
+    pub forwarded_client: Option<Arc<str>>,
     /// The server's identity.
     pub destination_principal: Option<Arc<str>>,
     /// The trace that the request belongs to.
@@ -116,6 +118,7 @@ impl AccessRecord {
             policy_generation: 0,
             attempts: 0,
             source_principal: None,
+            forwarded_client: None,
             destination_principal: None,
             trace_id: None,
         }

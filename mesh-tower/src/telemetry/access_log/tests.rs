@@ -60,7 +60,7 @@ fn a_text_line_is_istios_with_ours_at_its_end() {
             "\"10.0.0.4:8080\" outbound|8080|v2|orders - - 10.0.0.1:999 - canary ",
             "reporter=source attempts=2 source_principal=spiffe://td/ns/a/sa/web destination_principal=- ",
             "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny ",
-            "trace_id=000000000000000000000000000000ab\n",
+            "trace_id=000000000000000000000000000000ab forwarded_client=-\n",
         )
     );
 }
