@@ -14,6 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use http::Request;
 use mesh_core::identity::TrustDomain;
+use mesh_core::policy::Loaded;
+use mesh_core::policy::seen::{self, PlainCallers};
 use mesh_core::workload::Workload;
 use mesh_tests::seeds::secured;
 use mesh_tests::world::{generation, plain_text, send};
@@ -312,4 +314,77 @@ async fn the_application_sees_paths_as_the_mode_has_them() {
     }
     orders.set("mesh: { path_normalization: none }\n").await;
     assert_eq!(answered("//a/%2E%2e/b%2Fc;d").await, "//a/%2E%2e/b%2Fc;d");
+}
+
+/// A page of a mesh's admin listener.
+async fn page(mesh: &Mesh, path: &str) -> String {
+    let address = mesh.admin_address().unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let answer = exchanged(TcpStream::connect(address).await.unwrap(), &request).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
+
+/// Who still speaks plain text is listed and counted, and known to be cut off before it is.
+#[tokio::test]
+async fn callers_in_plain_text_are_known_before_strict_cuts_them_off() {
+    let world = World::new();
+    let backend = Backend::start("orders").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    world.write("orders.yaml", &secured("shop", "orders", "orders", address));
+    let workload = Workload::new("shop", "orders").label("app", "orders");
+    let builder = world
+        .builder(&workload)
+        .admin(mesh_tower::admin::AdminOptions::default());
+    let mesh = builder.build().await.unwrap();
+    let (serving, app) = (mesh.clone(), backend.router());
+    tokio::spawn(async move { serving.serve(listener, app).await.unwrap() });
+    let (_web, client) = world.client("shop", "web").await;
+
+    let agent = "GET / HTTP/1.1\r\nhost: orders\r\nuser-agent: <b>old</b>\r\nconnection: close\r\n\r\n";
+    exchanged(TcpStream::connect(address).await.unwrap(), agent).await;
+    plain_text(address, "/").await;
+    assert_eq!(send(&client, Request::get("http://orders/")).await.unwrap().status, 200);
+
+    let seen: PlainCallers = serde_json::from_str(&page(&mesh, "/plaintext").await).unwrap();
+    let [caller] = seen.callers.as_slice() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(
+        (caller.address.to_string().as_str(), caller.port),
+        ("127.0.0.1", address.port())
+    );
+    assert_eq!((caller.requests, caller.user_agent.as_deref()), (2, Some("<b>old</b>")));
+    assert!(seen.now >= caller.last_seen && caller.last_seen >= caller.first_seen);
+    let index = page(&mesh, "/").await;
+    assert!(
+        index.contains("&lt;b&gt;old&lt;/b&gt;") && !index.contains("<b>"),
+        "{index}"
+    );
+    let counted = format!(
+        "mesh_plaintext_requests_total{{source_address=\"127.0.0.1\",destination_service=\"orders.shop.svc.cluster.local\",port=\"{}\"}} 2",
+        address.port()
+    );
+    assert!(page(&mesh, "/metrics").await.contains(&counted), "{counted}");
+
+    let strict = "mesh: { mtls: strict }\n";
+    let mut next = Loaded::from_files([("strict.yaml", strict)]);
+    seen::check(
+        next.policy.as_ref().unwrap(),
+        &[seen],
+        Duration::from_secs(3_600),
+        &mut next.report,
+    );
+    let lines = next.report.lines(&next.sources);
+    assert!(
+        lines[0].starts_with("strict.yaml:1:15: warning[MESH0540]") && lines[0].contains("127.0.0.1 (2 requests"),
+        "{lines:?}"
+    );
+
+    let generations = mesh.policy_status().generation;
+    world.write("strict.yaml", strict);
+    generation(&mesh, generations + 1).await;
+    assert_eq!(plain_text(address, "/").await, "", "the warning was right");
 }

@@ -12,6 +12,7 @@
 //! | `/ready` | 200 once a policy is in force, 503 before and while shutting down |
 //! | `/policy` | JSON: generation, fingerprint, files, result of the last reload |
 //! | `/endpoints` | JSON: services, their endpoints and who is ejected |
+//! | `/plaintext` | JSON: callers that speak plain text, for `mesh check --seen` |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,6 +39,7 @@
 
 mod host;
 mod pages;
+mod plaintext;
 #[cfg(test)]
 mod tests;
 
@@ -72,6 +74,10 @@ pub trait AdminSource: Send + Sync + 'static {
     fn policy(&self) -> serde_json::Value;
     /// The services with their endpoints: active requests, ejected or not, weight.
     fn endpoints(&self) -> serde_json::Value;
+    /// The callers that speak plain text, a [`PlainCallers`](mesh_core::policy::seen::PlainCallers); `null` where nobody looks.
+    fn plaintext(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 }
 
 /// Where to listen, and for whom.

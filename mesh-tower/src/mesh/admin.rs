@@ -42,4 +42,13 @@ impl AdminSource for Pages {
     fn endpoints(&self) -> Value {
         self.shared.clusters.describe()
     }
+
+    fn plaintext(&self) -> Value {
+        let live = self.shared.live.load();
+        let list = self
+            .shared
+            .plain_text
+            .list(&live.snapshot.workload, self.shared.clock.wall());
+        serde_json::to_value(list).unwrap_or_else(|error| json!({ "error": error.to_string() }))
+    }
 }

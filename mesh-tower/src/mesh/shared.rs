@@ -15,6 +15,7 @@ use super::status::PolicyStatus;
 use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
+use crate::server::plaintext::PlainText;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::metrics::{Metrics, Party, PeerGroups, SeriesGroup};
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) us: Party,
     /// Series of the requests that this process serves.
     pub(crate) served: PeerGroups,
+    /// Callers that speak plain text to it.
+    pub(crate) plain_text: PlainText,
     pub(crate) access_log: AccessLogger,
     /// The name of the machine.
     pub(crate) hostname: String,

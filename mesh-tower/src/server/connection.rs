@@ -11,6 +11,7 @@ use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::request::Transport;
 use mesh_tls::peer::PeerIdentity;
 
+use super::plaintext::Caller;
 use crate::mesh::Shared;
 use crate::telemetry::metrics::{ConnectionGuard, SecurityPolicy, SeriesGroup, Side};
 
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// Series of the requests of this peer.
     pub(crate) series: SeriesGroup,
+    /// The caller, where it speaks plain text within the mesh.
+    pub(super) plain: Option<Arc<Caller>>,
     /// The peer's certificate as `x-forwarded-client-cert` names it, once a policy wants it named.
     pub(super) client_cert: OnceLock<Option<HeaderValue>>,
     /// The generation of trust that the peer was verified under.
@@ -63,6 +66,7 @@ impl Connection {
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
         Self {
             series: shared.served.group(id),
+            plain: matches!(security, Security::Plain).then(|| shared.plain_text.caller(remote, local)),
             client_cert: OnceLock::new(),
             verified: AtomicU64::new(shared.identity.as_ref().map_or(0, |own| own.generation())),
             rules: ArcSwap::from_pointee(rules),

@@ -26,6 +26,7 @@ mod exchange;
 mod layer;
 mod listener;
 mod peer;
+pub(crate) mod plaintext;
 mod respond;
 pub(crate) mod secure;
 pub(crate) mod stack;

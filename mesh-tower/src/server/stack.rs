@@ -12,7 +12,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::identity::MtlsMode;
@@ -77,7 +77,7 @@ fn admit(
     request: &mut Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    still_allowed(snapshot, connection)?;
+    still_allowed(snapshot, connection, request.headers())?;
     let authorizer = &snapshot.inbound.authorizer;
     let canonical = canonicalize(&*request, snapshot.inbound_options(connection.transport())).map_err(bad_request)?;
     misdirected(connection, canonical.view().host)?;
@@ -112,7 +112,7 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 }
 
 /// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
+fn still_allowed(snapshot: &Snapshot, connection: &Connection, headers: &HeaderMap) -> Result<(), Refusal> {
     let refused = |text| Err(Refusal::new(Outcome::Unauthenticated, text).closing());
     let mode = || snapshot.inbound.mtls(connection.local.port()).0;
     match connection.security {
@@ -124,7 +124,9 @@ fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Ref
         }),
         Security::Plain if mode() == MtlsMode::Strict => refused("this port takes mTLS only"),
         Security::Plain => {
-            connection.shared.metrics.plaintext_request();
+            if let Some(caller) = &connection.plain {
+                connection.shared.plain_text.request(caller, headers);
+            }
             Ok(())
         }
     }

@@ -36,12 +36,14 @@
 mod labels;
 mod operations;
 mod peers;
+mod plaintext;
 mod registry;
 mod series;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,9 +55,11 @@ pub use operations::{
     ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
 };
 pub use peers::PeerGroups;
+pub(crate) use plaintext::PlaintextCounter;
 pub use series::{RequestRecord, SeriesGroup};
 
 use operations::Operations;
+use plaintext::Plaintext;
 use registry::Registry;
 use series::{Budget, Family};
 
@@ -131,6 +135,7 @@ struct Inner {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     operations: Operations,
+    plaintext: Plaintext,
     groups: Mutex<FxHashMap<Arc<Family>, SeriesGroup>>,
     /// Where requests are counted once there are too many series, by reporter.
     overflow: [SeriesGroup; 2],
@@ -168,6 +173,7 @@ impl Metrics {
                 registry,
                 budget,
                 operations,
+                plaintext: Plaintext::new(options.peers_limit),
                 groups: Mutex::new(FxHashMap::default()),
                 options,
             }),
@@ -233,9 +239,12 @@ impl Metrics {
         self.inner.operations.handshake(side, result);
     }
 
-    /// Counts a request that a server took over plain text (`mesh_plaintext_requests_total`).
-    pub fn plaintext_request(&self) {
-        self.inner.operations.plaintext_request();
+    /// The counter of the requests that a server takes over plain text from an address (`mesh_plaintext_requests_total`);
+    /// addresses past the limit of peers are counted together. Takes a lock: ask once a connection.
+    pub(crate) fn plaintext(&self, source: Option<IpAddr>, service: &str, port: u16) -> PlaintextCounter {
+        self.inner
+            .plaintext
+            .counter(&self.inner.registry, source, service, port)
     }
 
     /// Counts a request that an `AUDIT` policy marked (`mesh_authorization_audited_total`).

@@ -62,7 +62,6 @@ pub(super) struct Operations {
     policy: PolicyMetrics,
     connections: [Gauge; 2],
     handshakes: [[Counter; 3]; 2],
-    plaintext: Counter,
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -88,7 +87,6 @@ impl Operations {
             policy: PolicyMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
-            plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
                 let labels = labels(&[("decision", decision)]);
@@ -145,10 +143,6 @@ impl Operations {
         }
     }
 
-    pub(super) fn plaintext_request(&self) {
-        self.plaintext.increment(1);
-    }
-
     pub(super) fn audited_request(&self) {
         self.audited.increment(1);
     }
@@ -184,7 +178,7 @@ fn describe(registry: &Registry) {
         ("mesh_tls_handshakes_total", "TLS handshakes, by side and result."),
         (
             "mesh_plaintext_requests_total",
-            "Requests that were taken over plain text.",
+            "Requests that were taken over plain text, by the address of the caller, the service and its port.",
         ),
         (
             "mesh_authorization_audited_total",

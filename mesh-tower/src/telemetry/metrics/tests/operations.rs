@@ -22,7 +22,8 @@ fn the_work_of_the_mesh_is_counted() {
         metrics.service("orders").retry(result);
     }
     metrics.handshake(Side::Server, HandshakeResult::Failed);
-    metrics.plaintext_request();
+    let address = Some("10.0.0.7".parse().unwrap());
+    metrics.plaintext(address, "orders.shop", 8080).increment();
     metrics.audited_request();
     metrics.tried_request(mesh_core::decide::authz::Verdict::Deny);
     let open = metrics.connection(Side::Client);
@@ -43,7 +44,7 @@ fn the_work_of_the_mesh_is_counted() {
         "mesh_retry_budget_exhausted_total 1",
         r#"mesh_tls_handshakes_total{side="server",result="failed"} 1"#,
         r#"mesh_tls_handshakes_total{side="client",result="ok"} 0"#,
-        "mesh_plaintext_requests_total 1",
+        r#"mesh_plaintext_requests_total{source_address="10.0.0.7",destination_service="orders.shop",port="8080"} 1"#,
         "mesh_authorization_audited_total 1",
         r#"mesh_authorization_trial_total{decision="allow"} 0"#,
         r#"mesh_authorization_trial_total{decision="deny"} 1"#,
