@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
@@ -109,6 +110,7 @@ Examples:
   mesh check base/ production/orders.yaml
   kubectl get virtualservices,destinationrules -o yaml | mesh check -
   mesh check --deny warnings -o github policy/
+  mesh check --seen http://127.0.0.1:15000/plaintext policy-strict/
   mesh check -o sarif policy/ > mesh.sarif
   mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
 pub(crate) struct CheckArguments {
@@ -121,6 +123,13 @@ pub(crate) struct CheckArguments {
     /// What to treat as errors
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,
+    /// Also warn of callers in plain text that the policy would cut off: a server's list of them, `http://…/plaintext` of
+    /// its admin listener or a file with what that says; may be given again
+    #[arg(long, value_name = "URL | FILE")]
+    pub(crate) seen: Vec<String>,
+    /// How long before the list was made a caller counts
+    #[arg(long, requires = "seen", default_value = "1h", value_name = "TIME", value_parser = crate::check::seen::within)]
+    pub(crate) seen_within: Duration,
 }
 
 /// Arguments of `mesh explain`.

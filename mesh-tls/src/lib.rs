@@ -25,6 +25,7 @@
 pub mod authority;
 pub mod clock;
 pub mod config;
+mod describe;
 pub mod handshake;
 pub mod inspect;
 pub mod leaf;

@@ -103,7 +103,13 @@ async fn what_is_matched_is_what_is_sent() {
     );
     let (_mesh, client) = world.client("default", "web").await;
 
-    for path in ["/admin/x", "/a/../admin/x", "//admin/x", "/%61dmin/x", "/./admin/x"] {
+    for path in [
+        "/admin/x",
+        "/a/../admin/x",
+        "/a\\..\\admin/x",
+        "/%61dmin/x",
+        "/./admin/x",
+    ] {
         assert_eq!(
             get(&client, &format!("http://orders{path}")).await.unwrap().text,
             "admin",

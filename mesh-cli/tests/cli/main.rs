@@ -23,6 +23,7 @@ mod outbound;
 mod outputs;
 #[cfg(test)]
 mod seeds;
+mod seen;
 #[cfg(test)]
 mod test;
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub enum BadPath {
     /// A control character, a space or raw non-ASCII.
     #[error("holds a character that a path cannot hold")]
     Character,
-    /// `\`, raw or escaped: a separator to some servers.
+    /// An escaped `\`, or one in the text of a rule: a separator to some servers.
     #[error("holds a backslash")]
     Backslash,
     /// `%` without two hexadecimal digits.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::outbound::Builder;
 use super::registry::Registry;
-use super::{Inbound, Snapshot};
+use super::{ClientCerts, Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
 use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
@@ -88,6 +88,7 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
         outbound,
         targets: builder.into_targets(),
         inbound,
+        client_certs: ClientCerts::compile(&policy.mesh.forwarding),
         gateways,
     })
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use crate::decide::jwt::{Rejected, VerifiedToken};
 use crate::explain::{self, AuthorizerSays, Caller};
 use crate::identity::SpiffeId;
-use crate::request::{Options, Transport, canonicalize};
+use crate::request::{Transport, canonicalize};
 use crate::snapshot::Snapshot;
 
 /// A request.
@@ -56,7 +56,7 @@ pub(crate) fn outbound(
 ) -> Result<Json, String> {
     let request = asked.request(asked.url.clone());
     let token = token(snapshot, claims).map_err(|rejected| rejected.refusal.text().to_owned())?;
-    let answer = match canonicalize(&request, Options::outbound()) {
+    let answer = match canonicalize(&request, snapshot.outbound_options()) {
         Ok(canonical) => match gateway {
             Some(name) => explain::outbound_at(snapshot, &canonical.view().bearing(token.as_ref()), name),
             None => explain::outbound(snapshot, &canonical.view()),
@@ -94,8 +94,7 @@ pub(crate) fn inbound_answer(
         None => (Caller::Plaintext, Transport::Plain),
     };
     let port = received.port.unwrap_or_else(|| asked.port());
-    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
-    let canonical = match canonicalize(&request, options) {
+    let canonical = match canonicalize(&request, snapshot.inbound_options(transport)) {
         Ok(canonical) => canonical,
         Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::{AdminSource, host};
+use super::{AdminSource, host, plaintext};
 
 const INDEX: &str = r#"<!doctype html>
 <html lang="en">
@@ -20,8 +20,8 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/endpoints">/endpoints</a>: services, endpoints, ejections</li>
 <li><a href="/identity">/identity</a>: certificate, its source, and how long it lasts</li>
 <li><a href="/tokens">/tokens</a>: keys of tokens, their age, problems</li>
+<li><a href="/plaintext">/plaintext</a>: callers that speak plain text</li>
 </ul>
-</html>
 "#;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -44,6 +44,7 @@ enum Page {
     Endpoints,
     Identity,
     Tokens,
+    Plaintext,
 }
 
 impl Page {
@@ -56,6 +57,7 @@ impl Page {
             "/endpoints" => Self::Endpoints,
             "/identity" => Self::Identity,
             "/tokens" => Self::Tokens,
+            "/plaintext" => Self::Plaintext,
             _ => return None,
         })
     }
@@ -93,7 +95,11 @@ impl Site {
 
 fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
     match page {
-        Page::Index => answer(StatusCode::OK, HTML, INDEX),
+        Page::Index => answer(
+            StatusCode::OK,
+            HTML,
+            format!("{INDEX}{}</html>\n", plaintext::section(source)),
+        ),
         Page::Metrics => answer(StatusCode::OK, METRICS, source.metrics()),
         Page::Ready if source.is_ready() => answer(StatusCode::OK, TEXT, "ready\n"),
         Page::Ready => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
@@ -101,6 +107,7 @@ fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
         Page::Endpoints => answer(StatusCode::OK, JSON, pretty(&source.endpoints())),
         Page::Identity => answer(StatusCode::OK, JSON, pretty(&source.identity())),
         Page::Tokens => answer(StatusCode::OK, JSON, pretty(&source.tokens())),
+        Page::Plaintext => answer(StatusCode::OK, JSON, pretty(&source.plaintext())),
     }
 }
 

@@ -52,4 +52,13 @@ impl AdminSource for Pages {
         let identity = self.shared.identity.as_ref();
         identity.map_or(Value::Null, super::identity::describe)
     }
+
+    fn plaintext(&self) -> Value {
+        let live = self.shared.live.load();
+        let list = self
+            .shared
+            .plain_text
+            .list(&live.snapshot.workload, self.shared.clock.wall());
+        serde_json::to_value(list).unwrap_or_else(|error| json!({ "error": error.to_string() }))
+    }
 }

@@ -21,6 +21,7 @@ use crate::discovery::{Resolve, SystemResolver};
 use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
 use crate::server::jwt::Tokens;
+use crate::server::plaintext::PlainText;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult, Side};
@@ -260,7 +261,9 @@ impl Parts {
         let access_log = AccessLogger::new(&self.metrics);
         let setting = snapshot.mesh.access_log.as_ref();
         access_log.apply(setting).map_err(BuildError::AccessLog)?;
-        let served = self.metrics.peers(us.clone(), own_service(snapshot));
+        let service = own_service(snapshot);
+        let plain_text = PlainText::new(Arc::clone(service.host()), self.metrics.clone(), clock);
+        let served = self.metrics.peers(us.clone(), service);
         self.metrics.policy().reloaded(ReloadResult::Ok);
         self.metrics.policy().in_force(snapshot.generation, clock.wall());
         let live = clusters.apply(Arc::clone(snapshot));
@@ -275,6 +278,7 @@ impl Parts {
             metrics: self.metrics,
             us,
             served,
+            plain_text,
             access_log,
             clock,
             entropy: self.entropy,

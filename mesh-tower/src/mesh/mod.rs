@@ -30,6 +30,7 @@ use tokio::task::AbortHandle;
 pub use builder::MeshBuilder;
 pub use error::{BuildError, PolicyError};
 pub(crate) use shared::{Live, Settings, Shared};
+pub(crate) use status::unix_seconds;
 pub use status::{PolicyStatus, Rejected};
 pub(crate) use tls::tls_policy;
 

@@ -16,6 +16,7 @@ use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
 use crate::server::jwt::Tokens;
+use crate::server::plaintext::PlainText;
 use crate::telemetry::access_log::AccessLogger;
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{CheckMetrics, IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) us: Party,
     /// Series of the requests that this process serves.
     pub(crate) served: PeerGroups,
+    /// Callers that speak plain text to it.
+    pub(crate) plain_text: PlainText,
     pub(crate) access_log: AccessLogger,
     /// The name of the machine.
     pub(crate) hostname: String,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use mesh_core::decide::authz::{Decision, PeerRules};
 use mesh_core::outcome::Outcome;
-use mesh_core::request::{BadRequest, CanonicalRequest, Options, RequestView, canonicalize};
+use mesh_core::request::{BadRequest, CanonicalRequest, RequestView, canonicalize};
 use mesh_core::snapshot::{AskedAuthorizer, Snapshot};
 
 use super::connection::{Connection, Ended, Security};
@@ -41,7 +41,7 @@ pub(super) async fn admit(
     request: &mut Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Admitted, Refusal> {
-    let standing = still_allowed(snapshot, connection)?;
+    let standing = still_allowed(snapshot, connection, request.headers())?;
     let rules = connection.rules(&snapshot.inbound.authorizer);
     let canonical = canonical(snapshot, connection, request)?;
     let tokens = &snapshot.inbound.tokens;
@@ -71,7 +71,7 @@ fn canonical<'r>(
     connection: &Connection,
     request: &'r Request<Body>,
 ) -> Result<CanonicalRequest<'r>, Refusal> {
-    let options = Options::inbound(connection.transport(), snapshot.inbound.authorizer.path_rules());
+    let options = snapshot.inbound_options(connection.transport());
     let canonical = canonicalize(request, options).map_err(bad_request)?;
     misdirected(connection, canonical.view().host)?;
     Ok(canonical)
@@ -189,14 +189,14 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 }
 
 /// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<Standing, Refusal> {
+fn still_allowed(snapshot: &Snapshot, connection: &Connection, headers: &HeaderMap) -> Result<Standing, Refusal> {
     match connection.still_allowed(snapshot) {
         Err(Ended::NotTrusted(_)) if connection.is_draining(snapshot) => return Ok(Standing::Ending),
         Err(ended) => return Err(not_allowed(connection, &ended)),
         Ok(()) => {}
     }
-    if let Security::Plain = connection.security {
-        connection.shared.metrics.plaintext_request();
+    if let Some(caller) = &connection.plain {
+        connection.shared.plain_text.request(caller, headers);
     }
     Ok(Standing::Firm)
 }

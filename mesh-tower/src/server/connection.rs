@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::HeaderValue;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::Transport;
@@ -15,6 +16,7 @@ use mesh_tls::peer::PeerIdentity;
 use mesh_tls::svid::{InDoubt, RevocationPolicy};
 use mesh_tls::verify::PeerError;
 
+use super::plaintext::Caller;
 use super::running::Running;
 use crate::mesh::{Shared, tls_policy};
 use crate::telemetry::metrics::{ConnectionGuard, EndReason, SecurityPolicy, SeriesGroup, Side};
@@ -44,6 +46,10 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// Series of the requests of this peer.
     pub(crate) series: SeriesGroup,
+    /// The caller, where it speaks plain text within the mesh.
+    pub(super) plain: Option<Arc<Caller>>,
+    /// The peer's certificate as `x-forwarded-client-cert` names it, once a policy wants it named.
+    pub(super) client_cert: OnceLock<Option<HeaderValue>>,
     /// The trust that the peer was verified under, see [`trust`].
     verified: AtomicU64,
     /// When it was first seen that the peer is trusted no more.
@@ -94,6 +100,8 @@ impl Connection {
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
         Self {
             series: shared.served.group(id),
+            plain: matches!(security, Security::Plain).then(|| shared.plain_text.caller(remote, local)),
+            client_cert: OnceLock::new(),
             verified: AtomicU64::new(UNVERIFIED),
             lost_trust: OnceLock::new(),
             upgraded_by: ArcSwapOption::empty(),

@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     /// The rule that refused it.
     origin: Option<Origin>,
     audited_by: Option<Arc<RuleInfo>>,
+    /// The client of a trusted caller, as that tells it.
+    pub(super) forwarded_client: Option<Arc<str>>,
     /// What the policies on trial decide.
     trial: Option<Verdict>,
     /// The token that it bears, verified.
@@ -61,6 +63,7 @@ impl Exchange {
             span,
             origin: None,
             audited_by: None,
+            forwarded_client: None,
             trial: None,
             token: None,
             details: None,
@@ -185,6 +188,7 @@ impl Exchange {
         let principal = self.token.as_ref().and_then(|token| token.principal());
         record.request_principal = principal.map(Arc::from);
         record.asked.clone_from(&self.asked);
+        record.forwarded_client.clone_from(&self.forwarded_client);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use mesh_core::policy::model::connections::Recheck;
-use mesh_core::request::{Options, canonicalize};
+use mesh_core::request::canonicalize;
 use mesh_core::snapshot::Snapshot;
 
 use super::connection::{Connection, Ended, Security};
@@ -112,7 +112,7 @@ impl Connection {
     /// Whether the rules of now allow a request that was let in before.
     fn authorize_again(&self, snapshot: &Snapshot, running: &Running) -> Result<(), Ended> {
         let authorizer = &snapshot.inbound.authorizer;
-        let options = Options::inbound(self.transport(), authorizer.path_rules());
+        let options = snapshot.inbound_options(self.transport());
         let canonical = canonicalize(&running.request, options).map_err(|_| Ended::Denied)?;
         let token = running.request.extensions().get::<Claims>().map(Claims::token);
         let (rules, view) = (self.rules(authorizer), canonical.view().bearing(token));

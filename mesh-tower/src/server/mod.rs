@@ -21,6 +21,7 @@
 
 pub(crate) mod accept;
 mod admission;
+mod client_cert;
 pub(crate) mod connection;
 mod exchange;
 mod ext_authz;
@@ -29,6 +30,7 @@ mod layer;
 mod listener;
 mod live;
 mod peer;
+pub(crate) mod plaintext;
 mod respond;
 mod running;
 pub(crate) mod secure;
@@ -44,6 +46,7 @@ use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
+pub use client_cert::ForwardedClient;
 pub use jwt::{AwsLc, Claims};
 pub use layer::{MeshLayer, MeshService};
 pub use listener::MeshListener;

@@ -2,7 +2,7 @@
 //!
 //! | step | why it stands here |
 //! |---|---|
-//! | 1. headers that only the mesh may set are removed | nothing below may believe them |
+//! | 1. headers that only the mesh may set are removed, or set by it | nothing below may believe them |
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
@@ -21,10 +21,11 @@ use std::task::Poll;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use mesh_core::outcome::Outcome;
-use mesh_core::request::{strip_h2c, strip_mesh_managed};
+use mesh_core::request::strip_h2c;
 use tracing::Instrument;
 
 use super::admission::{Admitted, DENIED, Refused, Standing, admit, ask};
+use super::client_cert;
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::ext_authz::{self, ForResponse};
@@ -52,11 +53,15 @@ where
     let shared = &connection.shared;
     let live = shared.live.load_full();
     let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
-    strip_mesh_managed(request.headers_mut());
+    let client = client_cert::settle(&live.snapshot.client_certs, &connection, request.headers_mut());
     strip_h2c(request.headers_mut());
     live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
+    if let Some(client) = client {
+        exchange.forwarded_client = client.uri().map(Arc::from);
+        request.extensions_mut().insert(client);
+    }
     let span = exchange.span.span().clone();
     let admitted = match admit(&live.snapshot, &connection, &mut request, &mut exchange).await {
         Ok(Admitted::Through(standing)) => Ok((standing, ForResponse::default())),

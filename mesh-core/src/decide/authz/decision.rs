@@ -123,6 +123,21 @@ impl<'a> Decision<'a> {
         self
     }
 
+    /// This one, or the other where that denies and this does not; marked where either is.
+    pub(super) fn and(self, other: Self) -> Self {
+        let denial = |one: (Verdict, Reason<'a>), other: (Verdict, Reason<'a>)| match (one.0, other.0) {
+            (Verdict::Allow, Verdict::Deny) => other,
+            _ => one,
+        };
+        let (verdict, reason) = denial((self.verdict, self.reason), (other.verdict, other.reason));
+        Self {
+            verdict,
+            reason,
+            audited: self.audited.or(other.audited),
+            trial: self.trial.zip(other.trial).map(|(one, other)| denial(one, other)),
+        }
+    }
+
     /// The first `AUDIT` rule that matches, or that cannot be told not to: the request is to be recorded.
     #[must_use]
     pub const fn audited(&self) -> Option<&'a Arc<RuleInfo>> {

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use http::Method;
 use rustc_hash::FxHashMap;
@@ -15,7 +16,7 @@ use super::routed::{RoutedPort, Taken, take};
 use super::rule::{CompiledRule, CompiledSource};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::Action;
-use crate::request::RequestView;
+use crate::request::{Remote, RequestView};
 
 /// A group of more rules than this has an index by path.
 const LARGE: usize = 8;
@@ -71,6 +72,15 @@ impl<'a> Ask<'a> {
 
     pub(super) fn is_connect(&self) -> bool {
         self.request.is_some_and(|request| request.method == Method::CONNECT)
+    }
+
+    /// The address that the request first came from; that of a connection without requests nobody tells.
+    pub(super) fn remote(&self) -> Option<IpAddr> {
+        match self.request?.remote {
+            Remote::Peer => Some(self.facts.address),
+            Remote::At(address) => Some(address),
+            Remote::Unknown => None,
+        }
     }
 
     /// The path; a `CONNECT` has none.

@@ -14,6 +14,8 @@
 //! `AUDIT` rules mark the request, whatever is decided. Policies on trial decide beside the others, and change nothing:
 //! see [`Decision::trial`].
 //!
+//! A path that servers may take for others, as `//admin` for `/admin`, has to be allowed as each of them.
+//!
 //! Conditions are [three-valued](Truth): on plain text the peer has no identity, so a `DENY` on a principal (or on
 //! all but one) denies, and no `ALLOW` that asks for an identity allows.
 //!
@@ -60,6 +62,7 @@ mod index;
 mod mtls;
 mod peer;
 mod question;
+mod readings;
 mod routed;
 mod rule;
 mod servers;
@@ -205,8 +208,10 @@ impl Authorizer {
     /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules
-            .decide(&Ask::new(peer.facts(), Some(request), &self.rules.routed))
+        readings::strictest(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            self.rules.decide(&ask)
+        })
     }
 
     /// Which external authorizer has to be asked about a request, if any: see [`PeerRules::question`].
@@ -215,18 +220,22 @@ impl Authorizer {
         if self.rules.asks == Asks::Nobody {
             return None;
         }
-        let ask = Ask::new(peer.facts(), Some(request), &[]);
-        let stage = self.rules.stages.of(Action::Custom);
-        let mut search = stage.search(&self.rules.rules, &ask);
-        stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
-        search.found().map(|(rule, _)| Question::new(&rule.info))
+        readings::first(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &[]);
+            let stage = self.rules.stages.of(Action::Custom);
+            let mut search = stage.search(&self.rules.rules, &ask);
+            stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
+            search.found().map(|(rule, _)| Question::new(&rule.info))
+        })
     }
 
     /// Decides on a request that the external authorizer has allowed: see [`PeerRules::authorize_allowed`].
     #[must_use]
     pub fn authorize_allowed(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
-        let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
-        self.rules.decide(&ask.allowed())
+        readings::strictest(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            self.rules.decide(&ask.allowed())
+        })
     }
 
     /// The external authorizers that policies of this workload name, each once.

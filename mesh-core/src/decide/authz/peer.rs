@@ -7,7 +7,7 @@ use super::condition::Check;
 use super::index::{Ask, Bucket, Stage};
 use super::rule::CompiledRule;
 use super::steps::Steps;
-use super::{Asks, Authorizer, Decision, Question, RuleSet, Truth};
+use super::{Asks, Authorizer, Decision, Question, RuleSet, Truth, readings};
 use crate::decide::route::string::PatternSet;
 use crate::identity::SpiffeId;
 use crate::policy::model::authz::Action;
@@ -220,7 +220,9 @@ impl PeerRules {
     /// Decides on one request of the connection. Where an [external authorizer has to be asked](Self::question), it is denied.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        self.decide(&Ask::new(self.peer.facts(), Some(request), &self.rules.routed))
+        readings::strictest(request, |request| {
+            self.decide(&Ask::new(self.peer.facts(), Some(request), &self.rules.routed))
+        })
     }
 
     /// Which external authorizer has to be asked about a request, if any: the first `CUSTOM` rule that matches says it.
@@ -231,18 +233,22 @@ impl PeerRules {
         if self.rules.asks == Asks::Nobody {
             return None;
         }
-        let ask = Ask::new(self.peer.facts(), Some(request), &[]);
-        let stage = self.rules.stages.of(Action::Custom);
-        let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
-        found.map(|(rule, _)| Question::new(&rule.info))
+        readings::first(request, |request| {
+            let ask = Ask::new(self.peer.facts(), Some(request), &[]);
+            let stage = self.rules.stages.of(Action::Custom);
+            let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
+            found.map(|(rule, _)| Question::new(&rule.info))
+        })
     }
 
     /// Decides on a request that the external authorizer has allowed, as it is after what the answer changed in it: the
     /// rest of the rules.
     #[must_use]
     pub fn authorize_allowed(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
-        self.decide(&ask.allowed())
+        readings::strictest(request, |request| {
+            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+            self.decide(&ask.allowed())
+        })
     }
 
     fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {

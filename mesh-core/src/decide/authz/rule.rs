@@ -91,8 +91,7 @@ pub(super) struct CompiledSource {
     blocks: Check<Box<[IpNet]>>,
     trust_domains: Check<PatternSet>,
     request_principals: Check<PrincipalSet>,
-    /// Whether it asks for what nothing here can tell.
-    unknown: Truth,
+    remote: Check<Box<[IpNet]>>,
 }
 
 #[derive(Debug)]
@@ -166,22 +165,19 @@ impl CompiledRule {
             return Truth::Unknown;
         }
         self.conditions
-            .request(ask.request)
+            .request(ask)
             .and(|| self.any_operation(ask))
-            .and(|| self.bearer(ask))
+            .and(|| self.sender(ask))
     }
 
-    /// Whether the token is one that the sources ask for. [`source`](Self::source) has left tokens out: a connection has none.
-    fn bearer(&self, ask: &Ask<'_>) -> Truth {
-        if self.sources.iter().all(|source| source.request_principals.is_unset()) {
+    /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
+    /// that out: it is not the connection that tells.
+    fn sender(&self, ask: &Ask<'_>) -> Truth {
+        if self.sources.iter().all(CompiledSource::is_of_connection) {
             return Truth::True;
         }
-        let token = ask.request.and_then(|request| request.token);
-        let truths = self.sources.iter().map(|source| {
-            let bearer = || with_principal(&source.request_principals, token);
-            source.truth(&ask.facts).and(bearer)
-        });
-        Truth::any(truths)
+        let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
+        Truth::any(self.sources.iter().map(of_request))
     }
 
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
@@ -206,7 +202,8 @@ fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
         texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
     let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
-    match has_token || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+    let has_remote = rule.from.iter().any(|source| !source.remote_ip_blocks.is_unset());
+    match has_token || has_remote || rule.to.iter().any(in_operation) || conditions.need_a_request() {
         true => Needs::Request,
         false => Needs::Connection,
     }
@@ -230,10 +227,7 @@ impl CompiledSource {
             blocks: blocks(&source.ip_blocks)?,
             trust_domains: texts(&source.trust_domains)?,
             request_principals: principals(&source.request_principals, action)?,
-            unknown: match source.remote_ip_blocks.is_unset() {
-                true => Truth::True,
-                false => Truth::Unknown,
-            },
+            remote: blocks(&source.remote_ip_blocks)?,
         })
     }
 
@@ -247,7 +241,19 @@ impl CompiledSource {
                     .test(Some(facts.address), |blocks, address| contains(blocks, address))
             })
             .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
-            .and(|| self.unknown)
+    }
+
+    /// Whether it asks for nothing that only a request tells.
+    fn is_of_connection(&self) -> bool {
+        self.remote.is_unset() && self.request_principals.is_unset()
+    }
+
+    /// What only a request tells.
+    fn of_request(&self, ask: &Ask<'_>) -> Truth {
+        let token = ask.request.and_then(|request| request.token);
+        self.remote
+            .test(ask.remote(), |blocks, address| contains(blocks, address))
+            .and(|| with_principal(&self.request_principals, token))
     }
 }
 

@@ -17,6 +17,7 @@ mod authz;
 mod gateways;
 mod hosts;
 mod modes;
+mod paths;
 mod profiles;
 mod reach;
 mod references;
@@ -73,6 +74,7 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     profiles::check(policy, report);
     shadowed::check(policy, report);
     tokens::check(policy, report);
+    paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
         check_meaning(policy, report);

@@ -9,6 +9,7 @@ pub mod authorizer;
 pub mod authz;
 pub mod connections;
 pub mod filter;
+pub mod forwarding;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
@@ -22,6 +23,8 @@ pub mod traffic;
 use std::collections::BTreeMap;
 
 pub use super::source::Origin;
+
+use crate::request::PathNormalization;
 
 /// Labels of a workload, an endpoint or a selector.
 pub type Labels = BTreeMap<String, String>;
@@ -111,6 +114,10 @@ pub struct MeshSettings {
     pub outbound: OutboundMode,
     /// Where the access log goes. Default none.
     pub access_log: Option<AccessLog>,
+    /// How far paths are normalised. Default [`PathNormalization::Base`], as in Istio.
+    pub path_normalization: PathNormalization,
+    /// What is believed of the hops before the caller. Default nothing.
+    pub forwarding: forwarding::Forwarding,
     /// What becomes of open connections when policy or trust changes.
     pub live: connections::LiveSettings,
     /// How TLS is spoken within the mesh.
@@ -126,6 +133,8 @@ impl Default for MeshSettings {
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
             access_log: None,
+            path_normalization: PathNormalization::Base,
+            forwarding: forwarding::Forwarding::default(),
             live: connections::LiveSettings::default(),
             tls: connections::TlsSettings::default(),
         }

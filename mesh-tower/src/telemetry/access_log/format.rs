@@ -61,7 +61,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
     )?;
     write!(
         out,
-        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} authorizer={} authorizer_result={} request_principal={} trace_id={}",
+        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} authorizer={} authorizer_result={} request_principal={} trace_id={} forwarded_client={}",
         record.reporter.as_str(),
         record.attempts,
         Dash(record.source_principal.as_deref().map(escaped)),
@@ -88,6 +88,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
         Dash(record.asked.as_ref().map(|(_, result)| result.as_str())),
         Dash(record.request_principal.as_deref().map(escaped)),
         Dash(record.trace_id.map(TraceId)),
+        Dash(record.forwarded_client.as_deref().map(escaped)),
     )
 }
 
@@ -120,6 +121,7 @@ struct JsonLine<'a> {
     reporter: &'static str,
     attempts: u32,
     source_principal: Option<&'a str>,
+    forwarded_client: Option<&'a str>,
     destination_principal: Option<&'a str>,
     policy_origin: Option<String>,
     policy_generation: u64,
@@ -160,6 +162,7 @@ impl<'a> JsonLine<'a> {
             reporter: record.reporter.as_str(),
             attempts: record.attempts,
             source_principal: record.source_principal.as_deref(),
+            forwarded_client: record.forwarded_client.as_deref(),
             destination_principal: record.destination_principal.as_deref(),
             policy_origin: record.policy_origin.as_ref().map(ToString::to_string),
             policy_generation: record.policy_generation,

@@ -79,6 +79,8 @@ pub struct AccessRecord {
     pub source_principal: Option<Arc<str>>,
     /// Issuer and subject of the request's token, `iss/sub`.
     pub request_principal: Option<Arc<str>>,
+    /// The identity of a trusted caller's client, as that caller tells it: data, and no proof.
+    pub forwarded_client: Option<Arc<str>>,
     /// The server's identity.
     pub destination_principal: Option<Arc<str>>,
     /// The trace that the request belongs to.
@@ -122,6 +124,7 @@ impl AccessRecord {
             attempts: 0,
             source_principal: None,
             request_principal: None,
+            forwarded_client: None,
             destination_principal: None,
             trace_id: None,
         }

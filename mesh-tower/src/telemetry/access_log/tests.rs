@@ -60,8 +60,8 @@ fn a_text_line_is_istios_with_ours_at_its_end() {
             "upstream_reset_before_response_started{overflow} - \"-\" 3 81 12 9 \"-\" \"curl/8\" \"abc\" \"orders\" ",
             "\"10.0.0.4:8080\" outbound|8080|v2|orders - - 10.0.0.1:999 - canary ",
             "reporter=source attempts=2 source_principal=spiffe://td/ns/a/sa/web destination_principal=- ",
-            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny request_principal=https://id.example.com/ann ",
-            "trace_id=000000000000000000000000000000ab\n",
+            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny authorizer=- authorizer_result=- request_principal=https://id.example.com/ann ",
+            "trace_id=000000000000000000000000000000ab forwarded_client=-\n",
         )
     );
 }

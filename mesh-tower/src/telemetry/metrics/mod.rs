@@ -39,6 +39,7 @@ mod identity;
 mod labels;
 mod operations;
 mod peers;
+mod plaintext;
 mod registry;
 mod series;
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod tests;
 mod tokens;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,10 +60,12 @@ pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
+pub(crate) use plaintext::PlaintextCounter;
 pub use series::{RequestRecord, SeriesGroup};
 pub use tokens::TokenMetrics;
 
 use operations::Operations;
+use plaintext::Plaintext;
 use registry::Registry;
 use series::{Budget, Family};
 
@@ -137,6 +141,7 @@ struct Inner {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     operations: Operations,
+    plaintext: Plaintext,
     groups: Mutex<FxHashMap<Arc<Family>, SeriesGroup>>,
     /// Where requests are counted once there are too many series, by reporter.
     overflow: [SeriesGroup; 2],
@@ -174,6 +179,7 @@ impl Metrics {
                 registry,
                 budget,
                 operations,
+                plaintext: Plaintext::new(options.peers_limit),
                 groups: Mutex::new(FxHashMap::default()),
                 options,
             }),
@@ -250,9 +256,12 @@ impl Metrics {
         self.inner.operations.ends().ended(side, reason);
     }
 
-    /// Counts a request that a server took over plain text (`mesh_plaintext_requests_total`).
-    pub fn plaintext_request(&self) {
-        self.inner.operations.plaintext_request();
+    /// The counter of the requests that a server takes over plain text from an address (`mesh_plaintext_requests_total`);
+    /// addresses past the limit of peers are counted together. Takes a lock: ask once a connection.
+    pub(crate) fn plaintext(&self, source: Option<IpAddr>, service: &str, port: u16) -> PlaintextCounter {
+        self.inner
+            .plaintext
+            .counter(&self.inner.registry, source, service, port)
     }
 
     /// Counts a request that an `AUDIT` policy marked (`mesh_authorization_audited_total`).

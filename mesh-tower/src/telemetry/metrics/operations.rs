@@ -63,7 +63,6 @@ pub(super) struct Operations {
     tokens: TokenMetrics,
     connections: [Gauge; 2],
     ends: ConnectionMetrics,
-    plaintext: Counter,
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -84,7 +83,6 @@ impl Operations {
             tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             ends: ConnectionMetrics::new(Arc::clone(&registry)),
-            plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
                 let labels = labels(&[("decision", decision)]);
@@ -140,10 +138,6 @@ impl Operations {
         &self.ends
     }
 
-    pub(super) fn plaintext_request(&self) {
-        self.plaintext.increment(1);
-    }
-
     pub(super) fn audited_request(&self) {
         self.audited.increment(1);
     }
@@ -178,7 +172,7 @@ fn describe(registry: &Registry) {
         ),
         (
             "mesh_plaintext_requests_total",
-            "Requests that were taken over plain text.",
+            "Requests that were taken over plain text, by the address of the caller, the service and its port.",
         ),
         (
             "mesh_authorization_audited_total",

@@ -68,7 +68,8 @@ fn conditions_of_the_peer_compare_its_identity_and_addresses() {
         (Attribute::DestinationPort, "80", "", DIFFERS),
         (Attribute::Sni, "*.Shop.example", "", MATCHES),
         (Attribute::Sni, "", "api.*", DIFFERS),
-        (Attribute::RemoteIp, "10.0.0.1", "", UNKNOWN),
+        (Attribute::RemoteIp, "10.0.0.0/8", "10.0.0.2", MATCHES),
+        (Attribute::RemoteIp, "", "10.0.0.1", DIFFERS),
         (Attribute::Presenter, "", "app", UNKNOWN),
         (Attribute::Claims(vec!["iss".into()]), "*", "", UNKNOWN),
         (

@@ -2,6 +2,7 @@
 
 use super::extension_provider::provider;
 use super::names::{dns_label, is_dns_name};
+use super::topology::{path_normalization, topology};
 use super::values::given_or;
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -54,7 +55,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("defaultVirtualServiceExportTo", EXPORT),
     ("defaultDestinationRuleExportTo", EXPORT),
     ("localityLbSetting", "localities are not weighed"),
-    ("pathNormalization", "paths have one canonical form"),
     ("tcpKeepalive", "probes are those of the system"),
     ("connectTimeout", "the limit for connecting is set by service"),
     ("h2UpgradePolicy", "protocols are set by service"),
@@ -97,7 +97,10 @@ fn mesh_config(
         provider(cx, node);
         Some(())
     });
-    fields.optional("defaultConfig", default_config);
+    if let Some(normalization) = fields.optional("pathNormalization", path_normalization) {
+        mesh.path_normalization = normalization;
+    }
+    fields.optional("defaultConfig", |cx, node| default_config(cx, node, mesh));
     refuse_all(&mut fields, NOT_YET, REFUSED);
     fields.finish();
     Some(())
@@ -154,8 +157,9 @@ fn outbound(cx: &Reader<'_>, node: &Node) -> Option<OutboundMode> {
     mode
 }
 
-fn default_config(cx: &Reader<'_>, node: &Node) -> Option<()> {
+fn default_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<()> {
     let mut fields = cx.mapping(node)?;
+    fields.optional("gatewayTopology", |cx, node| topology(cx, node, mesh));
     fields.optional("tracing", tracing);
     accept(&mut fields, "tracing");
     for name in PROXY {
@@ -179,7 +183,6 @@ const PROXY: &[&str] = &[
     "runtimeValues",
     "statusPort",
     "extraStatTags",
-    "gatewayTopology",
     "proxyStatsMatcher",
     "readinessProbe",
     "caCertificatesPem",

@@ -44,6 +44,7 @@ mod sidecar;
 mod stream_route;
 mod string_match;
 mod telemetry;
+mod topology;
 mod traffic_policy;
 mod virtual_service;
 mod without_effect;

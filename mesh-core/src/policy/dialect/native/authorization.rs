@@ -192,8 +192,8 @@ form! {
         "not_ip" ip_blocks.none_of: NonEmpty<Ip>;
         "trust_domains" trust_domains.any_of: NonEmpty<AnyPattern>;
         "not_trust_domains" trust_domains.none_of: NonEmpty<AnyPattern>;
-        "remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.any_of: NonEmpty<Ip>;
-        "not_remote_ip" [not_yet "the address is that of the connection"] remote_ip_blocks.none_of: NonEmpty<Ip>;
+        "remote_ip" remote_ip_blocks.any_of: NonEmpty<Ip>;
+        "not_remote_ip" remote_ip_blocks.none_of: NonEmpty<Ip>;
         "request_principals" request_principals.any_of: NonEmpty<AnyPattern>;
         "not_request_principals" request_principals.none_of: NonEmpty<AnyPattern>;
     }

@@ -39,6 +39,7 @@ mod destination;
 mod endpoint;
 mod filter;
 mod form;
+mod forwarding;
 mod gateway;
 mod item;
 mod jwt;

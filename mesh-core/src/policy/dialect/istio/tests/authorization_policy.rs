@@ -221,10 +221,11 @@ fn sources_are_checked() {
             ],
         ),
         ("requestPrincipals: ['*']", &[]),
+        ("remoteIpBlocks: [1.1.1.1], notRemoteIpBlocks: [1.1.1.0/24]", &[]),
         (
-            "remoteIpBlocks: [1.1.1.1]",
+            "remoteIpBlocks: [unknown]",
             &[
-                "4:1: warning[MESH0401]: field `remoteIpBlocks` is not yet in force: the address is that of the connection",
+                "4:18: error[MESH0104]: `remoteIpBlocks`: expected an IP address or a block such as `10.0.0.0/8`, found `unknown`",
             ],
         ),
     ]);
