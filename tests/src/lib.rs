@@ -12,6 +12,8 @@
 )]
 
 pub mod backend;
+pub mod forge;
+pub mod process;
 pub mod seeds;
 pub mod world;
 
