@@ -15,6 +15,7 @@ pub mod backend;
 pub mod forge;
 pub mod process;
 pub mod seeds;
+pub mod wire;
 pub mod world;
 
 pub use backend::Backend;

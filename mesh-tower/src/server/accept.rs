@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::conduct::Conduct;
 use super::connection::{Connection, Security};
 use super::secure::{Http, Refused, Secured};
 use crate::body::{Body, BoxError};
@@ -115,7 +116,12 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(connection.head_limit());
             builder.max_buf_size(HEADER_BYTES as usize);
-            drive(builder.serve_connection(io, answering).with_upgrades(), end).await;
+            drive(
+                builder.serve_connection(io, answering).with_upgrades(),
+                end,
+                &connection.conduct,
+            )
+            .await;
         }
         Http::Two => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -124,7 +130,7 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
                 .max_header_list_size(HEADER_BYTES)
                 .keep_alive_interval(PING.0)
                 .keep_alive_timeout(PING.1);
-            drive(builder.serve_connection(io, answering), end).await;
+            drive(builder.serve_connection(io, answering), end, &connection.conduct).await;
         }
     }
 }
@@ -172,13 +178,18 @@ impl<P: Port> Graceful for http2::Connection<TokioIo<crate::stream::Stream>, Ans
     }
 }
 
-async fn drive(connection: impl Graceful, end: impl Future) {
-    let mut connection = pin!(connection);
+async fn drive(connection: impl Graceful, end: impl Future, conduct: &Conduct) {
+    let (mut connection, mut cut) = (pin!(connection), pin!(conduct.ends()));
     tokio::select! {
         _ = connection.as_mut() => return,
+        // Whoever behaves badly is not waited for.
+        _ = cut.as_mut() => return,
         _ = end => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        _ = cut => {}
+    }
 }
 
 /// A port as hyper calls it.
@@ -193,6 +204,9 @@ impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(self.port.answer(Arc::clone(&self.connection), request.map(Body::from)))
+        let (head, body) = request.into_parts();
+        let body = self.connection.body(&head.headers, body);
+        let request = Request::from_parts(head, body);
+        Box::pin(self.port.answer(Arc::clone(&self.connection), request))
     }
 }

@@ -20,6 +20,7 @@
 //! ```
 
 pub(crate) mod accept;
+mod conduct;
 pub(crate) mod connection;
 mod exchange;
 mod layer;

@@ -50,7 +50,7 @@ use tokio::task::JoinHandle;
 
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 pub use operations::{
-    ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
+    ConnectionGuard, Cut, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
 };
 pub use peers::PeerGroups;
 pub use series::{RequestRecord, SeriesGroup};
@@ -226,6 +226,11 @@ impl Metrics {
     /// Counts an open connection for as long as the guard lives (`mesh_connections`).
     pub fn connection(&self, side: Side) -> ConnectionGuard {
         self.inner.operations.connection(side)
+    }
+
+    /// Counts what was ended because of how the peer behaved (`mesh_peers_cut_total`).
+    pub fn cut(&self, reason: Cut) {
+        self.inner.operations.cut(reason);
     }
 
     /// Counts a TLS handshake (`mesh_tls_handshakes_total`).
