@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::telemetry::metrics::{Cut, Metrics};
 
 /// Requests of a connection before its conduct is judged; Envoy's `premature_reset_total_stream_count`. Of twice as
-/// many, half are forgotten: a good past is no licence.
+/// many, half are forgotten: a good past is no licence. More than three quarters given up are too many, where Envoy has a
+/// half: a caller that always hedges gives a half up.
 const JUDGED_FROM: u32 = 500;
 /// A request that is given up sooner than this was given up too soon; Envoy's `premature_reset_min_stream_lifetime_seconds`.
 const TOO_SOON: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ impl Conduct {
         }
         let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
         let requests = self.requests.load(Ordering::Relaxed);
-        if requests >= JUDGED_FROM && given_up > requests / 2 {
+        if requests >= JUDGED_FROM && given_up > requests / 4 * 3 {
             self.judged.notify_one();
         }
     }
