@@ -240,6 +240,11 @@ impl Http2 {
                 let done = Frame::new(kind::SETTINGS, 1, 0, Vec::new());
                 self.send(&[done]).await;
             }
+            kind::DATA if !frame.payload.is_empty() => {
+                let length = u32::try_from(frame.payload.len()).unwrap();
+                let taken = Frame::new(kind::WINDOW_UPDATE, 0, 0, length.to_be_bytes());
+                self.send(&[taken]).await;
+            }
             // `:status 200` is entry 8 of the static table; a change of the table's size may stand before it.
             kind::HEADERS => {
                 let mut block = frame.payload.iter().skip_while(|byte| **byte & 0xe0 == 0x20);

@@ -5,12 +5,15 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and tells its figures"
 )]
 
 mod http1;
 mod http2;
+mod reload;
+mod steering;
 mod tls;
 mod upstream;
 
