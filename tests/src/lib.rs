@@ -13,10 +13,14 @@
 
 pub mod agent;
 pub mod backend;
+pub mod forge;
 pub mod issuer;
 pub mod key_server;
+pub mod process;
+pub mod seeds;
 pub mod seeds;
 pub mod trust;
+pub mod wire;
 pub mod world;
 
 pub use agent::Agent;

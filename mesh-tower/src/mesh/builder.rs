@@ -156,6 +156,21 @@ impl MeshBuilder {
         self
     }
 
+    /// How long, in all, the body of a request may keep its reader waiting for 64 bytes, on plain text and at gateways: then the
+    /// body fails and the connection (or the stream) is closed. Default 30 s. Not for gRPC, whose streams may be silent, and not
+    /// for peers with an identity.
+    pub fn body_timeout(mut self, limit: Duration) -> Self {
+        self.settings.body_timeout = limit;
+        self
+    }
+
+    /// How long answers may wait for a caller that takes nothing, on plain text and at gateways: then the connection is
+    /// closed. Default 60 s.
+    pub fn send_timeout(mut self, limit: Duration) -> Self {
+        self.settings.send_timeout = limit;
+        self
+    }
+
     /// Time that open requests get at shutdown. Default 30 s.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.settings.drain_timeout = limit;

@@ -105,6 +105,10 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// For the head of a request on plain text and from the web.
     pub(crate) header_timeout: Duration,
+    /// How long the body of a request may keep its reader waiting, on plain text and from the web.
+    pub(crate) body_timeout: Duration,
+    /// How long an answer may wait for the peer to take it, on plain text and to the web.
+    pub(crate) send_timeout: Duration,
     /// The folder of the gateways' certificates, one folder for each `credentialName`.
     pub(crate) credentials: Option<PathBuf>,
     /// The authorities of web servers outside of the mesh, in a file; the system's, where there is none.
@@ -122,6 +126,8 @@ impl Default for Settings {
             handshakes: 256,
             drain_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
             credentials: None,
             web_authorities: None,
             poll: Duration::from_millis(500),

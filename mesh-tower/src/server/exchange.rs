@@ -12,6 +12,7 @@ use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
 
+use super::conduct::Answer;
 use super::connection::{Connection, Security};
 use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
@@ -57,6 +58,7 @@ impl Exchange {
         let host = request.uri().host().or(host).unwrap_or_default();
         let span = RequestSpan::server(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
+        connection.conduct.begins();
         let logging = Logging::when(connection.shared.access_log.is_enabled());
         Self {
             connection: Arc::clone(connection),
@@ -138,6 +140,7 @@ impl Exchange {
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
         response.map(|body| {
             body.on_end(Settle {
+                answer: self.connection.conduct.answer(),
                 exchange: self,
                 outcome,
             })
@@ -204,6 +207,12 @@ fn known(address: SocketAddr) -> Option<SocketAddr> {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if !self.is_settled && self.answered.is_none() {
+            let connection = &self.connection;
+            connection
+                .conduct
+                .given_up(connection.shared.clock.now().since(self.start));
+        }
         self.settle(Outcome::CallerGone);
     }
 }
@@ -211,15 +220,27 @@ impl Drop for Exchange {
 /// What a response holds until its body has ended.
 struct Settle {
     exchange: Exchange,
+    /// Followed where the peer has to take it in time.
+    answer: Option<Answer>,
     outcome: Outcome,
 }
 
 impl OnEnd for Settle {
     fn on_data(&mut self, length: usize) {
         self.exchange.bytes += length as u64;
+        if let Some(answer) = &mut self.answer {
+            answer.given(&self.exchange.connection.conduct);
+        }
+    }
+
+    fn on_wait(&mut self) {
+        if let Some(answer) = &mut self.answer {
+            answer.taken(&self.exchange.connection.conduct);
+        }
     }
 
     fn on_end(&mut self, end: End<'_>) {
+        self.on_wait();
         let outcome = match end {
             End::Complete(trailers) => {
                 self.exchange.grpc_status = trailers.and_then(grpc_status).or(self.exchange.grpc_status);

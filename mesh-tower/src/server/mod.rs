@@ -22,6 +22,7 @@
 pub(crate) mod accept;
 mod admission;
 mod client_cert;
+mod conduct;
 pub(crate) mod connection;
 mod exchange;
 mod ext_authz;

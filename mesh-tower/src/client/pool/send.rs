@@ -1,5 +1,5 @@
 use http::{
-    HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -47,12 +47,17 @@ impl Pool {
                 Ok(granted) => granted,
                 Err(error) => return Err(SendError::waiting(error, request)),
             };
-            let after = after(&request);
+            let (after, may_switch) = (after(&request), request.headers().contains_key(UPGRADE));
             let sent = match &mut sender {
                 Sender::Http1(sender) => sender.try_send_request(for_http1(*request)).await,
                 Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
             };
             let mut error = match sent {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_switch => {
+                    let origin = lease.origin();
+                    drop(lease.attach(response, sender, After::Close));
+                    return Err(SendError::switched(origin));
+                }
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };

@@ -58,7 +58,7 @@ pub use checks::{CheckMetrics, CheckResult};
 pub use connections::{EndReason, HandshakeResult};
 pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
-pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
+pub use operations::{ConnectionGuard, Cut, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
 pub(crate) use plaintext::PlaintextCounter;
 pub use series::{RequestRecord, SeriesGroup};
@@ -244,6 +244,11 @@ impl Metrics {
     /// Counts an open connection for as long as the guard lives (`mesh_connections`).
     pub fn connection(&self, side: Side) -> ConnectionGuard {
         self.inner.operations.connection(side)
+    }
+
+    /// Counts what was ended because of how the peer behaved (`mesh_peers_cut_total`).
+    pub fn cut(&self, reason: Cut) {
+        self.inner.operations.cut(reason);
     }
 
     /// Counts a TLS handshake (`mesh_tls_handshakes_total`, `mesh_tls_resumptions_total`).

@@ -57,12 +57,26 @@ impl Side {
     }
 }
 
+/// Why the mesh ended what a peer that behaves badly had open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cut {
+    /// The body of a request came too slowly.
+    SlowRequest,
+    /// Answers were not taken.
+    SlowResponse,
+    /// Most requests were given up right after they had begun.
+    GivenUp,
+}
+
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
     tokens: TokenMetrics,
     connections: [Gauge; 2],
     ends: ConnectionMetrics,
+    /// By [`Cut`].
+    cut: [Counter; 3],
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -83,6 +97,8 @@ impl Operations {
             tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             ends: ConnectionMetrics::new(Arc::clone(&registry)),
+            cut: ["slow_request", "slow_response", "given_up"]
+                .map(|reason| registry.counter("mesh_peers_cut_total", labels(&[("reason", reason)]))),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
                 let labels = labels(&[("decision", decision)]);
@@ -138,6 +154,15 @@ impl Operations {
         &self.ends
     }
 
+    pub(super) fn cut(&self, reason: Cut) {
+        let [slow_request, slow_response, given_up] = &self.cut;
+        match reason {
+            Cut::SlowRequest => slow_request.increment(1),
+            Cut::SlowResponse => slow_response.increment(1),
+            Cut::GivenUp => given_up.increment(1),
+        }
+    }
+
     pub(super) fn audited_request(&self) {
         self.audited.increment(1);
     }
@@ -173,6 +198,10 @@ fn describe(registry: &Registry) {
         (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text, by the address of the caller, the service and its port.",
+        ),
+        (
+            "mesh_peers_cut_total",
+            "Requests and connections that were ended because of how the peer behaved, by reason.",
         ),
         (
             "mesh_authorization_audited_total",
