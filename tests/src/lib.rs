@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod backend;
 pub mod seeds;
+pub mod trust;
 pub mod world;
 
 pub use agent::Agent;

@@ -18,7 +18,7 @@ use mesh_core::workload::Workload;
 use mesh_tests::agent::{self, Agent, granted, response};
 use mesh_tests::world::{get, plain_text_of, until};
 use mesh_tests::{Answer, World};
-use mesh_tls::authority::DevCa;
+use mesh_tls::authority::{DevCa, Issued};
 use mesh_tls::clock::{Clock, ManualClock};
 use mesh_tls::source::workload_api::WorkloadApi;
 use mesh_tls::source::{FailureReason, IdentitySource, SourceError, StaticSource};
@@ -27,6 +27,8 @@ use mesh_tower::Mesh;
 use mesh_tower::admin::AdminOptions;
 use mesh_tower::client::Client;
 use mesh_tower::mesh::MeshBuilder;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tonic::Code;
 
@@ -189,6 +191,49 @@ async fn federated_trust_domains_come_and_go_with_the_responses() {
     agent.send(response(vec![granted(world.ca(), ORDERS)]));
     until("its end", || source.generation() == 4).await;
     assert!(!trusts(&source), "what is left out is taken back");
+}
+
+#[tokio::test]
+async fn revocation_lists_come_with_the_responses_and_count_for_their_own_trust_domain() {
+    let world = World::new();
+    let other = DevCa::new(domain("other"), SystemTime::now()).unwrap();
+    let issue = |ca: &DevCa, id: &str| {
+        let id = SpiffeId::parse(id).unwrap();
+        ca.issue(&id, HOUR, SystemTime::now()).unwrap()
+    };
+    let gone = issue(world.ca(), "spiffe://cluster.local/ns/shop/sa/gone");
+    let web = issue(world.ca(), "spiffe://cluster.local/ns/shop/sa/web");
+    let foreign = issue(&other, "spiffe://other/web");
+    let mut told = response(vec![granted(world.ca(), ORDERS)]);
+    told.federated_bundles
+        .insert("spiffe://other".into(), agent::bundle(&other));
+    let list = world.ca().revocation_list(&[&gone], HOUR, SystemTime::now()).unwrap();
+    told.crl.push(
+        CertificateRevocationListDer::from_pem_slice(list.as_bytes())
+            .unwrap()
+            .to_vec(),
+    );
+    let agent = Agent::granting(vec![granted(world.ca(), ORDERS)]);
+    let source = connected(agent.api()).await.unwrap();
+    let is_revoked = |issued: &Issued| {
+        let current = source.current();
+        issued
+            .svid()
+            .unwrap()
+            .check_revocation(current.bundles(), current.clock())
+            .is_err()
+    };
+    assert!(!is_revoked(&gone));
+
+    agent.send(told.clone());
+    until("the list", || source.generation() == 2).await;
+
+    assert!(is_revoked(&gone) && !is_revoked(&web));
+    assert!(!is_revoked(&foreign), "no list of its authority is missed");
+    told.crl.push(vec![1, 2, 3]);
+    agent.send(told);
+    until("the broken list", || source.status().failing).await;
+    assert!(is_revoked(&gone));
 }
 
 #[tokio::test]

@@ -31,6 +31,11 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
         ("trust_domain_aliases", listed(&mesh.trust_domain_aliases)),
         ("outbound", json!(word(&mesh.outbound))),
         ("access_log", json!(mesh.access_log.as_ref().map(log))),
+        ("live.drain_ms", millis(mesh.live.drain)),
+        ("live.recheck", json!(word(&mesh.live.recheck))),
+        ("tls.resumption", json!(word(&mesh.tls.resumption))),
+        ("tls.revocation.unknown", json!(word(&mesh.tls.revocation.unknown))),
+        ("tls.revocation.expired", json!(word(&mesh.tls.revocation.expired))),
     ];
     named(facts)
 }

@@ -17,6 +17,7 @@
 //! ```
 
 mod issuer;
+mod revoke;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::federation::{Federation, Presence};
 use super::status::Failure;
-use crate::svid::{BundleError, OwnIdentityError};
+use crate::svid::{BundleError, OwnIdentityError, RevocationError};
 
 /// The most bytes of one file. A chain of eight certificates has less than 32 KiB.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
@@ -106,6 +106,17 @@ pub enum SourceError {
     /// Another source than files has none.
     #[error(transparent)]
     Source(#[from] Failure),
+    /// A revocation list cannot be used.
+    #[error("`{}` cannot be used: {reason}", .path.display())]
+    Revocation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: RevocationError,
+    },
+    /// More than 64 files end in `.crl`.
+    #[error("more than 64 revocation lists in `{}`", .0.display())]
+    TooManyLists(PathBuf),
 }
 
 /// The files of an identity. Symbolic links are followed anew at every look.
@@ -129,7 +140,7 @@ impl IdentityFiles {
     }
 
     /// Trusts further trust domains: a folder with `<trust domain>.pem` (PEM) or `<trust domain>.json` (a SPIFFE
-    /// bundle) for each. Names that begin with a dot are passed over.
+    /// bundle) for each, and `<trust domain>.crl` for its revocation lists. Names that begin with a dot are passed over.
     #[must_use]
     pub fn federated(mut self, folder: impl Into<PathBuf>) -> Self {
         self.federation = Some(Federation::new(folder, Presence::Required));
@@ -185,7 +196,7 @@ pub(super) fn stable<T: PartialEq>(place: &Path, read: impl Fn() -> Result<T, So
     Err(SourceError::Unstable(place.to_owned()))
 }
 
-pub(super) fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
+fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
     let mut texts = [const { Vec::new() }; N];
     for (text, path) in texts.iter_mut().zip(paths) {
         *text = read_file(path)?;

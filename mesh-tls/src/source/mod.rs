@@ -25,6 +25,7 @@ mod issued;
 mod layout;
 #[cfg(test)]
 mod life_tests;
+mod lists;
 mod phase;
 pub mod renew;
 mod status;
@@ -51,14 +52,15 @@ pub use self::phase::{Lifetime, Phase};
 use self::status::Journal;
 pub use self::status::{Failure, FailureReason, IdentityStatus, Origin};
 use crate::clock::Clock;
-use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig};
+use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig, TlsPolicy};
 use crate::svid::{OwnIdentityError, Svid, TrustBundles};
 use crate::verify::ExpectedPeer;
 
 /// The most client configurations that one generation keeps; more are built anew each time.
 const CACHED_CLIENTS: usize = 1024;
 
-type ClientKey = (ExpectedPeer, Vec<Alpn>);
+type ServerKey = (TlsPolicy, Vec<Alpn>);
+type ClientKey = (TlsPolicy, ExpectedPeer, Vec<Alpn>);
 
 /// One generation of this process's identity, with the TLS configurations made from it.
 pub struct Identity {
@@ -66,7 +68,7 @@ pub struct Identity {
     bundles: TrustBundles,
     generation: u64,
     clock: Clock,
-    servers: Mutex<BTreeMap<Vec<Alpn>, Arc<ServerConfig>>>,
+    servers: Mutex<BTreeMap<ServerKey, Arc<ServerConfig>>>,
     clients: Mutex<BTreeMap<ClientKey, Arc<ClientConfig>>>,
 }
 
@@ -113,12 +115,24 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ServerConfig::mutual`].
     pub fn server_config(&self, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        self.server_config_under(TlsPolicy::default(), alpn)
+    }
+
+    /// The same by a policy of the caller's; made once for each pair.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ServerConfig::mutual`].
+    pub fn server_config_under(&self, policy: TlsPolicy, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        let key = (policy, alpn.to_vec());
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = servers.get(alpn) {
+        if let Some(config) = servers.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(ServerConfig::mutual(&self.svid, &self.bundles, alpn, &self.clock)?);
-        servers.insert(alpn.to_vec(), Arc::clone(&config));
+        let bundles = self.bundles.under(policy.revocation);
+        let config = ServerConfig::with_sessions(&self.svid, &bundles, (alpn, policy.resumption), &self.clock)?;
+        let config = Arc::new(config);
+        servers.insert(key, Arc::clone(&config));
         Ok(config)
     }
 
@@ -129,12 +143,27 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ClientConfig::mutual`].
     pub fn client_config(&self, expected: &ExpectedPeer, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, ConfigError> {
-        let key = (expected.clone(), alpn.to_vec());
+        self.client_config_under(TlsPolicy::default(), expected, alpn)
+    }
+
+    /// The same by a policy of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ClientConfig::mutual`].
+    pub fn client_config_under(
+        &self,
+        policy: TlsPolicy,
+        expected: &ExpectedPeer,
+        alpn: &[Alpn],
+    ) -> Result<Arc<ClientConfig>, ConfigError> {
+        let key = (policy, expected.clone(), alpn.to_vec());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = clients.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = ClientConfig::mutual(&self.svid, &self.bundles, expected, alpn, &self.clock)?;
+        let (bundles, how) = (self.bundles.under(policy.revocation), (alpn, policy.resumption));
+        let config = ClientConfig::with_sessions(&self.svid, &bundles, expected, how, &self.clock)?;
         let config = Arc::new(config);
         if clients.len() < CACHED_CLIENTS {
             clients.insert(key, Arc::clone(&config));
@@ -172,6 +201,7 @@ struct Shared {
 impl IdentitySource {
     fn new(svid: Svid, bundles: TrustBundles, clock: Clock, origin: Origin) -> Result<Self, OwnIdentityError> {
         svid.check(&bundles, &clock)?;
+        warn_of_revocation(&svid, &bundles, &clock);
         let journal = Mutex::new(Journal::new(clock.now()));
         let first = Identity::new(svid, bundles, 1, clock.clone());
         Ok(Self {
@@ -242,6 +272,7 @@ impl IdentitySource {
             });
         }
         svid.check(&bundles, &shared.clock)?;
+        warn_of_revocation(&svid, &bundles, &shared.clock);
         journal.rotated(shared.clock.now());
         let (id, not_after) = (svid.id().clone(), svid.not_after());
         let generation = self.swap(svid, bundles, &current);
@@ -279,6 +310,11 @@ impl IdentitySource {
         }
     }
 
+    /// The failure that was told of still stands.
+    fn persists(&self) {
+        self.journal().persists();
+    }
+
     /// The source is well, with the identity in force.
     fn recovered(&self) {
         self.journal().recovered();
@@ -291,6 +327,13 @@ impl IdentitySource {
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A list that revokes this process comes in force all the same: others that it revokes must not go on.
+fn warn_of_revocation(svid: &Svid, bundles: &TrustBundles, clock: &Clock) {
+    if let Err(error) = svid.check_revocation(bundles, clock) {
+        tracing::warn!(id = %svid.id(), %error, "peers with these revocation lists refuse this process");
     }
 }
 

@@ -128,7 +128,9 @@ impl From<&SourceError> for Failure {
     fn from(error: &SourceError) -> Self {
         let reason = match error {
             SourceError::Own(own) => FailureReason::from(own),
-            SourceError::Bundle(_) | SourceError::Federated { .. } => FailureReason::Invalid,
+            SourceError::Bundle(_) | SourceError::Federated { .. } | SourceError::Revocation { .. } => {
+                FailureReason::Invalid
+            }
             SourceError::Source(failure) => failure.reason,
             _ => FailureReason::Unavailable,
         };
@@ -196,6 +198,11 @@ impl Journal {
         self.since = now;
         self.rotations = self.rotations.saturating_add(1);
         self.failing = false;
+    }
+
+    /// What failed before still does, though there is a new identity.
+    pub(super) fn persists(&mut self) {
+        self.failing = true;
     }
 
     pub(super) fn recovered(&mut self) {

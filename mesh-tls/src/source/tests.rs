@@ -351,3 +351,43 @@ fn what_is_no_regular_file_or_too_large_is_refused_unread() {
         SourceError::Bundle(BundleError::NoCertificate)
     );
 }
+
+/// F23: a list that is cut to nothing leaves the last good one in force, tells, and does not stop renewals.
+#[test]
+fn a_list_that_cannot_be_used_leaves_the_last_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (now, path) = (SystemTime::now(), directory.path().join("ca.crl"));
+    let ca = DevCa::new(domain("td"), now).unwrap();
+    let orders = id("spiffe://td/orders");
+    let write = || ca.write_workload(directory.path(), &orders, HOUR, now).unwrap();
+    let gone = ca.issue(&id("spiffe://td/gone"), HOUR, now).unwrap();
+    write();
+    std::fs::write(&path, ca.revocation_list(&[&gone], HOUR, now).unwrap()).unwrap();
+    let files = FileSource::open(directory.path(), Clock::system()).unwrap();
+    let is_revoked = || {
+        let (svid, current) = (gone.svid().unwrap(), files.source().current());
+        svid.check_revocation(current.bundles(), current.clock()).is_err()
+    };
+    assert!(is_revoked());
+
+    std::fs::write(&path, "").unwrap();
+    let broken = SourceError::Revocation {
+        path: path.clone(),
+        reason: crate::svid::RevocationError::Empty,
+    };
+    assert_eq!(files.refresh(), Err(broken.clone()));
+    write();
+    assert_eq!(files.refresh(), Err(broken.clone()));
+    assert_eq!(files.last_error(), Some(broken));
+    assert_eq!(files.source().generation(), 2, "the new certificate is in force");
+    assert!(is_revoked());
+
+    std::fs::write(&path, ca.revocation_list(&[], HOUR, now).unwrap()).unwrap();
+    assert_eq!(files.refresh(), Ok(Refresh::Replaced(3)));
+    assert!(!is_revoked());
+    std::fs::write(&path, "").unwrap();
+    assert!(
+        FileSource::open(directory.path(), Clock::system()).is_err(),
+        "at the start there is no last good one"
+    );
+}

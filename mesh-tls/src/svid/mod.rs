@@ -17,6 +17,9 @@
 
 mod bundle;
 pub(crate) mod document;
+mod revocation;
+#[cfg(test)]
+mod revocation_tests;
 #[cfg(test)]
 mod tests;
 
@@ -31,11 +34,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 pub use self::bundle::{BundleError, ChainError, TrustBundle, TrustBundles};
+pub use self::revocation::{InDoubt, RevocationError, RevocationList, RevocationPolicy};
 use crate::clock::Clock;
-use crate::leaf::{Leaf, LeafError};
+use crate::leaf::{Leaf, LeafError, Role};
 use crate::provider::provider;
 use crate::source::Lifetime;
-use crate::verify::{MAX_CHAIN, PeerError, verify_chain};
+use crate::verify::{MAX_CHAIN, PeerError, verify_chain, verify_trust};
 
 /// Why this process's own certificate and key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +78,9 @@ pub enum OwnIdentityError {
     #[error("own identity is withdrawn by its source")]
     Withdrawn,
 }
+
+/// A leaf and what stands between it and an authority.
+type ChainRef<'a> = (&'a CertificateDer<'static>, &'a [CertificateDer<'static>]);
 
 /// A workload's certificate chain with its private key: an X509-SVID. Cheap to clone.
 #[derive(Clone)]
@@ -130,7 +137,7 @@ impl Svid {
 
     /// The certificates, leaf first.
     #[must_use]
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
     }
 
@@ -166,7 +173,8 @@ impl Svid {
         }
     }
 
-    /// Asks whether a peer with these bundles would accept this identity now.
+    /// Asks whether a peer with these bundles would accept this identity now, but for revocation: a list that revokes
+    /// it must come in force all the same ([`check_revocation`](Self::check_revocation)).
     ///
     /// # Errors
     ///
@@ -174,12 +182,28 @@ impl Svid {
     /// chain does not lead to the bundle of the leaf's trust domain.
     pub fn check(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
         self.check_time(clock)?;
-        let role = self.leaf.any_role()?;
-        let chain = self.certified.cert.split_first();
-        let (certificate, intermediates) = chain.ok_or(OwnIdentityError::NoCertificate)?;
-        verify_chain(bundles, certificate, intermediates, role, clock.unix_now())
+        let (chain, role) = self.chain()?;
+        verify_trust(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
+    }
+
+    /// Asks whether a peer with these bundles would take this identity for revoked, or for in doubt.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnIdentityError::Untrusted`], with [`PeerError::Revoked`] or [`PeerError::RevocationInDoubt`] in it.
+    pub fn check_revocation(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
+        let (chain, role) = self.chain()?;
+        verify_chain(bundles, chain, role, clock.unix_now())
+            .map(|_| ())
+            .map_err(OwnIdentityError::Untrusted)
+    }
+
+    /// The chain, and a side that it may stand on.
+    fn chain(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
+        let chain = self.certified.cert.split_first();
+        Ok((chain.ok_or(OwnIdentityError::NoCertificate)?, self.leaf.any_role()?))
     }
 
     pub(crate) fn check_time(&self, clock: &Clock) -> Result<(), OwnIdentityError> {

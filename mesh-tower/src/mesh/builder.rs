@@ -20,7 +20,8 @@ use crate::discovery::{Resolve, SystemResolver};
 use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
 use crate::telemetry::access_log::AccessLogger;
-use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult};
+use crate::telemetry::handshakes::Handshakes;
+use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult, Side};
 
 /// How often idle state is looked at: ejections that end, gauges.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -251,6 +252,7 @@ impl Parts {
             status: Mutex::new(first.status(clock.wall())),
             identity_metrics: self.identity.as_ref().map(|_| self.metrics.identity()),
             identity: self.identity,
+            handshakes: Handshakes::new(self.metrics.clone(), clock, Side::Server),
             metrics: self.metrics,
             us,
             served,

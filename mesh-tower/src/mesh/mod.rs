@@ -17,6 +17,7 @@ mod identity;
 mod reload;
 mod shared;
 mod status;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use builder::MeshBuilder;
 pub use error::{BuildError, PolicyError};
 pub(crate) use shared::{Live, Settings, Shared};
 pub use status::{PolicyStatus, Rejected};
+pub(crate) use tls::tls_policy;
 
 use crate::admin::Admin;
 use crate::client::Client;

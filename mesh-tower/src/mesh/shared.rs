@@ -16,6 +16,7 @@ use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
 use crate::telemetry::access_log::AccessLogger;
+use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
 
 /// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// Present where the identity is.
     pub(crate) identity_metrics: Option<IdentityMetrics>,
     pub(crate) metrics: Metrics,
+    /// Handshakes that this process accepts.
+    pub(crate) handshakes: Handshakes,
     /// This process in labels of metrics.
     pub(crate) us: Party,
     /// Series of the requests that this process serves.

@@ -12,6 +12,7 @@ use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
 
 use super::connection::{Connection, Security};
+use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, Logging, grpc_status};
@@ -178,6 +179,7 @@ impl OnEnd for Settle {
                 self.exchange.grpc_status = trailers.and_then(grpc_status).or(self.exchange.grpc_status);
                 self.outcome
             }
+            End::Failed(error) if error.is::<DeniedMeanwhile>() => Outcome::Denied,
             End::Failed(_) => Outcome::UpstreamReset,
             End::Dropped => Outcome::CallerGone,
         };

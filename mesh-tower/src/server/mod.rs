@@ -24,8 +24,10 @@ pub(crate) mod connection;
 mod exchange;
 mod layer;
 mod listener;
+mod live;
 mod peer;
 mod respond;
+mod running;
 pub(crate) mod secure;
 pub(crate) mod stack;
 

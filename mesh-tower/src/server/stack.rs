@@ -7,23 +7,26 @@
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
 //! | 5. authorization | last before the application; fails closed |
-//! | 6. application | in the scope of the trace, so that its own requests belong to it |
+//! | 6. application | in the scope of the trace, so that its own requests belong to it; until the rules deny the request, where the policy wants that asked |
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use mesh_core::decide::authz::Decision;
 use mesh_core::outcome::Outcome;
-use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::{BadRequest, Options, canonicalize, strip_h2c, strip_mesh_managed};
 use mesh_core::snapshot::Snapshot;
 use tracing::Instrument;
 
-use super::connection::{Connection, Security};
+use super::connection::{Connection, Ended, Security};
 use super::exchange::Exchange;
 use super::peer::Peer;
 use super::respond::Refusal;
+use super::running;
 use crate::body::{Body, BoxError};
 use crate::telemetry::trace::{Correlation, Sampling};
 
@@ -48,17 +51,42 @@ where
     strip_h2c(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
-    if let Err(refusal) = admit(&live.snapshot, &connection, &mut request, &mut exchange) {
-        let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
-        return Ok(exchange.settle_later(response, refusal.outcome));
-    }
+    let standing = match admit(&live.snapshot, &connection, &mut request, &mut exchange) {
+        Ok(standing) => standing,
+        Err(refusal) => {
+            let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
+            return Ok(exchange.settle_later(response, refusal.outcome));
+        }
+    };
     let peer = Peer {
         connection: Arc::clone(&connection),
     };
     request.extensions_mut().insert(peer);
     let span = exchange.span.span().clone();
-    match correlation.scope(app(request)).instrument(span).await {
-        Ok(response) => Ok(exchange.settle_later(response.map(Body::new), Outcome::Response)),
+    let kept = running::keep(&connection, &live.snapshot, &request);
+    let mut answering = pin!(correlation.scope(app(request)).instrument(span));
+    let answered = std::future::poll_fn(|cx| match &kept {
+        Some(running) if running.poll_ended(cx).is_ready() => Poll::Ready(None),
+        _ => answering.as_mut().poll(cx).map(Some),
+    });
+    let Some(answered) = answered.await else {
+        let refusal = Refusal::new(Outcome::Denied, DENIED);
+        let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
+        return Ok(exchange.settle_later(response, refusal.outcome));
+    };
+    match answered {
+        Ok(response) => {
+            let mut response = response.map(Body::new);
+            if standing == Standing::Ending && exchange.is_http1() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            let response = match kept {
+                Some(running) => running.hold(&connection, response),
+                None => response,
+            };
+            Ok(exchange.settle_later(response, Outcome::Response))
+        }
         Err(error) => {
             exchange.settle(Outcome::UpstreamReset);
             Err(error)
@@ -66,13 +94,21 @@ where
     }
 }
 
+/// Whether a connection may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Firm,
+    /// Its peer is trusted no more, and is told so.
+    Ending,
+}
+
 fn admit(
     snapshot: &Snapshot,
     connection: &Connection,
     request: &mut Request<Body>,
     exchange: &mut Exchange,
-) -> Result<(), Refusal> {
-    still_allowed(snapshot, connection)?;
+) -> Result<Standing, Refusal> {
+    let standing = still_allowed(snapshot, connection)?;
     let authorizer = &snapshot.inbound.authorizer;
     let options = Options::inbound(connection.transport(), authorizer.path_rules());
     let canonical = canonicalize(&*request, options).map_err(bad_request)?;
@@ -86,7 +122,7 @@ fn admit(
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
-    Ok(())
+    Ok(standing)
 }
 
 /// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
@@ -108,23 +144,31 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 }
 
 /// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<(), Refusal> {
-    let refused = |text| Err(Refusal::new(Outcome::Unauthenticated, text).closing());
-    let mode = || snapshot.inbound.mtls(connection.local.port()).0;
-    match connection.security {
-        Security::Web { .. } => Ok(()),
-        Security::Mutual(..) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
-        Security::Mutual(..) => connection.still_trusted().or_else(|ended| {
-            tracing::warn!(peer = %connection.remote, "{ended}");
-            refused("the caller's certificate is not valid any more")
-        }),
-        Security::Plain if mode() == MtlsMode::Strict => refused("this port takes mTLS only"),
-        Security::Plain => {
-            connection.shared.metrics.plaintext_request();
-            Ok(())
-        }
+fn still_allowed(snapshot: &Snapshot, connection: &Connection) -> Result<Standing, Refusal> {
+    match connection.still_allowed(snapshot) {
+        Err(Ended::NotTrusted(_)) if connection.is_draining(snapshot) => return Ok(Standing::Ending),
+        Err(ended) => return Err(not_allowed(connection, &ended)),
+        Ok(()) => {}
     }
+    if let Security::Plain = connection.security {
+        connection.shared.metrics.plaintext_request();
+    }
+    Ok(Standing::Firm)
 }
+
+fn not_allowed(connection: &Connection, ended: &Ended) -> Refusal {
+    let text = match ended {
+        Ended::PlainTextOnly => "this port takes plain text only",
+        Ended::MutualTlsOnly => "this port takes mTLS only",
+        Ended::NotTrusted(_) | Ended::Revoked(_) => "the caller's certificate is not valid any more",
+        Ended::Denied => DENIED,
+    };
+    tracing::debug!(peer = %connection.remote, "request refused: {ended}");
+    Refusal::new(Outcome::Unauthenticated, text).closing()
+}
+
+/// What a caller is told whom no rule lets in, as Envoy says it.
+const DENIED: &str = "RBAC: access denied";
 
 fn bad_request(reason: BadRequest) -> Refusal {
     let mut refusal = Refusal::new(Outcome::BadRequest, "the request has no unambiguous form");
@@ -138,6 +182,6 @@ fn denied(decision: &Decision<'_>) -> Refusal {
     tracing::debug!(%decision, "request denied");
     match decision.outcome() {
         Some(Outcome::NoRoute) => Refusal::new(Outcome::NoRoute, "no route takes the request"),
-        _ => Refusal::new(Outcome::Denied, "RBAC: access denied"),
+        _ => Refusal::new(Outcome::Denied, DENIED),
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod authz;
+pub mod connections;
 pub mod filter;
 pub mod gateway;
 pub mod identity;
@@ -107,6 +108,10 @@ pub struct MeshSettings {
     pub outbound: OutboundMode,
     /// Where the access log goes. Default none.
     pub access_log: Option<AccessLog>,
+    /// What becomes of open connections when policy or trust changes.
+    pub live: connections::LiveSettings,
+    /// How TLS is spoken within the mesh.
+    pub tls: connections::TlsSettings,
 }
 
 impl Default for MeshSettings {
@@ -118,6 +123,8 @@ impl Default for MeshSettings {
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
             access_log: None,
+            live: connections::LiveSettings::default(),
+            tls: connections::TlsSettings::default(),
         }
     }
 }

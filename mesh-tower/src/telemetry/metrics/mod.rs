@@ -33,6 +33,7 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod connections;
 mod identity;
 mod labels;
 mod operations;
@@ -49,11 +50,10 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use connections::{EndReason, HandshakeResult};
 pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
-pub use operations::{
-    ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
-};
+pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
 pub use series::{RequestRecord, SeriesGroup};
 
@@ -236,9 +236,14 @@ impl Metrics {
         self.inner.operations.connection(side)
     }
 
-    /// Counts a TLS handshake (`mesh_tls_handshakes_total`).
+    /// Counts a TLS handshake (`mesh_tls_handshakes_total`, `mesh_tls_resumptions_total`).
     pub fn handshake(&self, side: Side, result: HandshakeResult) {
-        self.inner.operations.handshake(side, result);
+        self.inner.operations.ends().handshake(side, result);
+    }
+
+    /// Counts a connection or a request that a change of policy or trust ended (`mesh_connections_ended_total`).
+    pub fn ended(&self, side: Side, reason: EndReason) {
+        self.inner.operations.ends().ended(side, reason);
     }
 
     /// Counts a request that a server took over plain text (`mesh_plaintext_requests_total`).

@@ -10,6 +10,7 @@ use mesh_core::decide::authz::Verdict;
 use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
+use super::connections::ConnectionMetrics;
 use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
@@ -46,23 +47,20 @@ pub enum Side {
     Server,
 }
 
-/// How a TLS handshake ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HandshakeResult {
-    /// Both sides know each other.
-    Ok,
-    /// It failed, for whatever reason.
-    Failed,
-    /// It took too long.
-    TimedOut,
+impl Side {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
     connections: [Gauge; 2],
-    handshakes: [[Counter; 3]; 2],
+    ends: ConnectionMetrics,
     plaintext: Counter,
     audited: Counter,
     /// Allowed, denied.
@@ -78,17 +76,10 @@ impl Operations {
         describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
-        let results = ["ok", "failed", "timeout"];
-        let handshake = |side, result| {
-            registry.counter(
-                "mesh_tls_handshakes_total",
-                labels(&[("side", side), ("result", result)]),
-            )
-        };
         Self {
             policy: PolicyMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
-            handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
+            ends: ConnectionMetrics::new(Arc::clone(&registry)),
             plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
@@ -137,17 +128,8 @@ impl Operations {
         ConnectionGuard(open.clone())
     }
 
-    pub(super) fn handshake(&self, side: Side, result: HandshakeResult) {
-        let [client, server] = &self.handshakes;
-        let [ok, failed, timed_out] = match side {
-            Side::Client => client,
-            Side::Server => server,
-        };
-        match result {
-            HandshakeResult::Ok => ok.increment(1),
-            HandshakeResult::Failed => failed.increment(1),
-            HandshakeResult::TimedOut => timed_out.increment(1),
-        }
+    pub(super) fn ends(&self) -> &ConnectionMetrics {
+        &self.ends
     }
 
     pub(super) fn plaintext_request(&self) {
@@ -186,7 +168,6 @@ fn describe(registry: &Registry) {
             "mesh_retry_budget_exhausted_total",
             "Further tries that the retry budget forbade.",
         ),
-        ("mesh_tls_handshakes_total", "TLS handshakes, by side and result."),
         (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text.",

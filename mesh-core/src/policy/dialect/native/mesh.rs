@@ -1,9 +1,11 @@
 //! `mesh`: settings of the whole mesh.
 
+use super::connections::{Live, Tls};
 use super::envelope::namespace;
 use super::form::{Form, List, Schema, Text, Tree};
 use super::mtls::{MODES, Mode};
 use super::names::is_dns_name;
+use super::scope::Scope;
 use super::sidecar::Outbound;
 use crate::policy::diagnostic::quoted;
 use crate::policy::model::identity::PeerAuthentication;
@@ -32,6 +34,16 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, policy: &mut Policy) {
     set(&mut mesh.cluster_domain, fields.optional("cluster_domain", domain));
     set(&mut mesh.outbound, fields.optional("outbound", choice(OUTBOUND)));
     mesh.access_log = fields.optional("access_log", access_log);
+    let defaults = MeshSettings::default();
+    let scope = Scope::new("", &defaults);
+    set(
+        &mut mesh.live,
+        fields.optional("live", |cx, node| Live::read(cx, node, scope)),
+    );
+    set(
+        &mut mesh.tls,
+        fields.optional("tls", |cx, node| Tls::read(cx, node, scope)),
+    );
     let mode = fields.optional("mtls", spanned(choice(MODES)));
     fields.finish();
     policy.peer_authentications.extend(mode.map(|mode| PeerAuthentication {
@@ -102,6 +114,12 @@ pub(super) fn write(mesh: &MeshSettings) -> Tree {
         entry.put("encoding", Tree::text(name.map_or("text", |(name, _)| *name)));
         map.put("access_log", entry);
     }
+    if mesh.live != default.live {
+        map.put("live", Live::write(&mesh.live));
+    }
+    if mesh.tls != default.tls {
+        map.put("tls", Tls::write(&mesh.tls));
+    }
     map
 }
 
@@ -119,6 +137,8 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
             object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
         });
         object.property("access_log", log, false);
+        object.property("live", Live::schema(schema), false);
+        object.property("tls", Tls::schema(schema), false);
     })
 }
 

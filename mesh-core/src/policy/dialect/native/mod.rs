@@ -33,6 +33,7 @@ use crate::policy::source::{Key, Node, SourceSpan, Value};
 mod access_pattern;
 mod authorization;
 mod balance;
+mod connections;
 mod destination;
 mod endpoint;
 mod filter;

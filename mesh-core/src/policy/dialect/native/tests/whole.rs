@@ -440,3 +440,31 @@ fn a_mirror_has_no_weight_and_overrides_lead_somewhere() {
         ],
     );
 }
+
+#[test]
+fn settings_of_open_connections_and_tls_are_read() {
+    use crate::policy::model::connections::{InDoubt, Recheck, Resumption};
+    let policy = clean(
+        "mesh: { live: { drain: 0s, recheck: requests }, tls: { resumption: on, revocation: { unknown: allow } } }",
+    );
+    let (live, tls) = (policy.mesh.live, policy.mesh.tls);
+    assert!(live.drain.is_zero());
+    assert_eq!(live.recheck, Recheck::Requests);
+    assert_eq!(tls.resumption, Resumption::On);
+    assert_eq!(tls.revocation.unknown, InDoubt::Allow);
+    assert_eq!(tls.revocation.expired, InDoubt::Deny);
+
+    let defaults = clean("mesh: {}").mesh;
+    assert_eq!(defaults.live.drain.as_secs(), 5);
+    assert_eq!(defaults.tls.resumption, Resumption::Off);
+    assert_lines(
+        "mesh: { @ }",
+        &[
+            (
+                "tls: { resumption: yes }",
+                &["28: error[MESH0104]: `resumption`: unknown value `yes`, expected `off` or `on`"],
+            ),
+            ("live: { drian: 1s }", &["17: error[MESH0101]: unknown field `drian`"]),
+        ],
+    );
+}
