@@ -158,6 +158,14 @@ fn revocation_lists_of_other_trust_domains_lie_beside_their_bundles() {
         svid.check_revocation(current.bundles(), current.clock()).is_err()
     };
     assert!(revoked(&gone) && !revoked(&web));
+    let status = source.source().status();
+    let trusted = status
+        .trusted
+        .iter()
+        .find(|one| one.trust_domain == domain("other"))
+        .unwrap();
+    assert_eq!((trusted.lists, trusted.revoked), (1, 1));
+    assert_eq!(status.next_update(), Some(start() + HOUR));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub use self::layout::{IdentityFiles, Layout, SourceError};
 pub(crate) use self::layout::{fingerprint, read_stable};
 pub use self::phase::{Lifetime, Phase};
 use self::status::Journal;
-pub use self::status::{Failure, FailureReason, IdentityStatus, Origin};
+pub use self::status::{Failure, FailureReason, IdentityStatus, Origin, Trusted};
 use crate::clock::Clock;
 use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig, TlsPolicy};
 use crate::svid::{OwnIdentityError, Svid, TrustBundles};
