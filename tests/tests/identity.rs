@@ -18,7 +18,7 @@ use mesh_core::workload::Workload;
 use mesh_tests::agent::{self, Agent, granted, response};
 use mesh_tests::world::{get, plain_text_of, until};
 use mesh_tests::{Answer, World};
-use mesh_tls::authority::DevCa;
+use mesh_tls::authority::{DevCa, Issued};
 use mesh_tls::clock::{Clock, ManualClock};
 use mesh_tls::source::workload_api::WorkloadApi;
 use mesh_tls::source::{FailureReason, IdentitySource, SourceError, StaticSource};
@@ -27,6 +27,8 @@ use mesh_tower::Mesh;
 use mesh_tower::admin::AdminOptions;
 use mesh_tower::client::Client;
 use mesh_tower::mesh::MeshBuilder;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use tonic::Code;
 
@@ -189,6 +191,49 @@ async fn federated_trust_domains_come_and_go_with_the_responses() {
     agent.send(response(vec![granted(world.ca(), ORDERS)]));
     until("its end", || source.generation() == 4).await;
     assert!(!trusts(&source), "what is left out is taken back");
+}
+
+#[tokio::test]
+async fn revocation_lists_come_with_the_responses_and_count_for_their_own_trust_domain() {
+    let world = World::new();
+    let other = DevCa::new(domain("other"), SystemTime::now()).unwrap();
+    let issue = |ca: &DevCa, id: &str| {
+        let id = SpiffeId::parse(id).unwrap();
+        ca.issue(&id, HOUR, SystemTime::now()).unwrap()
+    };
+    let gone = issue(world.ca(), "spiffe://cluster.local/ns/shop/sa/gone");
+    let web = issue(world.ca(), "spiffe://cluster.local/ns/shop/sa/web");
+    let foreign = issue(&other, "spiffe://other/web");
+    let mut told = response(vec![granted(world.ca(), ORDERS)]);
+    told.federated_bundles
+        .insert("spiffe://other".into(), agent::bundle(&other));
+    let list = world.ca().revocation_list(&[&gone], HOUR, SystemTime::now()).unwrap();
+    told.crl.push(
+        CertificateRevocationListDer::from_pem_slice(list.as_bytes())
+            .unwrap()
+            .to_vec(),
+    );
+    let agent = Agent::granting(vec![granted(world.ca(), ORDERS)]);
+    let source = connected(agent.api()).await.unwrap();
+    let is_revoked = |issued: &Issued| {
+        let current = source.current();
+        issued
+            .svid()
+            .unwrap()
+            .check_revocation(current.bundles(), current.clock())
+            .is_err()
+    };
+    assert!(!is_revoked(&gone));
+
+    agent.send(told.clone());
+    until("the list", || source.generation() == 2).await;
+
+    assert!(is_revoked(&gone) && !is_revoked(&web));
+    assert!(!is_revoked(&foreign), "no list of its authority is missed");
+    told.crl.push(vec![1, 2, 3]);
+    agent.send(told);
+    until("the broken list", || source.status().failing).await;
+    assert!(is_revoked(&gone));
 }
 
 #[tokio::test]
@@ -405,10 +450,7 @@ async fn a_workload_of_another_trust_domain_is_a_caller_like_any_other_while_it_
     let web = builder.workload(Workload::new("shop", "web")).build().await.unwrap();
 
     assert_eq!(order(&web.client()).await.unwrap().text, "an order");
-    assert_eq!(
-        shop.identity_page().await["trust"],
-        serde_json::json!({ "cluster.local": 1, "other": 1 })
-    );
+    assert_eq!(shop.identity_page().await["trust"]["other"]["authorities"], 1);
 
     std::fs::remove_file(directory.join("bundles/other.pem")).unwrap();
     until("the end of the federation", || shop.status().trusted.len() == 1).await;
@@ -541,7 +583,8 @@ async fn the_pages_and_the_metrics_tell_of_the_identity_and_of_its_files() {
     let page = shop.identity_page().await;
     assert_eq!((&page["id"], &page["phase"]), (&ORDERS.into(), &"fresh".into()));
     assert_eq!((&page["failing"], &page["last_failure"]), (&false.into(), &Value::Null));
-    assert_eq!(page["trust"], serde_json::json!({ "cluster.local": 1 }));
+    let trust = serde_json::json!({ "authorities": 1, "revocation_lists": 0, "revoked": 0, "next_update": null });
+    assert_eq!(page["trust"], serde_json::json!({ "cluster.local": trust }));
     assert!(page["source"]["name"].as_str().unwrap().contains("identity/tls.crt"));
     let left = page["expires_in_seconds"].as_u64().unwrap();
     assert!((3500..=3600).contains(&left), "{left}");
@@ -560,6 +603,7 @@ async fn the_pages_and_the_metrics_tell_of_the_identity_and_of_its_files() {
         "mesh_identity_generation 2".into(),
         "mesh_identity_withdrawn 0".into(),
         "mesh_identity_trust_domains 1".into(),
+        "mesh_identity_revocation_next_update_timestamp_seconds 0".into(),
         r#"mesh_identity_phase{phase="fresh"} 1"#.into(),
         r#"mesh_identity_phase{phase="expired"} 0"#.into(),
         "mesh_identity_rotations_total 1".into(),

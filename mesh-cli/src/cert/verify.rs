@@ -71,7 +71,7 @@ fn from_directory(arguments: &VerifyArguments) -> Result<Result<Case, String>, F
     }
     match IdentityFiles::in_directory(&arguments.certificate)?.read() {
         Ok((svid, bundles)) => Ok(Ok(Case {
-            chain: svid.chain().to_vec(),
+            chain: svid.certificates().to_vec(),
             bundles,
             key: Some(Ok(())),
         })),

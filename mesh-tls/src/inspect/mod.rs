@@ -252,9 +252,9 @@ pub fn judge(
     bundles: &TrustBundles,
     question: &Question<'_>,
 ) -> Result<SpiffeId, PeerError> {
-    let (leaf, intermediates) = chain.split_first().ok_or(PeerError::NoCertificate)?;
+    let chain = chain.split_first().ok_or(PeerError::NoCertificate)?;
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(unix_seconds(question.now)));
-    let found = verify_chain(bundles, (leaf, intermediates), question.role, now)?.id;
+    let found = verify_chain(bundles, chain, question.role, now)?.id;
     match question.expected {
         Some(expected) if !expected.accepts(&found) => Err(PeerError::Unexpected {
             found,

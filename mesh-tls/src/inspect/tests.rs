@@ -88,7 +88,7 @@ fn a_chain_is_judged_as_in_a_handshake() {
     let svid = world.svid("orders");
     let ask = |expected: Option<&ExpectedPeer>, now| {
         let role = Role::Server;
-        judge(svid.chain(), &world.bundles, &Question { role, expected, now })
+        judge(svid.certificates(), &world.bundles, &Question { role, expected, now })
     };
 
     assert_eq!(ask(None, start()), Ok(id("spiffe://td/orders")));

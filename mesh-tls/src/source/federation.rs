@@ -1,14 +1,16 @@
 //! The bundles of other trust domains, one file each.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use mesh_core::identity::TrustDomain;
 
 use super::SourceError;
-use super::layout::read_file;
-use crate::svid::{TrustBundle, TrustBundles};
+use super::layout::{fingerprint, read_file, stable};
+use crate::svid::{RevocationList, Svid, TrustBundle, TrustBundles};
 
 /// The most bundles of one folder.
 const MAX_BUNDLES: usize = 256;
@@ -86,30 +88,108 @@ fn is_hidden(path: &Path) -> bool {
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
+/// A folder of bundles as a service follows it. What cannot be used leaves the last good bundles in force, for a
+/// foreign bundle must not keep the own certificate from being renewed.
+#[derive(Debug)]
+pub(super) struct FederationFiles {
+    federation: Option<Federation>,
+    own: TrustDomain,
+    good: Mutex<Federated>,
+}
+
+/// The bundles of other trust domains at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Federated {
+    bundles: BTreeMap<TrustDomain, TrustBundle>,
+    pub(super) fingerprint: u64,
+}
+
+impl FederationFiles {
+    /// Reads the bundles beside that of the trust domain `own`.
+    pub(super) fn open(federation: Option<Federation>, own: TrustDomain) -> Result<(Self, Federated), SourceError> {
+        let first = read(federation.as_ref(), &own)?;
+        let files = Self {
+            federation,
+            own,
+            good: Mutex::new(first.clone()),
+        };
+        Ok((files, first))
+    }
+
+    /// The bundles as they are now; where they cannot be used, the last good ones and the reason.
+    pub(super) fn look(&self) -> (Federated, Option<SourceError>) {
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        match read(self.federation.as_ref(), &self.own) {
+            Ok(federated) => {
+                good.clone_from(&federated);
+                (federated, None)
+            }
+            Err(error) => (good.clone(), Some(error)),
+        }
+    }
+}
+
+fn read(federation: Option<&Federation>, own: &TrustDomain) -> Result<Federated, SourceError> {
+    let Some(federation) = federation else {
+        return Ok(Federated::default());
+    };
+    let texts = stable(&federation.folder, || federation.read())?;
+    Ok(Federated {
+        bundles: FederatedText::parse_all(&texts, own)?,
+        fingerprint: fingerprint(&texts),
+    })
+}
+
+impl Federated {
+    /// The bundles of all trust domains, the own one among them.
+    pub(super) fn beside(&self, svid: &Svid, own: TrustBundle) -> TrustBundles {
+        let others = self.bundles.iter().map(|(name, bundle)| (name.clone(), bundle.clone()));
+        others.chain([(svid.id().trust_domain().clone(), own)]).collect()
+    }
+}
+
 impl FederatedText {
-    /// The own bundle with these beside it. A trust domain has one bundle: a second one, or one for the own domain,
+    /// All bundles, with their revocation lists. A trust domain has one bundle: a second one, or one for the own domain,
     /// is refused, since either of them could be the one that was forgotten.
-    pub(super) fn add_all(texts: &[Self], own: TrustBundles) -> Result<TrustBundles, SourceError> {
-        texts.iter().try_fold(own, |bundles, text| {
+    fn parse_all(texts: &[Self], own: &TrustDomain) -> Result<BTreeMap<TrustDomain, TrustBundle>, SourceError> {
+        let mut bundles = BTreeMap::new();
+        let (lists, others): (Vec<_>, Vec<_>) = texts.iter().partition(|text| text.extension() == Some("crl"));
+        for text in others {
             let (name, bundle) = text.parse()?;
-            if bundles.bundle(&name).is_some() {
+            if name == *own || bundles.contains_key(&name) {
                 return Err(text.refused(format!("there is another bundle for `{name}`")));
             }
-            Ok(bundles.with(name, bundle))
-        })
+            bundles.insert(name, bundle);
+        }
+        for text in lists {
+            let name = text.trust_domain()?;
+            let lists = RevocationList::read(&text.text).map_err(|error| text.refused(error))?;
+            match bundles.get_mut(&name) {
+                Some(bundle) => *bundle = bundle.clone().with_revocations(lists),
+                None => return Err(text.refused(format!("there is no bundle for `{name}` beside it"))),
+            }
+        }
+        Ok(bundles)
     }
 
     fn parse(&self) -> Result<(TrustDomain, TrustBundle), SourceError> {
-        let extension = self.path.extension().and_then(|name| name.to_str());
-        let read: fn(&[u8]) -> _ = match extension {
+        let read: fn(&[u8]) -> _ = match self.extension() {
             Some("pem") => TrustBundle::from_pem,
             Some("json") => TrustBundle::from_spiffe_json,
-            _ => return Err(self.refused("expected the name `<trust domain>.pem` or `<trust domain>.json`")),
+            _ => return Err(self.refused("expected the name `<trust domain>.pem`, `.json` or `.crl`")),
         };
-        let name = self.path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let name = TrustDomain::parse(name).map_err(|error| self.refused(format!("its name {error}")))?;
+        let name = self.trust_domain()?;
         let bundle = read(&self.text).map_err(|error| self.refused(error))?;
         Ok((name, bundle))
+    }
+
+    fn extension(&self) -> Option<&str> {
+        self.path.extension().and_then(|name| name.to_str())
+    }
+
+    fn trust_domain(&self) -> Result<TrustDomain, SourceError> {
+        let name = self.path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        TrustDomain::parse(name).map_err(|error| self.refused(format!("its name {error}")))
     }
 
     fn refused(&self, reason: impl Display) -> SourceError {

@@ -107,6 +107,68 @@ fn bundles_that_come_change_and_go_are_followed() {
 }
 
 #[test]
+fn a_broken_foreign_bundle_does_not_keep_the_own_certificate_from_being_renewed() {
+    let folder = Folder::new();
+    std::fs::write(folder.bundle("other.pem"), authority("other").pem()).unwrap();
+    let source = folder.open().unwrap();
+    let renew = || {
+        let ca = DevCa::load_or_create(folder.directory.path().join("ca"), domain("td"), start()).unwrap();
+        let orders = id("spiffe://td/orders");
+        ca.write_workload(folder.directory.path(), &orders, HOUR, start())
+            .unwrap();
+    };
+    std::fs::write(folder.bundle("other.pem"), "broken").unwrap();
+    assert!(source.refresh().is_err());
+
+    renew();
+
+    assert!(source.refresh().is_err(), "the bundle is still broken");
+    let status = source.source().status();
+    assert_eq!((status.generation, status.rotations, status.failing), (2, 1, true));
+    assert_eq!(status.trusted.len(), 2, "the last good bundle is in force");
+    std::fs::write(folder.bundle("other.pem"), authority("other").pem()).unwrap();
+    assert_eq!(source.refresh(), Ok(Refresh::Replaced(3)));
+    assert!(!source.source().status().failing);
+}
+
+#[test]
+fn revocation_lists_of_other_trust_domains_lie_beside_their_bundles() {
+    let folder = Folder::new();
+    let other = DevCa::new(domain("other"), start()).unwrap();
+    let issued = |name: &str| {
+        other
+            .issue(&id(&format!("spiffe://other/{name}")), HOUR, start())
+            .unwrap()
+    };
+    let (web, gone) = (issued("web"), issued("gone"));
+    std::fs::write(folder.bundle("other.pem"), other.certificate_pem()).unwrap();
+    let list = other.revocation_list(&[&gone], HOUR, start()).unwrap();
+    assert!(
+        folder
+            .refusal("third.crl", &list)
+            .contains("there is no bundle for `third`")
+    );
+    std::fs::write(folder.bundle("other.crl"), list).unwrap();
+
+    let source = folder.open().unwrap();
+
+    let current = source.source().current();
+    let revoked = |issued: &crate::authority::Issued| {
+        let svid = issued.svid().unwrap();
+        svid.check_revocation(current.bundles(), current.clock()).is_err()
+    };
+    assert!(revoked(&gone) && !revoked(&web));
+    let status = source.source().status();
+    let trusted = status
+        .trusted
+        .iter()
+        .find(|one| one.trust_domain == domain("other"))
+        .unwrap();
+    assert_eq!((trusted.lists, trusted.revoked), (1, 1));
+    assert_eq!(status.next_update(), Some(start() + HOUR));
+}
+
+#[test]
 fn files_that_are_no_bundles_are_refused_by_name() {
     let folder = Folder::new();
     let pem = authority("other").pem();
@@ -115,7 +177,7 @@ fn files_that_are_no_bundles_are_refused_by_name() {
         (
             "other.crt",
             &*pem,
-            "expected the name `<trust domain>.pem` or `<trust domain>.json`",
+            "expected the name `<trust domain>.pem`, `.json` or `.crl`",
         ),
         ("Other.pem", &pem, "its name has 'O' at byte 0 of its trust domain"),
         ("td.pem", &pem, "there is another bundle for `td`"),

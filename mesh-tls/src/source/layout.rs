@@ -95,17 +95,6 @@ pub enum SourceError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A revocation list cannot be used.
-    #[error("`{}` cannot be used: {reason}", .path.display())]
-    Revocation {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: RevocationError,
-    },
-    /// More than 64 files end in `.crl`.
-    #[error("more than 64 revocation lists in `{}`", .0.display())]
-    TooManyLists(PathBuf),
     /// A federated bundle cannot be used.
     #[error("federated bundle `{}` cannot be used: {reason}", .path.display())]
     Federated {
@@ -117,6 +106,17 @@ pub enum SourceError {
     /// Another source than files has none.
     #[error(transparent)]
     Source(#[from] Failure),
+    /// A revocation list cannot be used.
+    #[error("`{}` cannot be used: {reason}", .path.display())]
+    Revocation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: RevocationError,
+    },
+    /// More than 64 files end in `.crl`.
+    #[error("more than 64 revocation lists in `{}`", .0.display())]
+    TooManyLists(PathBuf),
 }
 
 /// The files of an identity. Symbolic links are followed anew at every look.
@@ -140,7 +140,7 @@ impl IdentityFiles {
     }
 
     /// Trusts further trust domains: a folder with `<trust domain>.pem` (PEM) or `<trust domain>.json` (a SPIFFE
-    /// bundle) for each. Names that begin with a dot are passed over.
+    /// bundle) for each, and `<trust domain>.crl` for its revocation lists. Names that begin with a dot are passed over.
     #[must_use]
     pub fn federated(mut self, folder: impl Into<PathBuf>) -> Self {
         self.federation = Some(Federation::new(folder, Presence::Required));
@@ -196,7 +196,7 @@ pub(super) fn stable<T: PartialEq>(place: &Path, read: impl Fn() -> Result<T, So
     Err(SourceError::Unstable(place.to_owned()))
 }
 
-pub(super) fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
+fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
     let mut texts = [const { Vec::new() }; N];
     for (text, path) in texts.iter_mut().zip(paths) {
         *text = read_file(path)?;

@@ -56,11 +56,15 @@ fn a_status_tells_where_from_since_when_how_long_and_whom_is_trusted() {
 
     let status = orders.source().status();
 
-    assert_eq!((status.origin, status.id), (Origin::Code, id("spiffe://td/orders")));
+    assert_eq!((&status.origin, &status.id), (&Origin::Code, &id("spiffe://td/orders")));
     assert_eq!((status.generation, status.rotations), (1, 0));
     assert_eq!((status.since, status.phase), (start(), Phase::Due));
     assert_eq!(status.lifetime, Lifetime::new(start(), start() + HOUR));
-    assert_eq!(status.trusted, [(domain("td"), 1)]);
+    let [trusted] = &status.trusted[..] else {
+        panic!("{status:?}");
+    };
+    assert_eq!((&trusted.trust_domain, trusted.authorities), (&domain("td"), 1));
+    assert_eq!((trusted.lists, status.next_update()), (0, None));
     assert!(!status.failing && status.last_failure.is_none() && !status.withdrawn);
 }
 

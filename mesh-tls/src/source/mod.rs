@@ -50,7 +50,7 @@ pub use self::layout::{IdentityFiles, Layout, SourceError};
 pub(crate) use self::layout::{fingerprint, read_stable};
 pub use self::phase::{Lifetime, Phase};
 use self::status::Journal;
-pub use self::status::{Failure, FailureReason, IdentityStatus, Origin};
+pub use self::status::{Failure, FailureReason, IdentityStatus, Origin, Trusted};
 use crate::clock::Clock;
 use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig, TlsPolicy};
 use crate::svid::{OwnIdentityError, Svid, TrustBundles};
@@ -308,6 +308,11 @@ impl IdentitySource {
             tracing::warn!(source = %self.shared.origin, reason = %failure.reason, %failure,
                 "identity cannot be renewed, the last good one stays in force");
         }
+    }
+
+    /// The failure that was told of still stands.
+    fn persists(&self) {
+        self.journal().persists();
     }
 
     /// The source is well, with the identity in force.

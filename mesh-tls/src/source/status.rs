@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use mesh_core::identity::{SpiffeId, TrustDomain};
 
 use super::{Lifetime, Phase, SourceError};
-use crate::svid::OwnIdentityError;
+use crate::svid::{OwnIdentityError, RevocationList, TrustBundle};
 
 /// Where an identity comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +128,9 @@ impl From<&SourceError> for Failure {
     fn from(error: &SourceError) -> Self {
         let reason = match error {
             SourceError::Own(own) => FailureReason::from(own),
-            SourceError::Bundle(_) | SourceError::Federated { .. } => FailureReason::Invalid,
+            SourceError::Bundle(_) | SourceError::Federated { .. } | SourceError::Revocation { .. } => {
+                FailureReason::Invalid
+            }
             SourceError::Source(failure) => failure.reason,
             _ => FailureReason::Unavailable,
         };
@@ -165,8 +167,45 @@ pub struct IdentityStatus {
     pub last_failure: Option<(SystemTime, Failure)>,
     /// Whether that failure still stands.
     pub failing: bool,
-    /// The trust domains that are trusted, with the number of their authorities.
-    pub trusted: Vec<(TrustDomain, usize)>,
+    /// The trust domains that there is a bundle for.
+    pub trusted: Vec<Trusted>,
+}
+
+impl IdentityStatus {
+    /// When the first of the revocation lists should be replaced: past it, peers may be in doubt.
+    #[must_use]
+    pub fn next_update(&self) -> Option<SystemTime> {
+        self.trusted.iter().filter_map(|trusted| trusted.next_update).min()
+    }
+}
+
+/// A trust domain that there is a bundle for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trusted {
+    /// Its name.
+    pub trust_domain: TrustDomain,
+    /// How many authorities vouch for it; none refuses all that claim to be of it.
+    pub authorities: usize,
+    /// How many revocation lists there are.
+    pub lists: usize,
+    /// How many certificates they revoke.
+    pub revoked: usize,
+    /// When the first of the lists should be replaced.
+    pub next_update: Option<SystemTime>,
+}
+
+impl Trusted {
+    fn of(trust_domain: &TrustDomain, bundle: &TrustBundle) -> Self {
+        let lists = bundle.revocations();
+        Self {
+            trust_domain: trust_domain.clone(),
+            authorities: bundle.len(),
+            lists: lists.len(),
+            revoked: lists.iter().map(RevocationList::revoked).sum(),
+            next_update: lists.iter().filter_map(RevocationList::next_update).min(),
+        }
+    }
 }
 
 /// What [`IdentityStatus`] has beside the identity in force.
@@ -198,6 +237,11 @@ impl Journal {
         self.failing = false;
     }
 
+    /// What failed before still does, though there is a new identity.
+    pub(super) fn persists(&mut self) {
+        self.failing = true;
+    }
+
     pub(super) fn recovered(&mut self) {
         self.failing = false;
     }
@@ -220,8 +264,6 @@ impl Journal {
 
     pub(super) fn status(&self, origin: Origin, identity: &super::Identity, now: SystemTime) -> IdentityStatus {
         let lifetime = identity.svid().lifetime();
-        let bundles = identity.bundles();
-        let size = |name: &TrustDomain| bundles.bundle(name).map_or(0, crate::svid::TrustBundle::len);
         IdentityStatus {
             origin,
             id: identity.svid().id().clone(),
@@ -235,7 +277,11 @@ impl Journal {
             failures: self.failures,
             last_failure: self.last_failure.clone(),
             failing: self.failing,
-            trusted: bundles.trust_domains().map(|name| (name.clone(), size(name))).collect(),
+            trusted: identity
+                .bundles()
+                .iter()
+                .map(|(name, bundle)| Trusted::of(name, bundle))
+                .collect(),
         }
     }
 }

@@ -127,6 +127,13 @@ impl TrustBundle {
         self
     }
 
+    /// Whether a list names one of the authorities as its issuer.
+    #[cfg(feature = "workload-api")]
+    pub(crate) fn is_issuer_of(&self, list: &RevocationList) -> bool {
+        let mut authorities = self.authorities.iter();
+        authorities.any(|authority| list.list().issuer() == authority.anchor.subject.as_ref())
+    }
+
     /// The revocation lists.
     #[must_use]
     pub fn revocations(&self) -> &[RevocationList] {

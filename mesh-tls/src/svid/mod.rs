@@ -137,7 +137,7 @@ impl Svid {
 
     /// The certificates, leaf first.
     #[must_use]
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
     }
 

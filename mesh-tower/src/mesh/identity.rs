@@ -7,7 +7,7 @@ use mesh_core::identity::SpiffeId;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
 use mesh_tls::clock::Clock;
-use mesh_tls::source::{FailureReason, FileSource, IdentityFiles, IdentitySource, IdentityStatus};
+use mesh_tls::source::{FailureReason, FileSource, IdentityFiles, IdentitySource, IdentityStatus, Trusted};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 
@@ -152,8 +152,14 @@ fn last_failure(status: &IdentityStatus) -> Option<Value> {
 }
 
 fn trust(status: &IdentityStatus) -> Value {
-    let trusted = status.trusted.iter();
-    trusted
-        .map(|(name, authorities)| (name.as_str().to_owned(), json!(authorities)))
-        .collect()
+    let told = |trusted: &Trusted| {
+        let about = json!({
+            "authorities": trusted.authorities,
+            "revocation_lists": trusted.lists,
+            "revoked": trusted.revoked,
+            "next_update": trusted.next_update.map(unix_seconds),
+        });
+        (trusted.trust_domain.as_str().to_owned(), about)
+    };
+    status.trusted.iter().map(told).collect()
 }

@@ -1,14 +1,16 @@
 //! What a response of the Workload API grants this process: no sockets.
 
+use std::collections::BTreeMap;
+
 use mesh_core::identity::{SpiffeId, TrustDomain};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::contract::{X509Svid, X509SvidResponse};
 use crate::source::renew::Material;
 use crate::source::{Failure, FailureReason};
-use crate::svid::{Svid, TrustBundle, TrustBundles};
+use crate::svid::{RevocationList, Svid, TrustBundle};
 
 /// Reads the identity that this process is to have: that in force as long as it is granted, else the first with
 /// `hint`, else the first.
@@ -24,8 +26,21 @@ pub(super) fn read(
     if own.is_empty() {
         return Err(invalid("its bundle is empty"));
     }
-    let bundles = federated(response, TrustBundles::of(name, own))?;
+    let others = federated(response, &name)?;
+    let (theirs, ours): (Vec<_>, Vec<_>) = revocations(response)?
+        .into_iter()
+        .partition(|list| others.values().any(|bundle| bundle.is_issuer_of(list)));
+    let others = others
+        .into_iter()
+        .map(|(name, bundle)| (name, with_own(bundle, &theirs)));
+    let bundles = others.chain([(name, own.with_revocations(ours))]).collect();
     Ok(Material { svid, bundles })
+}
+
+/// A list of somebody else's would put every certificate in doubt.
+fn with_own(bundle: TrustBundle, lists: &[RevocationList]) -> TrustBundle {
+    let own = lists.iter().filter(|list| bundle.is_issuer_of(list)).cloned().collect();
+    bundle.with_revocations(own)
 }
 
 fn choose<'r>(
@@ -64,17 +79,32 @@ fn svid(entry: &X509Svid) -> Result<Svid, Failure> {
     }
 }
 
-fn federated(response: &X509SvidResponse, own: TrustBundles) -> Result<TrustBundles, Failure> {
-    response.federated_bundles.iter().try_fold(own, |bundles, (id, der)| {
+/// The lists of all trust domains together: that a federated authority did not issue is for the own one, whose
+/// intermediates may have lists, too.
+fn revocations(response: &X509SvidResponse) -> Result<Vec<RevocationList>, Failure> {
+    if response.crl.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lists = response
+        .crl
+        .iter()
+        .map(|der| CertificateRevocationListDer::from(der.as_slice()));
+    RevocationList::from_der(&lists.collect::<Vec<_>>()).map_err(invalid)
+}
+
+fn federated(response: &X509SvidResponse, own: &TrustDomain) -> Result<BTreeMap<TrustDomain, TrustBundle>, Failure> {
+    let mut bundles = BTreeMap::new();
+    for (id, der) in &response.federated_bundles {
         let name = id.strip_prefix("spiffe://").unwrap_or(id);
         let name =
             TrustDomain::parse(name).map_err(|error| invalid(format!("the name of a federated bundle {error}")))?;
-        if bundles.bundle(&name).is_some() {
+        if name == *own || bundles.contains_key(&name) {
             return Err(invalid(format!("it has two bundles for `{name}`")));
         }
         let bundle = bundle(der, name.as_str())?;
-        Ok(bundles.with(name, bundle))
-    })
+        bundles.insert(name, bundle);
+    }
+    Ok(bundles)
 }
 
 /// A bundle that is empty trusts nobody, as the standard has it.

@@ -17,6 +17,7 @@ pub struct IdentityMetrics {
     generation: Gauge,
     withdrawn: Gauge,
     trust_domains: Gauge,
+    next_update: Gauge,
     phases: [(Phase, Gauge); 5],
     rotations: Counter,
     failures: [(FailureReason, Counter); 4],
@@ -28,7 +29,7 @@ impl fmt::Debug for IdentityMetrics {
     }
 }
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     (
         "mesh_identity_not_before_timestamp_seconds",
         "First second of the own certificate, in Unix time.",
@@ -52,6 +53,10 @@ const GAUGES: [(&str, &str); 7] = [
     (
         "mesh_identity_trust_domains",
         "Trust domains that there is a bundle for.",
+    ),
+    (
+        "mesh_identity_revocation_next_update_timestamp_seconds",
+        "When the first revocation list should be replaced, in Unix time; 0 without lists.",
     ),
     (
         "mesh_identity_phase",
@@ -82,6 +87,7 @@ impl IdentityMetrics {
             generation: gauge("mesh_identity_generation"),
             withdrawn: gauge("mesh_identity_withdrawn"),
             trust_domains: gauge("mesh_identity_trust_domains"),
+            next_update: gauge("mesh_identity_revocation_next_update_timestamp_seconds"),
             phases: Phase::ALL.map(|one| (one, phase(one))),
             rotations: registry.counter("mesh_identity_rotations_total", Vec::new()),
             failures: FailureReason::ALL.map(|reason| (reason, failures(reason))),
@@ -98,6 +104,7 @@ impl IdentityMetrics {
         self.generation.set(status.generation as f64);
         self.withdrawn.set(f64::from(u8::from(status.withdrawn)));
         self.trust_domains.set(status.trusted.len() as f64);
+        self.next_update.set(status.next_update().map_or(0.0, unix));
         for (phase, gauge) in &self.phases {
             gauge.set(f64::from(u8::from(*phase == status.phase)));
         }
