@@ -286,6 +286,7 @@ async fn a_timeout_covers_the_body_of_the_response() {
     .await;
 }
 
+/// F18, ID-4.
 #[tokio::test]
 async fn a_server_with_another_identity_gets_nothing() {
     let world = World::new();
@@ -305,6 +306,7 @@ async fn a_server_with_another_identity_gets_nothing() {
     assert_eq!(backend.hits(), 0);
 }
 
+/// G9.
 #[tokio::test]
 async fn without_an_identity_mtls_fails_closed() {
     let world = World::new();

@@ -184,6 +184,7 @@ async fn a_client_that_sends_no_name_gets_the_certificate_for_any_or_none() {
     assert!(matches!(refused, HandshakeError::PeerRefused(_)), "{refused}");
 }
 
+/// F19.
 #[tokio::test]
 async fn a_wildcard_certificate_is_for_one_label_only() {
     let ca = ca();
@@ -216,6 +217,7 @@ async fn a_hosts_certificate_ends_by_the_clock_of_the_client() {
     assert!(matches!(attempt().await, Err(HandshakeError::Protocol(_))));
 }
 
+/// G4: no session of a gateway is resumed, whichever listener made it.
 #[tokio::test]
 async fn no_web_session_is_resumed_on_either_side() {
     let ca = ca();
