@@ -441,12 +441,12 @@ async fn connections_and_handshakes_of_the_client_are_counted() {
     let metrics = mesh.metrics().render();
     for line in [
         "mesh_connections{side=\"client\"} 1",
-        "mesh_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
+        "mesh_tls_handshakes_total{side=\"client\",result=\"ok\",reason=\"none\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let failed = metrics
-        .lines()
-        .find(|line| line.starts_with("mesh_tls_handshakes_total{side=\"client\",result=\"failed\"}"));
+    let failed = metrics.lines().find(|line| {
+        line.starts_with("mesh_tls_handshakes_total{side=\"client\",result=\"failed\",reason=\"unexpected_peer\"}")
+    });
     assert!(failed.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
 }

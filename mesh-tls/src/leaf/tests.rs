@@ -103,6 +103,7 @@ fn a_crowd_of_names_is_counted_and_refused_in_time() {
 }
 
 proptest! {
+    /// F37.
     #[test]
     fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         let _ = Leaf::parse(&bytes);
