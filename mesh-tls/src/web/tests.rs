@@ -283,3 +283,37 @@ fn roots_are_taken_whole_or_not_at_all() {
         assert!(WebClientConfig::with_roots(roots.as_bytes(), &[], &Clock::system()).is_err());
     }
 }
+
+/// F21, towards servers outside of the mesh: revoked, in doubt, and no list at all.
+#[tokio::test]
+async fn a_revoked_host_is_refused() {
+    use crate::svid::{InDoubt, RevocationPolicy};
+    let (ca, other, now) = (ca(), ca(), SystemTime::now());
+    let (shop, roots) = (issued(&ca, "shop.example.com"), ca.certificate_pem().as_bytes());
+    let server = WebServerConfig::simple(shop.chain_pem.as_bytes(), shop.key_pem.as_bytes(), &[]).unwrap();
+    let server = Arc::new(server);
+    let attempt = async |list: String, policy| {
+        let texts = (roots, list.as_bytes());
+        let client = WebClientConfig::with_revocations(texts, policy, &[], &Clock::system()).unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let connect = connect_web(far, Arc::new(client), "shop.example.com", LIMIT);
+        tokio::join!(accept_web(near, Arc::clone(&server), LIMIT), connect)
+            .1
+            .is_ok()
+    };
+    let deny = RevocationPolicy::default();
+    let allow = RevocationPolicy::new(InDoubt::Allow, InDoubt::Allow);
+
+    assert!(attempt(ca.revocation_list(&[], HOUR, now).unwrap(), deny).await);
+    assert!(!attempt(ca.revocation_list(&[&shop], HOUR, now).unwrap(), allow).await);
+    let foreign = || other.revocation_list(&[], HOUR, now).unwrap();
+    // Of the same name, signed by another key: whoever it is about is refused.
+    assert!(!attempt(foreign(), allow).await);
+    let expired = || ca.revocation_list(&[], HOUR, now - HOUR * 2).unwrap();
+    assert!(!attempt(expired(), deny).await);
+    assert!(attempt(expired(), allow).await);
+    for bad in ["", "no list"] {
+        let client = WebClientConfig::with_revocations((roots, bad.as_bytes()), deny, &[], &Clock::system());
+        assert!(client.is_err(), "{bad}");
+    }
+}
