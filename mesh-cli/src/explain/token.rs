@@ -40,7 +40,10 @@ pub(super) fn judged<'s>(
     }
     let keys = AtHand::read(arguments)?;
     let means = Means {
-        now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        now: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
         keys: &keys,
         signatures: &AwsLc,
     };

@@ -41,7 +41,11 @@ fn rules<'p>(side: Side<'p>) -> BTreeMap<String, &'p JwtRule> {
     let ours = policies.filter(|one| one.holds_for(&side.snapshot.workload, root));
     let mut rules = BTreeMap::new();
     for rule in ours.flat_map(|one| &one.rules) {
-        let issuer = if rule.issuer.is_empty() { "any issuer" } else { &rule.issuer };
+        let issuer = if rule.issuer.is_empty() {
+            "any issuer"
+        } else {
+            &rule.issuer
+        };
         let mut names = (1..).map(|number| match number {
             1 => issuer.to_owned(),
             number => format!("{issuer} ({number})"),
@@ -54,7 +58,8 @@ fn rules<'p>(side: Side<'p>) -> BTreeMap<String, &'p JwtRule> {
 }
 
 fn rule_facts(rule: &JwtRule) -> Facts {
-    let millis = |duration: Option<Duration>| json!(duration.map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)));
+    let millis =
+        |duration: Option<Duration>| json!(duration.map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)));
     let facts = [
         ("audiences", listed(&rule.audiences)),
         ("keys", json!(keys(&rule.keys))),

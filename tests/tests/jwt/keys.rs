@@ -11,11 +11,16 @@ use crate::scene::{ISSUER, Scene, claims, rules};
 
 /// A service of the mesh that publishes keys.
 fn key_service(server: &KeyServer) -> String {
-    format!("namespace: shop\nservices:\n  keys:\n    endpoints: [\"{}\"]\n", server.address)
+    format!(
+        "namespace: shop\nservices:\n  keys:\n    endpoints: [\"{}\"]\n",
+        server.address
+    )
 }
 
 fn in_mesh(more: &str) -> String {
-    rules(&format!("keys: {{ fetched: 'http://keys.shop.svc.cluster.local/jwks' }}{more}"))
+    rules(&format!(
+        "keys: {{ fetched: 'http://keys.shop.svc.cluster.local/jwks' }}{more}"
+    ))
 }
 
 #[tokio::test]
@@ -38,22 +43,31 @@ async fn keys_come_over_tls_from_where_the_issuer_says() {
     let world = World::new();
     let (server, key) = (KeyServer::tls(world.ca()).await, SigningKey::p256("a"));
     let issuer = format!("https://127.0.0.1:{}/realm", server.address.port());
-    let configuration = json!({ "issuer": issuer, "jwks_uri": format!("https://127.0.0.1:{}/keys", server.address.port()) });
+    let configuration =
+        json!({ "issuer": issuer, "jwks_uri": format!("https://127.0.0.1:{}/keys", server.address.port()) });
     server.publish("/realm/.well-known/openid-configuration", &configuration.to_string());
     server.publish("/keys", &key_set(&[&key]));
     let authorities = world.folder("web").join("ca.pem");
     std::fs::write(&authorities, world.ca().certificate_pem()).unwrap();
-    let policy = format!("
+    let policy = format!(
+        "
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {{ name: tokens, namespace: shop }}
 spec: {{ selector: {{ matchLabels: {{ app: orders }} }}, jwtRules: [{{ issuer: '{issuer}' }}] }}
-");
+"
+    );
     let scene = Scene::with(world, &[&policy], |builder| builder.web_authorities(authorities)).await;
 
     let token = key.token(&claims(&json!({ "iss": issuer })));
     assert_eq!(scene.bearing(&token).await.status, 200);
-    assert_eq!(scene.bearing(&key.token(&claims(&json!({ "iss": ISSUER })))).await.status, 401);
+    assert_eq!(
+        scene
+            .bearing(&key.token(&claims(&json!({ "iss": ISSUER }))))
+            .await
+            .status,
+        401
+    );
 }
 
 #[tokio::test]
@@ -64,12 +78,18 @@ async fn a_server_that_nobody_vouches_for_gives_no_keys() {
     server.publish("/keys", &key_set(&[&key]));
     let authorities = world.folder("web").join("ca.pem");
     std::fs::write(&authorities, world.ca().certificate_pem()).unwrap();
-    let policy = rules(&format!("keys: {{ fetched: 'https://127.0.0.1:{}/keys' }}", server.address.port()));
+    let policy = rules(&format!(
+        "keys: {{ fetched: 'https://127.0.0.1:{}/keys' }}",
+        server.address.port()
+    ));
     let scene = Scene::with(world, &[&policy], |builder| builder.web_authorities(authorities)).await;
 
     let refused = scene.bearing(&key.token(&claims(&json!({})))).await;
 
-    assert_eq!((refused.status, refused.text.as_str()), (401, "Jwks remote fetch is failed"));
+    assert_eq!(
+        (refused.status, refused.text.as_str()),
+        (401, "Jwks remote fetch is failed")
+    );
     assert_eq!(server.hits("/keys"), 0);
 }
 
@@ -136,7 +156,11 @@ async fn a_dead_server_is_survived_for_as_long_as_the_rule_says() {
 /// H12: what is too long, too slow, elsewhere or no key set at all gives no keys.
 #[tokio::test]
 async fn answers_that_are_no_keys_are_not_taken() {
-    let (server, elsewhere, key) = (KeyServer::plain().await, KeyServer::plain().await, SigningKey::p256("a"));
+    let (server, elsewhere, key) = (
+        KeyServer::plain().await,
+        KeyServer::plain().await,
+        SigningKey::p256("a"),
+    );
     elsewhere.publish("/jwks", &key_set(&[&key]));
     let huge = format!("{}{}", key_set(&[&key]), " ".repeat(1 << 20));
     let token = key.token(&claims(&json!({})));
@@ -152,7 +176,11 @@ async fn answers_that_are_no_keys_are_not_taken() {
         server.put("/jwks", page.clone());
         let scene = Scene::new(&[&in_mesh(", timeout: 300ms"), &key_service(&server)]).await;
         let refused = scene.bearing(&token).await;
-        assert_eq!((refused.status, refused.text.as_str()), (401, "Jwks remote fetch is failed"), "{page:?}");
+        assert_eq!(
+            (refused.status, refused.text.as_str()),
+            (401, "Jwks remote fetch is failed"),
+            "{page:?}"
+        );
     }
     assert_eq!(elsewhere.hits("/jwks"), 0);
 }
@@ -163,10 +191,22 @@ async fn no_policy_has_keys_fetched_from_the_surroundings() {
     for (keys, reason) in [
         ("fetched: 'http://169.254.169.254/latest'", "keys are not fetched from"),
         ("fetched: 'https://[fe80::1]/jwks'", "keys are not fetched from"),
-        ("fetched: 'https://metadata.google.internal/keys'", "keys are not fetched from"),
-        ("fetched: 'file:///etc/passwd'", "expected an address with `https` or `http`"),
-        ("fetched: 'http://keys.example.com/jwks'", "in plain text from services of the mesh only"),
-        ("fetched: 'https://user:pass@keys.example.com/'", "has a user name or a password in it"),
+        (
+            "fetched: 'https://metadata.google.internal/keys'",
+            "keys are not fetched from",
+        ),
+        (
+            "fetched: 'file:///etc/passwd'",
+            "expected an address with `https` or `http`",
+        ),
+        (
+            "fetched: 'http://keys.example.com/jwks'",
+            "in plain text from services of the mesh only",
+        ),
+        (
+            "fetched: 'https://user:pass@keys.example.com/'",
+            "has a user name or a password in it",
+        ),
     ] {
         let world = World::new();
         world.write("rules.yaml", &rules(&format!("keys: {{ {keys} }}")));

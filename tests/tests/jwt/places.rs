@@ -18,7 +18,10 @@ async fn a_token_in_the_query_is_taken_out_and_not_logged() {
         (format!("/a?%61ccess_token={token}"), "/a"),
         (format!("//a?access_token={token}"), "/a"),
     ] {
-        assert_eq!(scene.send(Request::get(format!("http://orders{target}"))).await.status, 200);
+        assert_eq!(
+            scene.send(Request::get(format!("http://orders{target}"))).await.status,
+            200
+        );
         assert_eq!(scene.backend.last_target(), seen);
     }
     let refused = scene.send(Request::get("http://orders/a?access_token=x.y.z")).await;
@@ -72,14 +75,23 @@ async fn a_token_that_is_forwarded_stays_where_it_is() {
 async fn several_tokens_are_refused() {
     let key = SigningKey::p256("a");
     let scene = Scene::new(&[&rules(&inline(&[&key]))]).await;
-    let (ann, bob) = (key.token(&claims(&json!({}))), key.token(&claims(&json!({ "sub": "bob" }))));
+    let (ann, bob) = (
+        key.token(&claims(&json!({}))),
+        key.token(&claims(&json!({ "sub": "bob" }))),
+    );
     let bearer = |token: &str| format!("Bearer {token}");
     let get = |query: &str| Request::get(format!("http://orders/{query}"));
 
     for request in [
-        get("").header("authorization", bearer(&ann)).header("authorization", bearer(&ann)),
-        get("").header("authorization", bearer(&ann)).header("authorization", bearer(&bob)),
-        get("").header("authorization", bearer(&ann)).header("authorization", "Bearer x"),
+        get("")
+            .header("authorization", bearer(&ann))
+            .header("authorization", bearer(&ann)),
+        get("")
+            .header("authorization", bearer(&ann))
+            .header("authorization", bearer(&bob)),
+        get("")
+            .header("authorization", bearer(&ann))
+            .header("authorization", "Bearer x"),
         get("").header("authorization", format!("Bearer {ann}, Bearer {bob}")),
         get(&format!("?access_token={bob}")).header("authorization", bearer(&ann)),
         get(&format!("?access_token={ann}&access_token={ann}")),
@@ -87,7 +99,9 @@ async fn several_tokens_are_refused() {
         assert_eq!(scene.send(request).await.status, 401);
     }
     // Another scheme is no token.
-    let request = get("").header("authorization", "Basic eDp5").header("authorization", bearer(&ann));
+    let request = get("")
+        .header("authorization", "Basic eDp5")
+        .header("authorization", bearer(&ann));
     assert_eq!(scene.send(request).await.status, 200);
     assert_eq!(scene.backend.hits(), 1);
 }
@@ -98,7 +112,13 @@ async fn no_path_goes_round_a_rule() {
     let key = SigningKey::p256("a");
     let scene = Scene::new(&[&rules(&inline(&[&key]))]).await;
 
-    for path in ["/productpage", "/productpage?x", "/productpage/", "/%70roductpage", "//productpage"] {
+    for path in [
+        "/productpage",
+        "/productpage?x",
+        "/productpage/",
+        "/%70roductpage",
+        "//productpage",
+    ] {
         let request = Request::get(format!("http://orders{path}")).header("authorization", "Bearer a.b.c");
         assert_eq!(scene.send(request).await.status, 401, "{path}");
     }
@@ -115,6 +135,8 @@ async fn no_token_passes_and_a_wrong_one_does_not() {
     assert_eq!(scene.bearing(&wrong_issuer).await.status, 401);
     assert_eq!(scene.bearing(&other.token(&claims(&json!({})))).await.status, 401);
     let preflight = Request::options("http://orders/").header("origin", "https://shop.example.com");
-    let preflight = preflight.header("access-control-request-method", "GET").header("authorization", "Bearer x");
+    let preflight = preflight
+        .header("access-control-request-method", "GET")
+        .header("authorization", "Bearer x");
     assert_eq!(scene.send(preflight).await.status, 200);
 }

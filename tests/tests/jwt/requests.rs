@@ -37,7 +37,9 @@ spec:
 async fn tokens_are_verified_and_rules_see_their_claims() {
     let (key, other) = (SigningKey::rsa("a"), SigningKey::rsa("a"));
     let scene = Scene::new(&[&rules(&inline(&[&key])), ALLOW_ANN]).await;
-    let ann = key.token(&claims(&json!({ "realm": { "roles": ["staff"] }, "aud": ["orders"], "scope": "read write", "azp": "web-1" })));
+    let ann = key.token(&claims(
+        &json!({ "realm": { "roles": ["staff"] }, "aud": ["orders"], "scope": "read write", "azp": "web-1" }),
+    ));
     let bob = key.token(&claims(&json!({ "sub": "bob", "aud": "orders" })));
 
     for (token, path, status) in [
@@ -63,8 +65,15 @@ async fn tokens_are_verified_and_rules_see_their_claims() {
     let lines = scene.logged(9).await;
     assert_eq!(lines[0]["request_principal"], "https://id.example.com/ann");
     assert_eq!(lines[6]["request_principal"], Value::Null);
-    assert_eq!(lines[8]["response_code_details"], "jwt_authn_access_denied{Jwt_verification_fails}");
-    assert!(lines[8]["policy_origin"].as_str().unwrap().contains("rules-0.yaml:6"), "{}", lines[8]);
+    assert_eq!(
+        lines[8]["response_code_details"],
+        "jwt_authn_access_denied{Jwt_verification_fails}"
+    );
+    assert!(
+        lines[8]["policy_origin"].as_str().unwrap().contains("rules-0.yaml:6"),
+        "{}",
+        lines[8]
+    );
 }
 
 #[tokio::test]
@@ -72,15 +81,22 @@ async fn a_refusal_says_why_and_how_to_come_back() {
     let key = SigningKey::p256("a");
     let scene = Scene::new(&[&rules(&format!("{}, audiences: [orders]", inline(&[&key])))]).await;
 
-    let expired = scene.bearing(&key.token(&claims(&json!({ "aud": "orders", "exp": 1 })))).await;
+    let expired = scene
+        .bearing(&key.token(&claims(&json!({ "aud": "orders", "exp": 1 }))))
+        .await;
     assert_eq!((expired.status, expired.text.as_str()), (401, "Jwt is expired"));
     assert_eq!(expired.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
 
     let others = scene.bearing(&key.token(&claims(&json!({ "aud": ["billing"] })))).await;
-    assert_eq!((others.status, others.text.as_str()), (403, "Audiences in Jwt are not allowed"));
+    assert_eq!(
+        (others.status, others.text.as_str()),
+        (403, "Audiences in Jwt are not allowed")
+    );
     assert!(!others.headers.contains_key("www-authenticate"));
 
-    let good = scene.bearing(&key.token(&claims(&json!({ "aud": ["billing", "orders"] })))).await;
+    let good = scene
+        .bearing(&key.token(&claims(&json!({ "aud": ["billing", "orders"] }))))
+        .await;
     assert_eq!(good.status, 200);
     assert_eq!(scene.backend.hits(), 1);
 }
@@ -95,7 +111,10 @@ async fn grpc_is_refused_in_its_own_words() {
     };
 
     let expired = call(key.token(&claims(&json!({ "aud": "orders", "exp": 1 })))).await;
-    assert_eq!((expired.status, &expired.headers["grpc-status"]), (200, &"16".parse().unwrap()));
+    assert_eq!(
+        (expired.status, &expired.headers["grpc-status"]),
+        (200, &"16".parse().unwrap())
+    );
     let others = call(key.token(&claims(&json!({ "aud": "billing" })))).await;
     assert_eq!(others.headers["grpc-status"], "7");
 }
@@ -117,7 +136,8 @@ async fn the_application_reads_verified_claims() {
     let key = SigningKey::p384("a");
     let scene = Scene::new(&[&rules(&inline(&[&key]))]).await;
     let token = key.token(&claims(&json!({ "tier": 3 })));
-    let with = |path: &str| Request::get(format!("http://orders{path}")).header("authorization", format!("Bearer {token}"));
+    let with =
+        |path: &str| Request::get(format!("http://orders{path}")).header("authorization", format!("Bearer {token}"));
 
     let me: Value = serde_json::from_str(&scene.send(with("/me")).await.text).unwrap();
     assert_eq!(me["principal"], "https://id.example.com/ann");
@@ -145,7 +165,10 @@ async fn the_application_gets_what_the_rule_says() {
     assert_eq!(scene.send(request).await.status, 200);
     let (headers, _) = scene.backend.last();
     assert_eq!(headers["x-payload"], encoded(said.to_string()));
-    assert_eq!((&headers["x-sub"], &headers["x-tier"]), (&"ann".parse().unwrap(), &"3".parse().unwrap()));
+    assert_eq!(
+        (&headers["x-sub"], &headers["x-tier"]),
+        (&"ann".parse().unwrap(), &"3".parse().unwrap())
+    );
     for gone in ["x-list", "x_payload", "authorization"] {
         assert!(!headers.contains_key(gone), "{gone}");
     }
@@ -200,7 +223,10 @@ async fn tokens_that_were_tampered_with_are_refused() {
         format!("{header}.{root}.{signature}"),
         format!("{none}.{payload}."),
         format!("{none}.{payload}.{signature}"),
-        format!("{secret}.{payload}.{}", hmac_with_public_key(&key, &format!("{secret}.{payload}"))),
+        format!(
+            "{secret}.{payload}.{}",
+            hmac_with_public_key(&key, &format!("{secret}.{payload}"))
+        ),
         format!("{header}.{payload}.{signature}=="),
         format!("{header}.{payload}.{signature}.{signature}"),
         format!("{header}.{payload}"),
@@ -218,15 +244,23 @@ fn hmac_with_public_key(key: &SigningKey, message: &str) -> String {
 
 #[tokio::test]
 async fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
-    let keys = [SigningKey::rsa("r"), SigningKey::p256("p"), SigningKey::p384("q"), SigningKey::ed25519("e")];
+    let keys = [
+        SigningKey::rsa("r"),
+        SigningKey::p256("p"),
+        SigningKey::p384("q"),
+        SigningKey::ed25519("e"),
+    ];
     let all: Vec<_> = keys.iter().collect();
     let scene = Scene::new(&[&rules(&inline(&all))]).await;
-    let algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+    let algorithms = [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    ];
 
     for algorithm in algorithms {
         for key in &keys {
             let token = key.token_with(&json!({ "alg": algorithm, "kid": key.id }), &claims(&json!({})));
-            let fits = algorithm == key.algorithm() || (key.id == "r" && !["ES256", "ES384", "EdDSA"].contains(&algorithm));
+            let fits =
+                algorithm == key.algorithm() || (key.id == "r" && !["ES256", "ES384", "EdDSA"].contains(&algorithm));
             let expected = if fits { 200 } else { 401 };
             assert_eq!(scene.bearing(&token).await.status, expected, "{algorithm} {}", key.id);
         }
@@ -237,8 +271,14 @@ async fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
 #[tokio::test]
 async fn gateways_route_by_claims() {
     let (world, key) = (mesh_tests::World::new(), SigningKey::p256("a"));
-    let (staff, guests) = (mesh_tests::Backend::start("staff").await, mesh_tests::Backend::start("guests").await);
-    world.write("rules.yaml", &rules(&inline(&[&key])).replace("app: orders", "app: front"));
+    let (staff, guests) = (
+        mesh_tests::Backend::start("staff").await,
+        mesh_tests::Backend::start("guests").await,
+    );
+    world.write(
+        "rules.yaml",
+        &rules(&inline(&[&key])).replace("app: orders", "app: front"),
+    );
     let policy = format!(
         "
 namespace: shop

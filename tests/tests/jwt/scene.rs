@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
-use axum::Router;
 use http::request::Builder;
 use mesh_core::workload::Workload;
 use mesh_tests::issuer::unix_now;
@@ -40,7 +40,9 @@ pub(crate) fn claims(more: &Value) -> Value {
 
 /// A native rule with these fields, keys included.
 pub(crate) fn rules(fields: &str) -> String {
-    format!("namespace: shop\nrequest_authentication:\n  - name: tokens\n    selector: {{ app: orders }}\n    rules:\n      - {{ issuer: \"{ISSUER}\", {fields} }}\n")
+    format!(
+        "namespace: shop\nrequest_authentication:\n  - name: tokens\n    selector: {{ app: orders }}\n    rules:\n      - {{ issuer: \"{ISSUER}\", {fields} }}\n"
+    )
 }
 
 /// The `keys` of a rule whose keys are in the policy.
@@ -132,8 +134,10 @@ impl Scene {
 
 /// Tells who asks at `/me` and `/maybe`; counts all else.
 fn application(backend: &Backend) -> Router {
-    let me = |claims: Claims| async move { json!({ "principal": claims.principal(), "all": claims.all() }).to_string() };
-    let maybe = |claims: Option<Claims>| async move { claims.map_or("nobody".to_owned(), |c| c.subject().unwrap().into()) };
+    let me =
+        |claims: Claims| async move { json!({ "principal": claims.principal(), "all": claims.all() }).to_string() };
+    let maybe =
+        |claims: Option<Claims>| async move { claims.map_or("nobody".to_owned(), |c| c.subject().unwrap().into()) };
     Router::new()
         .route("/me", get(me))
         .route("/maybe", get(maybe))

@@ -113,7 +113,11 @@ impl CompiledRule {
         (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
-        let sources: Result<_, _> = rule.from.iter().map(|source| CompiledSource::new(source, policy.action)).collect();
+        let sources: Result<_, _> = rule
+            .from
+            .iter()
+            .map(|source| CompiledSource::new(source, policy.action))
+            .collect();
         let operations: Result<_, _> = rule
             .to
             .iter()

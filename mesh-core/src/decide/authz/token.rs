@@ -102,7 +102,11 @@ pub(super) fn principals(
         let pairs = patterns.iter().filter_map(halves);
         Ok(PrincipalSet {
             pairs: pairs.map(Pair::new).collect::<Result<_, _>>()?,
-            whole: patterns.iter().filter(is_whole).map(compiled).collect::<Result<_, _>>()?,
+            whole: patterns
+                .iter()
+                .filter(is_whole)
+                .map(compiled)
+                .collect::<Result<_, _>>()?,
         })
     })
 }
@@ -150,13 +154,25 @@ fn halves(pattern: &Pattern) -> Option<(Pattern, Pattern)> {
 
 /// `*` alone is any text.
 fn exact(text: &str) -> Pattern {
-    if text == "*" { Pattern::Present } else { Pattern::Exact(text.into()) }
+    if text == "*" {
+        Pattern::Present
+    } else {
+        Pattern::Exact(text.into())
+    }
 }
 
 fn prefix(text: &str) -> Pattern {
-    if text.is_empty() { Pattern::Present } else { Pattern::Prefix(text.into()) }
+    if text.is_empty() {
+        Pattern::Present
+    } else {
+        Pattern::Prefix(text.into())
+    }
 }
 
 fn suffix(text: &str) -> Pattern {
-    if text.is_empty() { Pattern::Present } else { Pattern::Suffix(text.into()) }
+    if text.is_empty() {
+        Pattern::Present
+    } else {
+        Pattern::Suffix(text.into())
+    }
 }

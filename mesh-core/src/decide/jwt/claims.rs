@@ -98,7 +98,9 @@ pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Refusa
 impl VerifiedToken {
     pub(super) fn new(claims: Map<String, Value>, times: Times, payload: &str, lists: &Arc<[String]>) -> Self {
         let text = |name| claims.get(name).and_then(Value::as_str);
-        let principal = text("iss").zip(text("sub")).map(|(iss, sub)| format!("{iss}/{sub}").into());
+        let principal = text("iss")
+            .zip(text("sub"))
+            .map(|(iss, sub)| format!("{iss}/{sub}").into());
         Self {
             principal,
             times,
@@ -192,7 +194,10 @@ impl VerifiedToken {
 
 /// The texts of a claim.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a claim is one text or a list of them, in one of two notations")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a claim is one text or a list of them, in one of two notations"
+)]
 pub enum Texts<'c> {
     /// A text.
     One(&'c str),

@@ -83,7 +83,10 @@ mod tests {
         assert!(object(br#"{"sub": "a", "sub": "b"}"#).is_none());
         assert!(object(br#"{"a": [{"b": 1, "b": 2}]}"#).is_none());
         let read = object(br#"{"a": [null, true, -1, 1, 1.5, "x"]}"#).unwrap();
-        assert_eq!(serde_json::to_string(&read).unwrap(), r#"{"a":[null,true,-1,1,1.5,"x"]}"#);
+        assert_eq!(
+            serde_json::to_string(&read).unwrap(),
+            r#"{"a":[null,true,-1,1,1.5,"x"]}"#
+        );
     }
 
     #[test]

@@ -47,7 +47,10 @@ pub(super) fn parse(token: &str) -> Result<Unverified<'_>, Refusal> {
         algorithm: algorithm(&members)?,
         key_id: key_id(&members)?,
         // The first two parts and the dot between them.
-        message: token.as_bytes().get(..header.len() + 1 + payload.len()).unwrap_or_default(),
+        message: token
+            .as_bytes()
+            .get(..header.len() + 1 + payload.len())
+            .unwrap_or_default(),
         signature: decoded(signature, Refusal::SignatureEncoding)?,
         payload,
         claims: json::object(&claims).ok_or(Refusal::PayloadJson)?,

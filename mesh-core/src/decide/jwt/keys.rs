@@ -93,7 +93,10 @@ impl KeySet {
             return Err(KeySetError::TooLong);
         }
         let set = json::object(text).ok_or(KeySetError::Malformed)?;
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        let keys = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::Malformed)?;
         let keys: Box<[Key]> = keys.iter().filter_map(Value::as_object).filter_map(key).collect();
         match keys.is_empty() {
             true => Err(KeySetError::NoUsableKey),
@@ -175,7 +178,9 @@ fn material(jwk: &Map<String, Value>) -> Option<PublicKey> {
         ("RSA", _) => rsa(&bytes("n")?, &bytes("e")?),
         ("EC", Some("P-256")) => point(&bytes("x")?, &bytes("y")?, 32).map(PublicKey::P256),
         ("EC", Some("P-384")) => point(&bytes("x")?, &bytes("y")?, 48).map(PublicKey::P384),
-        ("OKP", Some("Ed25519")) => bytes("x").filter(|x| x.len() == 32).map(|x| PublicKey::Ed25519(x.into())),
+        ("OKP", Some("Ed25519")) => bytes("x")
+            .filter(|x| x.len() == 32)
+            .map(|x| PublicKey::Ed25519(x.into())),
         _ => None,
     }
 }

@@ -52,7 +52,11 @@ impl Place {
 
     /// Has a rule look here, behind `prefix`.
     pub(super) fn add(&mut self, prefix: &str, rule: usize) {
-        match self.prefixes.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(prefix)) {
+        match self
+            .prefixes
+            .iter_mut()
+            .find(|(known, _)| known.eq_ignore_ascii_case(prefix))
+        {
             Some((_, rules)) => rules.push(rule),
             None => self.prefixes.push((prefix.into(), vec![rule])),
         }

@@ -139,7 +139,10 @@ pub trait Signatures {
 
 /// What verifications need from outside.
 #[derive(Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "time, keys and cryptography are all that a verification needs")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "time, keys and cryptography are all that a verification needs"
+)]
 pub struct Means<'m> {
     /// Seconds since 1970.
     pub now: u64,
@@ -168,7 +171,9 @@ impl TokenRules {
         root_namespace: &str,
         hosts: &dyn Hosts,
     ) -> Result<Self, Vec<InvalidTokenRule>> {
-        let of_workload = policies.into_iter().filter(|one| one.holds_for(workload, root_namespace));
+        let of_workload = policies
+            .into_iter()
+            .filter(|one| one.holds_for(workload, root_namespace));
         let (mut rules, mut places, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
         for policy in of_workload {
             for rule in &policy.rules {
@@ -256,7 +261,12 @@ impl TokenRules {
                     let token = Arc::new(VerifiedToken::new(token.claims, times, token.payload, lists));
                     return Ok(Accepted { token, rule: *index });
                 }
-                Err(refusal) if refusal >= rejected.refusal => rejected = Rejected { refusal, rule: Some(rule) },
+                Err(refusal) if refusal >= rejected.refusal => {
+                    rejected = Rejected {
+                        refusal,
+                        rule: Some(rule),
+                    }
+                }
                 Err(_) => {}
             }
         }
@@ -290,7 +300,11 @@ impl TokenRules {
         if self.outputs.is_empty() {
             return;
         }
-        let is_output = |name: &&HeaderName| self.outputs.iter().any(|output| is_spelt(name.as_str(), output.as_str()));
+        let is_output = |name: &&HeaderName| {
+            self.outputs
+                .iter()
+                .any(|output| is_spelt(name.as_str(), output.as_str()))
+        };
         let brought: Vec<HeaderName> = headers.keys().filter(is_output).cloned().collect();
         for name in brought {
             headers.remove(name);
@@ -347,7 +361,11 @@ fn is_spelt(name: &str, as_name: &str) -> bool {
 fn outputs(rules: &[TokenRule]) -> Box<[HeaderName]> {
     let of_rule = |rule: &TokenRule| {
         let claims = rule.claim_headers.iter().map(|(name, _)| name.clone());
-        rule.payload_header.clone().into_iter().chain(claims).collect::<Vec<_>>()
+        rule.payload_header
+            .clone()
+            .into_iter()
+            .chain(claims)
+            .collect::<Vec<_>>()
     };
     let mut names: Vec<_> = rules.iter().flat_map(of_rule).collect();
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -411,7 +429,9 @@ impl TokenRule {
         Ok(Self {
             policy: format!("{}/{}", policy.meta.namespace, policy.meta.name).into(),
             origin: rule.origin.clone(),
-            issuer: Some(rule.issuer.as_str()).filter(|issuer| !issuer.is_empty()).map(Into::into),
+            issuer: Some(rule.issuer.as_str())
+                .filter(|issuer| !issuer.is_empty())
+                .map(Into::into),
             keys: keys(rule, hosts)?,
             audiences: rule.audiences.clone().into(),
             leeway: rule.leeway.map_or(0, |leeway| leeway.as_secs()),
@@ -441,7 +461,9 @@ impl TokenRule {
         }
         let is_signed_by = |key: &&super::Key| {
             let (message, signature) = (token.message, token.signature.as_slice());
-            means.signatures.is_valid(token.algorithm, &key.material, message, signature)
+            means
+                .signatures
+                .is_valid(token.algorithm, &key.material, message, signature)
         };
         if !candidates.iter().any(is_signed_by) {
             return Err(Refusal::Signature);
@@ -510,7 +532,15 @@ fn header_name(name: &str) -> Result<HeaderName, InvalidToken> {
 }
 
 /// Headers that say where a message ends or goes.
-const FRAMING: [&str; 7] = ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "trailer"];
+const FRAMING: [&str; 7] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "upgrade",
+    "trailer",
+];
 
 fn output_name(name: &str) -> Result<HeaderName, InvalidToken> {
     let header = header_name(name)?;
@@ -524,7 +554,10 @@ fn claim_headers(rule: &JwtRule) -> Result<Box<[(HeaderName, String)]>, InvalidT
     let mut headers: Vec<(HeaderName, String)> = Vec::new();
     for (name, claim) in &rule.claim_headers {
         let header = output_name(name)?;
-        let is_payload = rule.payload_header.as_deref().is_some_and(|payload| payload.eq_ignore_ascii_case(name));
+        let is_payload = rule
+            .payload_header
+            .as_deref()
+            .is_some_and(|payload| payload.eq_ignore_ascii_case(name));
         if is_payload || headers.iter().any(|(known, _)| *known == header) {
             return Err(InvalidToken::Repeated(name.clone()));
         }

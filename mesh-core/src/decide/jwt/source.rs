@@ -96,7 +96,10 @@ pub fn address(text: &str, hosts: &dyn Hosts) -> Result<Uri, InvalidAddress> {
     let malformed = || InvalidAddress::Malformed(text.into());
     let uri: Uri = text.parse().map_err(|_| malformed())?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err(InvalidAddress::UserInfo(text.into()));
     }
     if is_local_name(host) || literal(host).is_some_and(is_forbidden) {
@@ -114,7 +117,10 @@ pub fn address(text: &str, hosts: &dyn Hosts) -> Result<Uri, InvalidAddress> {
 #[must_use]
 pub fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    bare.unwrap_or(host).parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    bare.unwrap_or(host)
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
 fn is_local_name(host: &str) -> bool {

@@ -28,7 +28,12 @@ impl TokenRules {
         for rule in self.rules().iter().filter(|rule| rule.is_for(issuer)) {
             match rule.check_audience(&audiences) {
                 Ok(()) => return Ok(Some(VerifiedToken::supposed(claims, &rule.lists))),
-                Err(refusal) => rejected = Rejected { refusal, rule: Some(rule) },
+                Err(refusal) => {
+                    rejected = Rejected {
+                        refusal,
+                        rule: Some(rule),
+                    }
+                }
             }
         }
         Err(rejected)
@@ -42,7 +47,10 @@ impl TokenRules {
     pub fn verify_text(&self, token: &str, means: Means<'_>) -> Result<Accepted, Rejected<'_>> {
         let mut rejected = Rejected::unread(Refusal::BadFormat);
         for at in self.all_places() {
-            let borne = Borne { token: token.into(), at };
+            let borne = Borne {
+                token: token.into(),
+                at,
+            };
             match self.verify(&borne, means) {
                 Ok(accepted) => return Ok(accepted),
                 Err(other) if other.refusal >= rejected.refusal => rejected = other,

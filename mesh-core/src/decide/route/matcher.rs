@@ -1,7 +1,7 @@
 //! A compiled match: conditions on path, method, headers and query.
 
-use super::class::CompiledCondition;
 use super::claim::ClaimMatcher;
+use super::class::CompiledCondition;
 use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
 use crate::policy::model::profile::RequestCondition;
 use crate::policy::model::route::{RouteMatch, StringMatch};
@@ -118,7 +118,10 @@ fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> 
 }
 
 fn claims(conditions: &RouteMatch) -> Result<Box<[ClaimMatcher]>, MatchError> {
-    let with = conditions.claims.iter().map(|(path, value)| ClaimMatcher::with(path, value));
+    let with = conditions
+        .claims
+        .iter()
+        .map(|(path, value)| ClaimMatcher::with(path, value));
     let without = conditions.without_claims.iter();
     let without = without.map(|(path, value)| ClaimMatcher::without(path, value));
     with.chain(without).collect()

@@ -15,11 +15,16 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
             let message = invalid.reason.to_string();
             report.push(Diagnostic::new(Code::INVALID_POLICY, &invalid.origin, message));
         }
-        one.rules.iter().filter(|rule| has_no_keys(rule, &hosts)).for_each(|rule| {
-            let issuer = quoted(&rule.issuer);
-            let message = format!("the keys of {issuer} cannot be found, as it is no address: all of its tokens are refused");
-            report.push(Diagnostic::new(Code::NO_EFFECT, &rule.origin, message).with_help("say where its keys are"));
-        });
+        one.rules
+            .iter()
+            .filter(|rule| has_no_keys(rule, &hosts))
+            .for_each(|rule| {
+                let issuer = quoted(&rule.issuer);
+                let message =
+                    format!("the keys of {issuer} cannot be found, as it is no address: all of its tokens are refused");
+                report
+                    .push(Diagnostic::new(Code::NO_EFFECT, &rule.origin, message).with_help("say where its keys are"));
+            });
     }
 }
 

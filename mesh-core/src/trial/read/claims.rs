@@ -19,7 +19,9 @@ fn json(node: &Node) -> Option<Json> {
         Value::Scalar(value) => scalar(value),
         Value::Sequence(items) => items.iter().map(json).collect::<Option<_>>()?,
         Value::Mapping(entries) => {
-            let entries = entries.iter().map(|(key, value)| Some((key.name.to_string(), json(value)?)));
+            let entries = entries
+                .iter()
+                .map(|(key, value)| Some((key.name.to_string(), json(value)?)));
             Json::Object(entries.collect::<Option<_>>()?)
         }
         Value::Refused => return None,

@@ -67,11 +67,7 @@ pub(crate) async fn authenticate(
     }
 }
 
-async fn verified<'s>(
-    snapshot: &'s Snapshot,
-    tokens: &Tokens,
-    borne: &Borne<'_>,
-) -> Result<Accepted, Rejected<'s>> {
+async fn verified<'s>(snapshot: &'s Snapshot, tokens: &Tokens, borne: &Borne<'_>) -> Result<Accepted, Rejected<'s>> {
     if let Some(accepted) = tokens.remembered(snapshot, borne)? {
         return Ok(accepted);
     }
@@ -155,7 +151,11 @@ impl Tokens {
 
 fn refused(reason: TokenRefusal, rejected: Option<&Rejected<'_>>, exchange: &mut Exchange) -> Refusal {
     let rule = rejected.and_then(|rejected| rejected.rule);
-    tracing::debug!(reason = reason.text(), policy = rule.map(|rule| &*rule.policy), "token refused");
+    tracing::debug!(
+        reason = reason.text(),
+        policy = rule.map(|rule| &*rule.policy),
+        "token refused"
+    );
     exchange.token_refused(reason, rule.map(|rule| &rule.origin));
     let mut refusal = Refusal::new(outcome(reason), reason.text());
     refusal.challenge = reason.challenge();

@@ -116,7 +116,11 @@ async fn discover(shared: &Arc<Shared>, issuer: &str, source: &KeySource) -> Res
     if is_downgrade {
         return Err(InvalidAddress::PlainText(keys.to_string()).into());
     }
-    let reach = if keys.host() == asked.host() { Reach::Named } else { Reach::Told };
+    let reach = if keys.host() == asked.host() {
+        Reach::Named
+    } else {
+        Reach::Told
+    };
     Ok((keys, reach))
 }
 

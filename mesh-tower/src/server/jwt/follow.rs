@@ -44,7 +44,12 @@ async fn attempt(shared: &Arc<Shared>, source: &KeySource, state: &SourceState, 
         && is_first
     {
         let (from, stale) = (source.from.text(), source.stale);
-        tracing::warn!(from, problem, ?stale, "keys of tokens could not be got; the last ones stay for their time");
+        tracing::warn!(
+            from,
+            problem,
+            ?stale,
+            "keys of tokens could not be got; the last ones stay for their time"
+        );
     }
     state.ended(result, shared.clock.now());
     is_ok

@@ -53,9 +53,7 @@ impl SourceState {
     /// The keys, unless they have been too old for too long.
     pub(super) fn held(&self, source: &KeySource, now: Timestamp) -> Option<Arc<Held>> {
         let limit = source.refresh.saturating_add(source.stale);
-        self.held
-            .load_full()
-            .filter(|held| now.since(held.fetched) <= limit)
+        self.held.load_full().filter(|held| now.since(held.fetched) <= limit)
     }
 
     pub(super) fn age(&self, now: Timestamp) -> Option<Duration> {
@@ -88,11 +86,7 @@ impl SourceState {
             Some(last) => last.version + 1,
             None => 1,
         };
-        self.held.store(Some(Arc::new(Held {
-            keys,
-            fetched,
-            version,
-        })));
+        self.held.store(Some(Arc::new(Held { keys, fetched, version })));
     }
 
     /// Waits until somebody wants the keys at once.
@@ -130,7 +124,8 @@ impl SourceState {
         let held = self.held.load();
         let names = held.as_ref().map(|held| {
             let keys = held.keys.keys().iter();
-            keys.map(|key| key.id.as_deref().unwrap_or("-").to_owned()).collect::<Vec<_>>()
+            keys.map(|key| key.id.as_deref().unwrap_or("-").to_owned())
+                .collect::<Vec<_>>()
         });
         json!({
             "source": source.from.text(),

@@ -11,7 +11,8 @@ use mesh_core::workload::Workload;
 use super::cache::{CAPACITY, Cache, Remembered};
 use super::state::SourceState;
 
-const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const KEYS: &str =
+    r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 fn keys() -> Arc<KeySet> {
     Arc::new(KeySet::parse(KEYS.as_bytes()).unwrap())

@@ -99,7 +99,14 @@ impl Web {
             let system = || off_thread(move || Ok(WebClientConfig::with_system_roots(&[Alpn::Http1], &clock)?));
             return self.system.get_or_try_init(system).await.cloned();
         };
-        off_thread(move || Ok(WebClientConfig::with_roots(&std::fs::read(path)?, &[Alpn::Http1], &clock)?)).await
+        off_thread(move || {
+            Ok(WebClientConfig::with_roots(
+                &std::fs::read(path)?,
+                &[Alpn::Http1],
+                &clock,
+            )?)
+        })
+        .await
     }
 }
 
@@ -147,8 +154,18 @@ mod tests {
     #[test]
     fn names_of_strangers_do_not_lead_here() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        for forbidden in ["169.254.169.254", "fe80::1", "0.0.0.0", "::", "fd00:ec2::254", "::ffff:169.254.169.254"] {
-            assert!(!may_ask(address(forbidden), "keys.example.com", Reach::Named), "{forbidden}");
+        for forbidden in [
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(
+                !may_ask(address(forbidden), "keys.example.com", Reach::Named),
+                "{forbidden}"
+            );
         }
         for (text, host, reach, may) in [
             ("127.0.0.1", "keys.example.com", Reach::Named, false),

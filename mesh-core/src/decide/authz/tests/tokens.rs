@@ -96,7 +96,11 @@ fn principals_are_compared_by_issuer_and_subject() {
         ("*/bob", false),
         ("ann", false),
     ] {
-        assert_eq!(decide(Action::Allow, by_principal(&[pattern], &[]), Some(&ann)), allows, "{pattern}");
+        assert_eq!(
+            decide(Action::Allow, by_principal(&[pattern], &[]), Some(&ann)),
+            allows,
+            "{pattern}"
+        );
     }
 }
 
@@ -104,10 +108,22 @@ fn principals_are_compared_by_issuer_and_subject() {
 #[test]
 fn a_subject_does_not_reach_into_the_issuer() {
     let tenant = token(json!({ "iss": ISSUER, "sub": "evil/ann" }));
-    assert!(!decide(Action::Allow, by_principal(&["https://id.example.com/evil/ann"], &[]), Some(&tenant)));
-    assert!(!decide(Action::Deny, by_principal(&["https://id.example.com/evil/ann"], &[]), Some(&tenant)));
+    assert!(!decide(
+        Action::Allow,
+        by_principal(&["https://id.example.com/evil/ann"], &[]),
+        Some(&tenant)
+    ));
+    assert!(!decide(
+        Action::Deny,
+        by_principal(&["https://id.example.com/evil/ann"], &[]),
+        Some(&tenant)
+    ));
     let other = token(json!({ "iss": "https://id.example.com/evil", "sub": "ann" }));
-    assert!(!decide(Action::Allow, by_principal(&["https://id.example.com/*"], &[]), Some(&other)));
+    assert!(!decide(
+        Action::Allow,
+        by_principal(&["https://id.example.com/*"], &[]),
+        Some(&other)
+    ));
 }
 
 /// I6: without a token, nothing is known of it: no rule on it allows, and every rule on it denies.

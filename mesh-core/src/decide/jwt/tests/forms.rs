@@ -5,12 +5,31 @@ use super::*;
 /// H1: a token is signed; no spelling of `none` is an algorithm.
 #[test]
 fn a_token_without_a_signature_is_none() {
-    for algorithm in [json!("none"), json!("None"), json!("NONE"), json!("nOnE"), json!(""), json!("rs256")] {
+    for algorithm in [
+        json!("none"),
+        json!("None"),
+        json!("NONE"),
+        json!("nOnE"),
+        json!(""),
+        json!("rs256"),
+    ] {
         let header = json!({ "alg": algorithm, "kid": "a" });
-        assert_eq!(judged(&token(&header, &claims())), Err(Refusal::UnknownAlgorithm), "{header}");
+        assert_eq!(
+            judged(&token(&header, &claims())),
+            Err(Refusal::UnknownAlgorithm),
+            "{header}"
+        );
     }
-    for header in [json!({ "kid": "a" }), json!({ "alg": null, "kid": "a" }), json!({ "alg": ["RS256"], "kid": "a" })] {
-        assert_eq!(judged(&token(&header, &claims())), Err(Refusal::NoAlgorithm), "{header}");
+    for header in [
+        json!({ "kid": "a" }),
+        json!({ "alg": null, "kid": "a" }),
+        json!({ "alg": ["RS256"], "kid": "a" }),
+    ] {
+        assert_eq!(
+            judged(&token(&header, &claims())),
+            Err(Refusal::NoAlgorithm),
+            "{header}"
+        );
     }
     let unsigned = format!("{}.{}.", encoded(r#"{"alg":"none"}"#), encoded(claims().to_string()));
     assert_eq!(judged(&unsigned), Err(Refusal::BadFormat));
@@ -50,7 +69,10 @@ fn other_forms_of_a_token_are_refused() {
     let good = token(&header(), &claims());
     let [head, payload, signature] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
     for (token, refusal) in [
-        (format!("{{\"payload\":\"{payload}\",\"signatures\":[]}}"), Refusal::BadFormat),
+        (
+            format!("{{\"payload\":\"{payload}\",\"signatures\":[]}}"),
+            Refusal::BadFormat,
+        ),
         (format!("{head}.{payload}.{signature}.x.y"), Refusal::BadFormat),
         (format!("{head}..{payload}.{signature}"), Refusal::BadFormat),
         (format!("{head}.{payload}"), Refusal::BadFormat),
@@ -59,12 +81,24 @@ fn other_forms_of_a_token_are_refused() {
         (format!("{head}==.{payload}.{signature}"), Refusal::HeaderEncoding),
         (format!("{head}.{payload}=.{signature}"), Refusal::PayloadEncoding),
         (format!("{head}.{payload}.{signature}="), Refusal::SignatureEncoding),
-        (format!("{head}.{payload}.{}", signature.replace('-', "+")), Refusal::SignatureEncoding),
-        (format!("{head}.{} {payload}.{signature}", ' '), Refusal::PayloadEncoding),
+        (
+            format!("{head}.{payload}.{}", signature.replace('-', "+")),
+            Refusal::SignatureEncoding,
+        ),
+        (
+            format!("{head}.{} {payload}.{signature}", ' '),
+            Refusal::PayloadEncoding,
+        ),
         (format!("{}.{payload}.{signature}", encoded("[]")), Refusal::HeaderJson),
         (format!("{head}.{}.{signature}", encoded("[]")), Refusal::PayloadJson),
-        (format!("{head}.{}.{signature}", encoded(r#"{"sub":"a","sub":"b"}"#)), Refusal::PayloadJson),
-        (format!("{}.{payload}.{signature}", encoded(r#"{"alg":"RS256","alg":"ES256"}"#)), Refusal::HeaderJson),
+        (
+            format!("{head}.{}.{signature}", encoded(r#"{"sub":"a","sub":"b"}"#)),
+            Refusal::PayloadJson,
+        ),
+        (
+            format!("{}.{payload}.{signature}", encoded(r#"{"alg":"RS256","alg":"ES256"}"#)),
+            Refusal::HeaderJson,
+        ),
     ] {
         let judged = judged(&token);
         // A signature without `-` stays as it is.

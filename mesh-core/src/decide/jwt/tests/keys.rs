@@ -34,7 +34,11 @@ fn keys_are_used_for_what_they_are_for() {
         changed(rsa("a"), "kty", json!("EC")),
     ] {
         // Another key keeps the set from being empty.
-        assert_eq!(with_keys(&[key.clone(), p256("b")], &good), Err(Refusal::UnknownKey), "{key}");
+        assert_eq!(
+            with_keys(&[key.clone(), p256("b")], &good),
+            Err(Refusal::UnknownKey),
+            "{key}"
+        );
     }
 }
 
@@ -76,7 +80,10 @@ fn a_curve_has_one_algorithm() {
     let es384 = token_by(&json!({ "alg": "ES384", "kid": "a" }), &claims(), &p256_point());
     assert_eq!(with_keys(&[p256("a")], &es256), Ok(()));
     assert_eq!(with_keys(&[p256("a")], &es384), Err(Refusal::UnknownKey));
-    assert_eq!(with_keys(&[p256("a")], &token(&header(), &claims())), Err(Refusal::UnknownKey));
+    assert_eq!(
+        with_keys(&[p256("a")], &token(&header(), &claims())),
+        Err(Refusal::UnknownKey)
+    );
 }
 
 /// H4: nobody guesses a key.

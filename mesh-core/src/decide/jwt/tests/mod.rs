@@ -119,7 +119,13 @@ fn policy(rules: Vec<JwtRule>) -> RequestAuthentication {
 
 fn compiled(rules: Vec<JwtRule>) -> TokenRules {
     let hosts = |_: &str| false;
-    TokenRules::compile(&[policy(rules)], &Workload::new("shop", "orders"), "istio-system", &hosts).unwrap()
+    TokenRules::compile(
+        &[policy(rules)],
+        &Workload::new("shop", "orders"),
+        "istio-system",
+        &hosts,
+    )
+    .unwrap()
 }
 
 /// What becomes of a request.
@@ -150,12 +156,19 @@ fn judged(token: &str) -> Result<(), Refusal> {
 #[test]
 fn a_genuine_token_says_what_it_says() {
     let rules = compiled(vec![rule(&[rsa("a")])]);
-    let said = ask(&rules, &bearing(&token(&header(), &with("groups", vec!["a", "b"]))), NOW);
+    let said = ask(
+        &rules,
+        &bearing(&token(&header(), &with("groups", vec!["a", "b"]))),
+        NOW,
+    );
     let said = said.unwrap().unwrap();
 
     assert_eq!(said.principal(), Some("https://id.example.com/ann"));
     assert!(said.texts(&["groups"]).unwrap().any(|text| text == "b"));
-    assert_eq!(format!("{said:?}"), "VerifiedToken { principal: Some(\"https://id.example.com/ann\"), .. }");
+    assert_eq!(
+        format!("{said:?}"),
+        "VerifiedToken { principal: Some(\"https://id.example.com/ann\"), .. }"
+    );
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn a_token_is_over_at_its_end() {
     assert_eq!(judged(&token(&header(), &with("exp", half))), Err(Refusal::Expired));
     assert_eq!(judged(&token(&header(), &with("nbf", half))), Err(Refusal::NotYetValid));
     assert_eq!(judged(&token(&header(), &with("nbf", NOW))), Ok(()));
-    assert_eq!(judged(&token(&header(), &with("nbf", NOW + 1))), Err(Refusal::NotYetValid));
+    assert_eq!(
+        judged(&token(&header(), &with("nbf", NOW + 1))),
+        Err(Refusal::NotYetValid)
+    );
     // When it was issued says nothing about when it ends.
     assert_eq!(judged(&token(&header(), &with("iat", NOW + 60))), Ok(()));
 }
@@ -49,9 +52,8 @@ fn clocks_differ_as_far_as_the_rule_says() {
         ..rule(&[rsa("a")])
     };
     let (lenient, strict) = (compiled(vec![lenient]), compiled(vec![rule(&[rsa("a")])]));
-    let judged = |rules: &TokenRules, name, value| {
-        ask(rules, &bearing(&token(&header(), &with(name, value))), NOW).map(|_| ())
-    };
+    let judged =
+        |rules: &TokenRules, name, value| ask(rules, &bearing(&token(&header(), &with(name, value))), NOW).map(|_| ());
 
     assert_eq!(judged(&lenient, "exp", NOW - 59), Ok(()));
     assert_eq!(judged(&lenient, "exp", NOW - 61), Err(Refusal::Expired));
@@ -69,5 +71,8 @@ fn what_was_valid_does_not_stay_so() {
     let accepted = Accepted { token, rule: 0 };
 
     assert!(rules.still_valid(&accepted, NOW + 59).is_ok());
-    assert_eq!(rules.still_valid(&accepted, NOW + 60).unwrap_err().refusal, Refusal::Expired);
+    assert_eq!(
+        rules.still_valid(&accepted, NOW + 60).unwrap_err().refusal,
+        Refusal::Expired
+    );
 }

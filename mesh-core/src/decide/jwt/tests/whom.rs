@@ -25,7 +25,10 @@ fn a_token_is_for_one_of_our_audiences() {
     ] {
         assert_eq!(judged(&with("aud", audience.clone())), expected, "{audience}");
     }
-    assert_eq!([Refusal::NoAudience, Refusal::Audience].map(|r| r.status().as_u16()), [401, 403]);
+    assert_eq!(
+        [Refusal::NoAudience, Refusal::Audience].map(|r| r.status().as_u16()),
+        [401, 403]
+    );
 }
 
 /// H6: who is not genuine is not told whom the token would have to be for.
@@ -43,7 +46,11 @@ fn a_forged_token_for_others_is_forged_first() {
 /// H8: an issuer that no rule names is refused, and so is one that is no text.
 #[test]
 fn only_issuers_of_rules_are_believed() {
-    for issuer in [json!("https://evil.example.com"), json!("https://id.example.com/"), json!("")] {
+    for issuer in [
+        json!("https://evil.example.com"),
+        json!("https://id.example.com/"),
+        json!(""),
+    ] {
         let judged = judged(&token(&header(), &with("iss", issuer.clone())));
         assert_eq!(judged, Err(Refusal::UnknownIssuer), "{issuer}");
     }
@@ -62,7 +69,13 @@ fn an_issuer_vouches_for_itself() {
         ..rule(&[p256("b")])
     };
     let rules = compiled(vec![rule(&[rsa("a")]), other]);
-    let by_b = |issuer: &str| token_by(&json!({ "alg": "ES256", "kid": "b" }), &with("iss", issuer), &p256_point());
+    let by_b = |issuer: &str| {
+        token_by(
+            &json!({ "alg": "ES256", "kid": "b" }),
+            &with("iss", issuer),
+            &p256_point(),
+        )
+    };
     let judged = |token: &str| ask(&rules, &bearing(token), NOW).map(|_| ());
 
     assert_eq!(judged(&by_b("https://other.example.com")), Ok(()));
@@ -96,13 +109,25 @@ fn a_token_at_each_of_two_places_is_one_too_many() {
     let request = Request::get("https://orders.shop/").header("x-user", &token);
 
     assert!(ask(&rules, &request.body(()).unwrap(), NOW).unwrap().is_some());
-    let request = Request::get("https://orders.shop/").header("x-user", &token).header("x-service", &token);
-    assert_eq!(ask(&rules, &request.body(()).unwrap(), NOW), Err(Refusal::SeveralTokens));
+    let request = Request::get("https://orders.shop/")
+        .header("x-user", &token)
+        .header("x-service", &token);
+    assert_eq!(
+        ask(&rules, &request.body(()).unwrap(), NOW),
+        Err(Refusal::SeveralTokens)
+    );
 }
 
 #[test]
 fn headers_that_frame_a_message_are_not_filled() {
-    for name in ["Host", "content-length", "x-envoy-peer", "X-Forwarded-Client-Cert", "a b", ""] {
+    for name in [
+        "Host",
+        "content-length",
+        "x-envoy-peer",
+        "X-Forwarded-Client-Cert",
+        "a b",
+        "",
+    ] {
         let rule = JwtRule {
             payload_header: Some(name.into()),
             ..rule(&[rsa("a")])

@@ -84,10 +84,7 @@ fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -
     };
     check_accounts(cx, &mut fields);
     const FORWARDED: &str = "the address is that of the connection";
-    let refused = [
-        ("remoteIpBlocks", FORWARDED),
-        ("notRemoteIpBlocks", FORWARDED),
-    ];
+    let refused = [("remoteIpBlocks", FORWARDED), ("notRemoteIpBlocks", FORWARDED)];
     refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
     if cx.errors() == errors && source == Source::default() {

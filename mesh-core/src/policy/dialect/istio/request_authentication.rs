@@ -1,8 +1,8 @@
 //! `RequestAuthentication`: which tokens requests may carry.
 
+use super::required_spec;
 use super::selection::selection;
 use super::values::duration;
-use super::required_spec;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;

@@ -1,7 +1,9 @@
 //! `request_authentication`: whose tokens requests may bear.
 
 use super::authorization::TargetForm;
-use super::form::{Created, Dur, DurOrZero, Given, LabelSet, Name, NonEmpty, Opt, Pairs, Text, TextKey, choices, form, one_of};
+use super::form::{
+    Created, Dur, DurOrZero, Given, LabelSet, Name, NonEmpty, Opt, Pairs, Text, TextKey, choices, form, one_of,
+};
 use super::item::Shelf;
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
@@ -66,7 +68,10 @@ form! {
 
 /// Without an issuer nobody says where the keys are, but their address.
 fn has_keys(cx: &Reader<'_>, node: &Node, found: &JwtRule) {
-    if found.issuer.is_empty() && node.get("issuer").is_none() && matches!(found.keys, JwtKeys::Discovered | JwtKeys::Inline(_)) {
+    if found.issuer.is_empty()
+        && node.get("issuer").is_none()
+        && matches!(found.keys, JwtKeys::Discovered | JwtKeys::Inline(_))
+    {
         let message = "missing field `issuer`, or `fetched` of `keys`";
         cx.report(Diagnostic::new(Code::MISSING_FIELD, node.span, message));
     }

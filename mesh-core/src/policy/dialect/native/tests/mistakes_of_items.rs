@@ -191,27 +191,19 @@ fn gateways_in_full_are_checked() {
 const TOKENS_ARE_CHECKED: &[(&str, &[&str])] = &[
     (
         "rules: []",
-        &[
-            "44: error[MESH0104]: `rules`: expected at least one value, found an empty list",
-        ],
+        &["44: error[MESH0104]: `rules`: expected at least one value, found an empty list"],
     ),
     (
         "rules: [{}]",
-        &[
-            "45: error[MESH0103]: missing field `issuer`, or `fetched` of `keys`",
-        ],
+        &["45: error[MESH0103]: missing field `issuer`, or `fetched` of `keys`"],
     ),
     (
         "rules: [{ issuer: a, keys: { discovered: false } }]",
-        &[
-            "78: error[MESH0104]: `discovered`: expected `true`; leave it out if it is not so",
-        ],
+        &["78: error[MESH0104]: `discovered`: expected `true`; leave it out if it is not so"],
     ),
     (
         "rules: [{ issuer: a, jwksUri: 'https://x' }]",
-        &[
-            "58: error[MESH0101]: unknown field `jwksUri`",
-        ],
+        &["58: error[MESH0101]: unknown field `jwksUri`"],
     ),
 ];
 
