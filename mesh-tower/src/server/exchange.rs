@@ -91,9 +91,7 @@ impl Exchange {
 
     /// Keeps a token that is part of the target out of the log.
     pub(super) fn hide_token(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
-        if let Some(uri) = without(&self.head.uri) {
-            self.head.uri = uri;
-        }
+        self.head.hide(without);
     }
 
     /// Notes who the token says that asks.
