@@ -24,4 +24,5 @@ mod seeds;
 #[cfg(test)]
 mod test;
 #[cfg(test)]
+mod tokens;
 mod usage;
