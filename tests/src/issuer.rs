@@ -90,7 +90,7 @@ impl SigningKey {
                 json!({ "kty": "RSA", "use": "sig", "kid": self.id, "n": encoded(n), "e": encoded(e) })
             }
             Pair::Ec(curve, pair) => {
-                let point = &pair.public_key().as_ref()[1..];
+                let point = pair.public_key().as_ref().get(1..).unwrap();
                 let (x, y) = point.split_at(point.len() / 2);
                 json!({ "kty": "EC", "crv": curve, "kid": self.id, "x": encoded(x), "y": encoded(y) })
             }

@@ -27,4 +27,5 @@ mod seen;
 #[cfg(test)]
 mod test;
 #[cfg(test)]
+mod tokens;
 mod usage;

@@ -100,7 +100,7 @@ impl Exchange {
 
     /// Keeps a token that is part of the target out of the log.
     pub(super) fn hide_token(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
-        self.head.log_without(without);
+        self.head.hide(without);
     }
 
     /// Notes who the token says that asks.

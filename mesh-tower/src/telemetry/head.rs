@@ -69,8 +69,8 @@ impl Head {
         }
     }
 
-    /// Keeps what the log shows of the target without what must not be in it.
-    pub(crate) fn log_without(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
+    /// Keeps what `without` leaves out of the target out of the log.
+    pub(crate) fn hide(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
         if let Some(logged) = &mut self.logged
             && let Some(uri) = without(&logged.uri)
         {

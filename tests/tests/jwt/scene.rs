@@ -136,8 +136,9 @@ impl Scene {
 fn application(backend: &Backend) -> Router {
     let me =
         |claims: Claims| async move { json!({ "principal": claims.principal(), "all": claims.all() }).to_string() };
-    let maybe =
-        |claims: Option<Claims>| async move { claims.map_or("nobody".to_owned(), |c| c.subject().unwrap().into()) };
+    let maybe = |claims: Option<Claims>| async move {
+        claims.map_or_else(|| "nobody".to_owned(), |c| c.subject().unwrap().into())
+    };
     Router::new()
         .route("/me", get(me))
         .route("/maybe", get(maybe))

@@ -512,8 +512,11 @@ fn keys(rule: &JwtRule, hosts: &dyn Hosts) -> Result<RuleKeys, InvalidToken> {
         JwtKeys::File(path) => KeyPlace::File(path.clone()),
         JwtKeys::Fetched(text) => KeyPlace::At(source::address(text, hosts)?),
         JwtKeys::Discovered => {
-            source::address(&source::discovery(&rule.issuer), hosts)?;
-            KeyPlace::Discovered(rule.issuer.clone())
+            // An issuer that is no address has no keys, so that each of its tokens is refused.
+            match source::address(&source::discovery(&rule.issuer), hosts) {
+                Ok(_) | Err(InvalidAddress::Malformed(_)) => KeyPlace::Discovered(rule.issuer.clone()),
+                Err(error) => return Err(error.into()),
+            }
         }
     };
     Ok(RuleKeys::From(Arc::new(KeySource {

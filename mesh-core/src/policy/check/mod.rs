@@ -73,7 +73,6 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     rules::check_limits(policy, report);
     profiles::check(policy, report);
     shadowed::check(policy, report);
-    tokens::check(policy, report);
     paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
@@ -84,6 +83,7 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
 /// What loads, and hardly does what was meant.
 fn check_meaning(policy: &Policy, report: &mut Report) {
     reach::check(policy, report);
+    tokens::check(policy, report);
     tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);

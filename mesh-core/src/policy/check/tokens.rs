@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::decide::jwt::{self, Hosts};
-use crate::policy::diagnostic::{Code, Diagnostic, Report};
+use crate::decide::jwt::{self, Hosts, InvalidAddress};
+use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
+use crate::policy::model::jwt::{JwtKeys, JwtRule};
 use crate::policy::model::route::{Binding, RouteMatch, RouteTable};
 
 pub(super) fn check(policy: &Policy, report: &mut Report) {
@@ -14,7 +15,23 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
             let message = invalid.reason.to_string();
             report.push(Diagnostic::new(Code::INVALID_POLICY, &invalid.origin, message));
         }
+        one.rules
+            .iter()
+            .filter(|rule| has_no_keys(rule, &hosts))
+            .for_each(|rule| {
+                let issuer = quoted(&rule.issuer);
+                let message =
+                    format!("the keys of {issuer} cannot be found, as it is no address: all of its tokens are refused");
+                report
+                    .push(Diagnostic::new(Code::NO_EFFECT, &rule.origin, message).with_help("say where its keys are"));
+            });
     }
+}
+
+/// Whether keys would have to be discovered at an issuer that is no address.
+fn has_no_keys(rule: &JwtRule, hosts: &MeshHosts<'_>) -> bool {
+    let found = || jwt::address(&jwt::discovery(&rule.issuer), hosts);
+    rule.keys == JwtKeys::Discovered && matches!(found(), Err(InvalidAddress::Malformed(_)))
 }
 
 /// Claims are those of a token that a gateway has verified: a client's own requests bear none.

@@ -54,10 +54,12 @@ fn decide(action: Action, rule: Rule, token: Option<&VerifiedToken>) -> bool {
 
 fn by_principal(any_of: &[&str], none_of: &[&str]) -> Rule {
     let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::wildcard(text)).collect();
-    let mut source = Source::default();
-    source.request_principals = Condition {
-        any_of: patterns(any_of),
-        none_of: patterns(none_of),
+    let source = Source {
+        request_principals: Condition {
+            any_of: patterns(any_of),
+            none_of: patterns(none_of),
+        },
+        ..Source::default()
     };
     Rule {
         from: vec![source],

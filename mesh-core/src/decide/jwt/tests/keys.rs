@@ -20,7 +20,7 @@ fn keys_are_used_for_what_they_are_for() {
         changed(rsa("a"), "use", json!("sig")),
         changed(rsa("a"), "key_ops", json!(["verify"])),
     ] {
-        assert_eq!(with_keys(&[key.clone()], &good), Ok(()), "{key}");
+        assert_eq!(with_keys(std::slice::from_ref(&key), &good), Ok(()), "{key}");
     }
     for key in [
         changed(rsa("a"), "alg", json!("RS512")),
