@@ -231,7 +231,7 @@ impl PeerRules {
         if self.rules.asks == Asks::Nobody {
             return None;
         }
-        let ask = Ask::new(self.peer.facts(), Some(request), &[]);
+        let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
         let stage = self.rules.stages.of(Action::Custom);
         let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
         found.map(|(rule, _)| Question::new(&rule.info))
