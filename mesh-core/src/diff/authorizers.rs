@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::facts::{Facts, differences};
-use super::settings::{millis, named, word};
+use super::settings::{listed, millis, named, word};
 use super::{Area, Change, Kind};
 use crate::explain::Place;
 use crate::policy::model::Policy;
-use crate::policy::model::authorizer::{ExternalAuthorizer, Protocol};
+use crate::policy::model::authorizer::{ExternalAuthorizer, HttpCheck, Protocol};
+use crate::policy::model::authz::Pattern;
 
 type ByName<'p> = BTreeMap<&'p str, &'p ExternalAuthorizer>;
 
@@ -46,17 +47,37 @@ fn facts(one: &ExternalAuthorizer) -> Facts {
         let (larger, form) = (word(&body.larger), word(&body.form));
         format!("{} bytes as {form}, larger: {larger}", body.limit)
     });
-    let http = match &one.protocol {
-        Protocol::Http(check) => json!(format!("{check:?}")),
-        Protocol::Grpc => json!(null),
-    };
-    named([
+    let mut facts = named([
         ("protocol", json!(one.protocol.as_str())),
-        ("http", http),
         ("service", json!(format!("{}:{}", one.service, one.port))),
         ("timeout_ms", millis(one.timeout)),
         ("on_failure", json!(word(&one.on_failure))),
         ("failure_status", json!(one.failure_status.as_u16())),
         ("body", json!(body)),
+    ]);
+    if let Protocol::Http(check) = &one.protocol {
+        facts.extend(of_http(check));
+    }
+    facts
+}
+
+fn of_http(check: &HttpCheck) -> Facts {
+    let extra = check.extra_headers.iter();
+    let extra = extra.map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    named([
+        ("http.path_prefix", said(&check.path_prefix)),
+        ("http.request_headers", patterns(&check.request_headers)),
+        ("http.extra_headers", listed(&extra.collect::<Vec<_>>())),
+        ("http.to_server_on_allow", patterns(&check.to_server_on_allow)),
+        ("http.to_caller_on_allow", patterns(&check.to_caller_on_allow)),
+        ("http.to_caller_on_deny", patterns(&check.to_caller_on_deny)),
     ])
+}
+
+fn said(text: &str) -> Json {
+    if text.is_empty() { Json::Null } else { json!(text) }
+}
+
+fn patterns(patterns: &[Pattern]) -> Json {
+    listed(&patterns.iter().map(ToString::to_string).collect::<Vec<_>>())
 }

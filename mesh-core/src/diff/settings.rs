@@ -118,7 +118,7 @@ fn outliers(detection: &OutlierDetection) -> Facts {
 }
 
 /// A set of names; none is not said.
-fn listed(names: &[String]) -> Json {
+pub(super) fn listed(names: &[String]) -> Json {
     let mut names = names.to_vec();
     names.sort();
     match names.is_empty() {

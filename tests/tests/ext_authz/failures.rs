@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request;
 use mesh_tests::Backend;
 use mesh_tests::world::generation;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::scene::{CUSTOM, Scene, http_provider};
@@ -165,4 +166,37 @@ async fn who_claims_to_be_a_check_gains_nothing() {
         assert_eq!(scene.send(request).await.status, 403, "{depth}");
     }
     assert_eq!(scene.orders.hits(), 0);
+}
+
+/// A caller must not get past an authorizer by making it impossible to ask.
+#[tokio::test]
+async fn no_caller_talks_himself_past_an_authorizer_that_may_fail_open() {
+    let authz = Backend::start("authz").await;
+    authz.answer_with(403);
+    let body =
+        "failOpen: true, timeout: 200ms, includeRequestBodyInCheck: { maxRequestBytes: 8, allowPartialMessage: true }";
+    let everything = CUSTOM.replace("[/admin*]", "['*']");
+    let scene = Scene::new(authz.address, &http_provider(body), &[&everything]).await;
+
+    let deep = Request::get("http://orders/admin").header("x-mesh-check-depth", "9");
+    assert_eq!(scene.send(deep).await.status, 403);
+    for request in [
+        // A body that never comes, so that there is no part of it to send.
+        "POST /admin HTTP/1.1\r\nhost: orders\r\ncontent-length: 5\r\n\r\n",
+        // A path that an authorizer over HTTP cannot be sent.
+        "OPTIONS * HTTP/1.1\r\nhost: orders\r\n\r\n",
+    ] {
+        let answer = first_bytes(&scene, request).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{request}: {answer}");
+    }
+    assert_eq!((scene.orders.hits(), scene.checks("failed_open")), (0, 0));
+}
+
+/// What comes first of the answer to a request in plain text.
+async fn first_bytes(scene: &Scene, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(scene.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }

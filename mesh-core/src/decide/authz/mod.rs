@@ -124,10 +124,10 @@ enum Asks {
 }
 
 impl Asks {
-    fn of(policies: &[&AuthorizationPolicy]) -> Self {
-        let asking = policies.iter().filter(|policy| policy.action == Action::Custom);
+    fn of(rules: &[CompiledRule]) -> Self {
+        let asking = rules.iter().filter(|rule| rule.action() == Action::Custom);
         let mut names: Vec<Arc<str>> = asking
-            .map(|policy| policy.provider.as_deref().unwrap_or_default().into())
+            .map(|rule| rule.info.policy.provider.clone().unwrap_or_else(|| "".into()))
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -221,7 +221,7 @@ impl Authorizer {
             return None;
         }
         readings::first(request, |request| {
-            let ask = Ask::new(peer.facts(), Some(request), &[]);
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
             let stage = self.rules.stages.of(Action::Custom);
             let mut search = stage.search(&self.rules.rules, &ask);
             stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
@@ -305,7 +305,7 @@ impl RuleSet {
         let with_paths = |rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths();
         let with_paths = !routed.is_empty() || rules.iter().any(with_paths);
         Self {
-            asks: Asks::of(policies),
+            asks: Asks::of(&rules),
             stages: Steps::new(|action| Stage::new(action, &rules)),
             rules: rules.into(),
             fallback,

@@ -234,7 +234,7 @@ impl PeerRules {
             return None;
         }
         readings::first(request, |request| {
-            let ask = Ask::new(self.peer.facts(), Some(request), &[]);
+            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
             let stage = self.rules.stages.of(Action::Custom);
             let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
             found.map(|(rule, _)| Question::new(&rule.info))

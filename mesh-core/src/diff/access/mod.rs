@@ -105,7 +105,7 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
     let kind = match rank(&old).cmp(&rank(&new)) {
         Ordering::Less => Kind::Gained,
         Ordering::Greater => Kind::Lost,
-        Ordering::Equal if old.asks == new.asks => return None,
+        Ordering::Equal if authorizer(&old) == authorizer(&new) => return None,
         Ordering::Equal => Kind::Changed,
     };
     Some(Verdicts {
@@ -117,11 +117,17 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
 
 /// Who is asked about may be denied still.
 fn rank(answer: &Inbound) -> u8 {
-    match answer.decision {
-        "allow" => 2,
-        "ask" => 1,
+    match (answer.decision, &answer.asks) {
+        ("allow", _) => 2,
+        ("ask", Some(asks)) if asks.then == "allow" => 1,
         _ => 0,
     }
+}
+
+/// Whose word counts.
+fn authorizer(answer: &Inbound) -> Option<&str> {
+    let asks = answer.asks.as_ref().filter(|_| rank(answer) == 1);
+    asks.map(|asks| asks.authorizer.as_str())
 }
 
 /// Each rule's callers with its own operations, and as many others with the others' as there is room for.

@@ -41,14 +41,26 @@ fn check_names(policy: &Policy, report: &mut Report) {
     }
 }
 
-fn asking(policy: &Policy) -> impl Iterator<Item = (&AuthorizationPolicy, &str)> {
-    let custom = policy.authorizations.iter().filter(|one| one.action == Action::Custom);
+/// Policies that have somebody asked, with whom.
+fn asking<'p>(
+    policies: impl Iterator<Item = &'p AuthorizationPolicy>,
+) -> impl Iterator<Item = (&'p AuthorizationPolicy, &'p str)> {
+    let custom = policies.filter(|one| one.action == Action::Custom);
     custom.filter_map(|one| Some((one, one.provider.as_deref()?)))
+}
+
+/// Those of servers and of their routes, too.
+fn everywhere(policy: &Policy) -> impl Iterator<Item = &AuthorizationPolicy> {
+    let of_servers = policy.servers.iter().flat_map(|server| {
+        let of_routes = server.routes.iter().flat_map(|route| &route.policies);
+        server.policies.iter().chain(of_routes)
+    });
+    policy.authorizations.iter().chain(of_servers)
 }
 
 fn check_providers(policy: &Policy, report: &mut Report) {
     let defined: BTreeSet<&str> = policy.authorizers.iter().map(|one| one.meta.name.as_str()).collect();
-    for (one, name) in asking(policy).filter(|(_, name)| !defined.contains(name)) {
+    for (one, name) in asking(everywhere(policy)).filter(|(_, name)| !defined.contains(name)) {
         let message = format!("no file defines the authorizer {}", quoted(name));
         report.push(match defined.is_empty() {
             true => Diagnostic::new(Code::UNRESOLVED_REFERENCE, &one.meta.origin, message).with_help(
@@ -77,7 +89,8 @@ fn check_services(policy: &Policy, report: &mut Report) {
 /// Where workloads of one policy are those of another, too, they have both authorizers, and none is asked.
 fn check_overlap(policy: &Policy, report: &mut Report) {
     let root = policy.mesh.root_namespace.as_str();
-    let enforced = asking(policy).filter(|(one, _)| one.enforcement == Enforcement::Enforced && one.targets.is_empty());
+    let enforced = asking(policy.authorizations.iter())
+        .filter(|(one, _)| one.enforcement == Enforcement::Enforced && one.targets.is_empty());
     let policies: Vec<_> = enforced.collect();
     for (index, (one, name)) in policies.iter().enumerate() {
         let earlier = policies.iter().take(index.min(COMPARED));

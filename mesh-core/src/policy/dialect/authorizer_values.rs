@@ -33,16 +33,6 @@ pub(super) fn header_pattern(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
     )
 }
 
-/// The same as text.
-pub(super) fn pattern_text(pattern: &Pattern) -> String {
-    match pattern {
-        Pattern::Prefix(text) => format!("{text}*"),
-        Pattern::Suffix(text) => format!("*{text}"),
-        Pattern::Present => "*".into(),
-        Pattern::Exact(text) | Pattern::Glob(text) | Pattern::Template(text) | Pattern::Regex(text) => text.clone(),
-    }
-}
-
 /// Reads a header that each check has.
 pub(super) fn extra_header(cx: &Reader<'_>, (key, node): (&Key, &Node)) -> Option<(HeaderName, HeaderValue)> {
     let value = cx.in_key(key, || header_value(cx, node));

@@ -293,3 +293,52 @@ fn how(option: &HeaderValueOption) -> How {
         (None, AppendAction::OverwriteIfExists) => How::Overwrite,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(body: &[u8], status: Option<&'static str>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::copy_from_slice(body));
+        if let Some(status) = status {
+            response
+                .headers_mut()
+                .insert("grpc-status", HeaderValue::from_static(status));
+        }
+        response
+    }
+
+    #[test]
+    fn a_message_that_is_not_whole_is_no_answer() {
+        // `status` with a code of 0, and one of 7.
+        let (allowed, denied) = (&[0, 0, 0, 0, 2, 0x0a, 0][..], &[0, 0, 0, 0, 4, 0x0a, 2, 0x08, 7][..]);
+        let say = |body: &[u8], status| answer(&response(body, status), None).ok();
+        assert_eq!(say(allowed, Some("0")), Some(Answer::Allowed(Changes::default())));
+        assert_eq!(say(denied, Some("0")), Some(Answer::Denied(Denial::default())));
+        for (body, status) in [
+            (allowed, None),
+            (allowed, Some("13")),
+            (allowed, Some("x")),
+            (&[], Some("0")),
+            (&allowed[..4], Some("0")),
+            (&allowed[..6], Some("0")),
+            (&[allowed, allowed].concat(), Some("0")),
+            (&[1, 0, 0, 0, 2, 0x0a, 0], Some("0")),
+            (&[0, 0, 0, 0, 0], Some("0")),
+            (&[0, 0, 0, 0, 2, 0xff, 0xff], Some("0")),
+        ] {
+            assert_eq!(say(body, status), None, "{body:?} {status:?}");
+        }
+        let mut unauthorized = response(allowed, Some("0"));
+        *unauthorized.status_mut() = StatusCode::UNAUTHORIZED;
+        assert!(answer(&unauthorized, None).is_err());
+    }
+
+    #[test]
+    fn trailers_have_the_last_word() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("13"));
+        let response = response(&[0, 0, 0, 0, 2, 0x0a, 0], Some("0"));
+        assert!(answer(&response, Some(&trailers)).is_err());
+    }
+}

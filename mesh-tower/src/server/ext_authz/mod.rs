@@ -8,6 +8,7 @@
 //! | allows | goes on to the other rules, with what the answer changes in it |
 //! | denies | is answered as the authorizer says; 403 where it does not |
 //! | is not there, too slow, or answers nonsense | is denied ([`failure_status`]), or goes on where the policy [lets it](OnFailure::Allow) |
+//! | cannot be asked, for what the caller sent | is denied, whatever the policy says: no caller talks himself past an authorizer |
 //!
 //! A check that would have to be checked itself would never end where an authorizer guards itself: a check says how deep
 //! it is, and one that is too deep is denied.
@@ -104,15 +105,12 @@ impl Failure {
 /// Why a check ends without an answer.
 #[derive(Debug)]
 enum Ended {
-    Failed(Failure),
+    /// The authorizer gave none.
+    Unanswered(Failure),
+    /// It was not asked, for what the caller sent.
+    NotAsked(Failure),
     /// The request's body is larger than a check may have.
     TooLarge,
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 /// What follows from a check.
@@ -151,7 +149,7 @@ pub(super) async fn check(
     let metrics = live.checks(&shared.metrics, &authorizer.name);
     let start = shared.clock.now();
     let (result, checked) = match answer(connection, live, authorizer, request, depth).await {
-        Ok(Answer::Allowed(changes)) => allow(changes, &authorizer.settings, request),
+        Ok(Answer::Allowed(changes)) => allow(changes, authorizer, request),
         Ok(Answer::Denied(denial)) => (CheckResult::Denied, Checked::Denied(Outcome::DeniedExternally, denial)),
         Err(Ended::TooLarge) => {
             let outcome = Outcome::CheckedBodyTooLarge;
@@ -160,33 +158,38 @@ pub(super) async fn check(
                 Checked::Denied(outcome, Denial::of(outcome.status())),
             )
         }
-        Err(Ended::Failed(failure)) => failed(&failure, authorizer),
+        Err(Ended::NotAsked(failure)) => denied(&failure, authorizer),
+        Err(Ended::Unanswered(failure)) => unanswered(&failure, authorizer),
     };
     metrics.checked(result, shared.clock.now().since(start));
     (result, checked)
 }
 
-fn allow(changes: Changes, settings: &ExternalAuthorizer, request: &mut Request<Body>) -> (CheckResult, Checked) {
+fn allow(changes: Changes, authorizer: &AskedAuthorizer, request: &mut Request<Body>) -> (CheckResult, Checked) {
     match changes.apply(request) {
         Ok(response) => (CheckResult::Allowed, Checked::Allowed(ForResponse(response))),
-        Err(error) => without_answer(&Failure::new(format!("the answer makes no request: {error}")), settings),
+        Err(error) => denied(
+            &Failure::new(format!("the answer makes no request: {error}")),
+            authorizer,
+        ),
     }
 }
 
-fn failed(failure: &Failure, authorizer: &AskedAuthorizer) -> (CheckResult, Checked) {
-    tracing::warn!(authorizer = %authorizer.name, reason = %failure.reason, "external authorization failed");
-    without_answer(failure, &authorizer.settings)
-}
-
-/// What becomes of a request of which there is no answer.
-fn without_answer(failure: &Failure, settings: &ExternalAuthorizer) -> (CheckResult, Checked) {
-    match settings.on_failure {
-        OnFailure::Allow => (CheckResult::FailedOpen, Checked::Allowed(ForResponse::default())),
-        OnFailure::Deny => {
-            let denial = Denial::of(settings.failure_status);
-            (failure.result, Checked::Denied(Outcome::AuthorizerFailed, denial))
+/// What becomes of a request of which the authorizer gave no answer.
+fn unanswered(failure: &Failure, authorizer: &AskedAuthorizer) -> (CheckResult, Checked) {
+    match authorizer.settings.on_failure {
+        OnFailure::Deny => denied(failure, authorizer),
+        OnFailure::Allow => {
+            tracing::warn!(authorizer = %authorizer.name, reason = %failure.reason, "let through without an answer");
+            (CheckResult::FailedOpen, Checked::Allowed(ForResponse::default()))
         }
     }
+}
+
+fn denied(failure: &Failure, authorizer: &AskedAuthorizer) -> (CheckResult, Checked) {
+    tracing::warn!(authorizer = %authorizer.name, reason = %failure.reason, "denied without an answer");
+    let denial = Denial::of(authorizer.settings.failure_status);
+    (failure.result, Checked::Denied(Outcome::AuthorizerFailed, denial))
 }
 
 /// The answer, within the time that the policy gives it.
@@ -198,7 +201,8 @@ async fn answer(
     depth: u8,
 ) -> Result<Answer, Ended> {
     if depth >= DEEPEST {
-        return Err(Failure::new("the request is itself a check: authorizers guard each other").into());
+        let failure = Failure::new("the request is itself a check: authorizers guard each other");
+        return Err(Ended::NotAsked(failure));
     }
     let settings = &authorizer.settings;
     let clock = &connection.shared.clock;
@@ -206,22 +210,24 @@ async fn answer(
     let sample = match settings.body {
         Some(wanted) => {
             let sampled = tokio::time::timeout_at(clock.instant(deadline), sample(request, wanted));
-            Some(sampled.await.map_err(|_| Failure::timeout())??)
+            Some(sampled.await.map_err(|_| Ended::NotAsked(Failure::timeout()))??)
         }
         None => None,
     };
     let left = deadline.since(clock.now());
-    let mut check = question(connection, settings, request, (sample, left))?;
+    let mut check = question(connection, settings, request, (sample, left)).map_err(Ended::NotAsked)?;
     let next = HeaderValue::from(u16::from(depth) + 1);
     check.headers_mut().insert(DEPTH, next);
-    ask(connection, live, authorizer, (check, left)).await
+    ask(connection, live, authorizer, (check, left))
+        .await
+        .map_err(Ended::Unanswered)
 }
 
 impl From<NoSample> for Ended {
     fn from(none: NoSample) -> Self {
         match none {
             NoSample::TooLarge => Self::TooLarge,
-            NoSample::Broken(error) => Failure::new(format!("the request's body failed: {error}")).into(),
+            NoSample::Broken(error) => Self::NotAsked(Failure::new(format!("the request's body failed: {error}"))),
         }
     }
 }
@@ -268,7 +274,7 @@ async fn ask(
     live: &Live,
     authorizer: &AskedAuthorizer,
     (check, left): (Request<Body>, Duration),
-) -> Result<Answer, Ended> {
+) -> Result<Answer, Failure> {
     let settings = &authorizer.settings;
     let callee = Callee {
         target: authorizer.target,
@@ -283,11 +289,10 @@ async fn ask(
         false => Failure::new(error.to_string()),
     })?;
     let (response, trailers) = whole(response).await?;
-    let answer = match &settings.protocol {
+    match &settings.protocol {
         Protocol::Http(check) => http::answer(check, response),
         _ => grpc::answer(&response, trailers.as_ref()),
-    };
-    Ok(answer?)
+    }
 }
 
 /// An answer with all of its body, and its trailers.

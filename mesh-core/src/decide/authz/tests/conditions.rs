@@ -272,6 +272,16 @@ fn an_allowed_request_is_still_the_other_rules_to_deny() {
 }
 
 #[test]
+fn rules_of_servers_have_somebody_asked_too() {
+    let mut server = server();
+    let mut ask = named("ask", Action::Custom, "methods=GET");
+    ask.provider = Some("opa".into());
+    server.policies.push(ask);
+    let authorizer = Authorizer::with_servers(&[] as &[AuthorizationPolicy], &[server], &httpbin(), ROOT).unwrap();
+    assert_eq!(authorizer.providers(), ["opa".into()]);
+}
+
+#[test]
 fn what_is_on_trial_has_nobody_asked() {
     let tried = on_trial(named("soon", Action::Custom, "methods=GET"));
     let authorizer = compile(&[tried]);

@@ -9,7 +9,7 @@ use super::form::{
 use super::item::Shelf;
 use super::scope::Scope;
 use crate::policy::dialect::authorizer_values::{
-    BODY_LIMIT, body_limit, failure_status, header_pattern, header_value, path_prefix, pattern_text,
+    BODY_LIMIT, body_limit, failure_status, header_pattern, header_value, path_prefix,
 };
 use crate::policy::dialect::header_text::changed_header;
 use crate::policy::model::authorizer::{
@@ -125,7 +125,7 @@ ServiceName of String; |cx, node, scope| scope.service(cx, node), |host| write_s
 value! { /// What stands before the path.
 PathPrefix of String; |cx, node, _| path_prefix(cx, node), |text| Tree::text(text), json!({ "type": "string", "pattern": "^(/[^?#]*)?$" }) }
 value! { /// The name of a header, which may begin or end with `*`.
-HeaderNames of Pattern; |cx, node, _| header_pattern(cx, node), |pattern| Tree::text(pattern_text(pattern)), json!({ "type": "string", "minLength": 1 }) }
+HeaderNames of Pattern; |cx, node, _| header_pattern(cx, node), |pattern| Tree::text(pattern.to_string()), json!({ "type": "string", "minLength": 1 }) }
 value! { /// The value of a header.
 ExtraValue of HeaderValue; |cx, node, _| header_value(cx, node), |value| Tree::text(value.to_str().unwrap_or_default()), json!({ "type": ["string", "number", "boolean"] }) }
 value! { /// A status that says no.

@@ -180,3 +180,41 @@ fn headers_and_bodies_of_checks_are_checked() {
         ["4:68: error[MESH0104]: `name`: the provider `a` is defined before"]
     );
 }
+
+#[test]
+fn a_provider_is_the_same_as_a_native_authorizer() {
+    use crate::policy::convert;
+
+    const PROVIDERS: &str = "
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+spec:
+  meshConfig:
+    extensionProviders:
+      - name: opa
+        envoyExtAuthzGrpc:
+          { service: opa.auth.svc.cluster.local, port: 9191, failOpen: true, includeRequestBodyInCheck: { maxRequestBytes: 9, packAsBytes: true } }
+      - name: web
+        envoyExtAuthzHttp:
+          { service: web.auth.svc.cluster.local, port: 80, timeout: 3s, pathPrefix: /check, includeRequestHeadersInCheck: [x-a, x-b*, '*-c'],
+            includeAdditionalHeadersInCheck: { x-from: mesh }, headersToUpstreamOnAllow: [x-d], headersToDownstreamOnDeny: [x-e] }
+";
+    let loaded = crate::policy::Loaded::from_files([("mesh.yaml", PROVIDERS)]);
+    let documents = convert::to_native(&loaded).unwrap();
+    let texts = documents
+        .iter()
+        .map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()));
+    let native = crate::policy::Loaded::from_files([("native.yaml", texts.collect::<String>())]);
+
+    let authorizers = |loaded: &crate::policy::Loaded| -> Vec<ExternalAuthorizer> {
+        let policy = loaded.policy.as_ref().unwrap();
+        let without_origin = policy.authorizers.iter().map(|one| {
+            let mut one = one.clone();
+            one.meta.origin = Default::default();
+            one
+        });
+        without_origin.collect()
+    };
+    assert_eq!(authorizers(&native), authorizers(&loaded));
+    assert_eq!(authorizers(&native).len(), 2);
+}
