@@ -11,9 +11,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use mesh_core::decide::authz::Decision;
+use mesh_core::decide::deadline::grpc_timeout;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::{BadRequest, canonicalize, strip_h2c};
@@ -81,6 +83,7 @@ fn admit(
     let authorizer = &snapshot.inbound.authorizer;
     let canonical = canonicalize(&*request, snapshot.inbound_options(connection.transport())).map_err(bad_request)?;
     misdirected(connection, canonical.view().host)?;
+    not_over_yet(exchange, request.headers())?;
     let rules = connection.rules(authorizer);
     let decision = rules.authorize(&canonical.view());
     exchange.decided(&decision);
@@ -91,6 +94,14 @@ fn admit(
         *request.uri_mut() = uri;
     }
     Ok(())
+}
+
+/// Nobody waits for the answer to a gRPC call whose time is up.
+fn not_over_yet(exchange: &Exchange, headers: &HeaderMap) -> Result<(), Refusal> {
+    match exchange.is_grpc() && matches!(grpc_timeout(headers), Ok(Some(Duration::ZERO))) {
+        true => Err(Refusal::new(Outcome::RequestTimeout, "the deadline is over")),
+        false => Ok(()),
+    }
 }
 
 /// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
