@@ -156,6 +156,10 @@ async fn a_forwarded_certificate_counts_from_trusted_callers_only() {
     let (first, second) = found.split_once(',').unwrap();
     assert!(first == ROOT && is_of(&Some(second.into()), "gateway"), "{found}");
 
+    let open_quote = format!("{CLIENT_CERT}: Subject=\"a\r\n");
+    let found = orders.handed_on(Some("gateway"), &open_quote).await;
+    assert!(is_of(&found, "gateway"), "E7: what is malformed is not kept: {found:?}");
+
     orders.set(&settings("always_forward")).await;
     assert!(kept(orders.handed_on(None, &claim).await));
 }

@@ -136,7 +136,7 @@ fn callers_in_plain_text_past_the_limit_are_counted_together() {
         ..MetricsOptions::default()
     });
     for n in 0..100_u8 {
-        let address = std::net::IpAddr::from([10, 0, 0, n]);
+        let address = IpAddr::from([10, 0, 0, n]);
         metrics.plaintext(Some(address), "orders", 8080).increment();
     }
     metrics
