@@ -30,7 +30,14 @@ impl Pool {
     ///
     /// Dropping the future gives up the request: it leaves the queue, or its HTTP/1 connection is
     /// closed, or its HTTP/2 stream is reset.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, SendError> {
+    pub fn send(
+        &self,
+        request: impl Into<Box<Request<Body>>>,
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> + Send {
+        self.send_boxed(request.into())
+    }
+
+    async fn send_boxed(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, SendError> {
         let shared = self.shared();
         if has_hop_by_hop(request.headers()) {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
@@ -42,14 +49,14 @@ impl Pool {
             };
             let after = after(&request);
             let sent = match &mut sender {
-                Sender::Http1(sender) => sender.try_send_request(for_http1(request)).await,
-                Sender::Http2(sender) => sender.try_send_request(for_http2(request, shared.security)).await,
+                Sender::Http1(sender) => sender.try_send_request(for_http1(*request)).await,
+                Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
             };
             let mut error = match sent {
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };
-            let returned = error.take_message();
+            let returned = error.take_message().map(Box::new);
             if let Some(refusal) = lease.refusal() {
                 return Err(SendError::refused(refusal, returned));
             }
