@@ -156,6 +156,10 @@ async fn a_forwarded_certificate_counts_from_trusted_callers_only() {
     let (first, second) = found.split_once(',').unwrap();
     assert!(first == ROOT && is_of(&Some(second.into()), "gateway"), "{found}");
 
+    let open_quote = format!("{CLIENT_CERT}: Subject=\"a\r\n");
+    let found = orders.handed_on(Some("gateway"), &open_quote).await;
+    assert!(is_of(&found, "gateway"), "E7: what is malformed is not kept: {found:?}");
+
     orders.set(&settings("always_forward")).await;
     assert!(kept(orders.handed_on(None, &claim).await));
 }
@@ -387,4 +391,67 @@ async fn callers_in_plain_text_are_known_before_strict_cuts_them_off() {
     world.write("strict.yaml", strict);
     generation(&mesh, generations + 1).await;
     assert_eq!(plain_text(address, "/").await, "", "the warning was right");
+}
+
+/// E1, E2, E5, E8, D8: headers that steer a mesh come from nobody, in no spelling.
+#[tokio::test]
+async fn headers_that_steer_a_mesh_do_not_arrive() {
+    let orders = Orders::start("mesh: {}\n").await;
+    let forged = [
+        ("E1", "x-envoy-max-retries: 100"),
+        ("E1", "x-envoy-upstream-rq-timeout-ms: 999999"),
+        ("E1", "x-mesh-route: canary"),
+        ("E2", "x-envoy-fault-delay-request: 600000"),
+        ("E2", "x-envoy-fault-abort-request: 500"),
+        ("E5", "x-envoy-original-path: /public"),
+        ("E8", "l5d-client-id: root"),
+        ("E8", "x-mesh-peer: root"),
+        ("D8", "X.Mesh.Peer: root"),
+        ("D8", "X_Envoy_Max_Retries: 100"),
+        ("D8", "x-istio_attributes: x"),
+    ];
+    let lines: String = forged.iter().map(|(_, line)| format!("{line}\r\n")).collect();
+    let request =
+        format!("GET / HTTP/1.1\r\nhost: orders\r\nconnection: close, X-Mesh-Peer\r\n{lines}x-envoyage: kept\r\n\r\n");
+    for answer in [
+        exchanged(TcpStream::connect(orders.address).await.unwrap(), &request).await,
+        orders.over_mtls("web", &request).await,
+    ] {
+        assert!(
+            answer.starts_with("HTTP/1.1 200"),
+            "neither delayed nor aborted: {answer}"
+        );
+        let (headers, _) = orders.backend.last();
+        for (row, line) in forged {
+            let name = line.split_once(':').unwrap().0.to_ascii_lowercase();
+            assert!(!headers.contains_key(name.as_str()), "{row}: {headers:?}");
+        }
+        assert_eq!(headers["x-envoyage"], "kept");
+    }
+    assert_eq!(orders.backend.hits(), 2);
+}
+
+/// E3: a call whose deadline cannot be read is refused (3), one whose deadline is over is not served (4).
+#[tokio::test]
+async fn deadlines_of_callers_are_read_strictly() {
+    let orders = Orders::start("mesh: {}\n").await;
+    for (timeout, status) in [
+        ("-1S", Some("3")),
+        ("123456789S", Some("3")),
+        ("1X", Some("3")),
+        ("1S\r\ngrpc-timeout: 1S", Some("3")),
+        ("0u", Some("4")),
+        ("99999999H", None),
+    ] {
+        let request = format!(
+            "POST /s/m HTTP/1.1\r\nhost: orders\r\ncontent-type: application/grpc\r\ngrpc-timeout: {timeout}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let before = orders.backend.hits();
+        let answer = exchanged(TcpStream::connect(orders.address).await.unwrap(), &request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let said = status.map(|status| format!("grpc-status: {status}\r\n"));
+        assert!(said.is_none_or(|said| answer.contains(&said)), "{timeout}: {answer}");
+        let served = usize::from(status.is_none());
+        assert_eq!(orders.backend.hits() - before, served, "{timeout}");
+    }
 }

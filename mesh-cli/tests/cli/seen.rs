@@ -33,7 +33,7 @@ fn list(app: &str, callers: &[(&str, u16, u64)]) -> Value {
 fn folder(lists: &[(&str, &Value)]) -> Folder {
     let folder = Folder::new(&[("mesh.yaml", STRICT)]);
     for (name, list) in lists {
-        std::fs::write(folder.path().join(name), list.to_string()).unwrap();
+        folder.write(&format!("../{name}"), list.to_string().as_bytes());
     }
     folder
 }

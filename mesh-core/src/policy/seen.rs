@@ -54,7 +54,7 @@ pub struct PlainCallers {
 }
 
 /// Whom a list is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "it is what the page of the admin listener says"
@@ -116,21 +116,19 @@ impl SeenWorkload {
 /// list was made.
 pub fn check(policy: &Policy, seen: &[PlainCallers], within: Duration, report: &mut Report) {
     // Processes of one workload, of whom each has seen other callers.
-    let mut ports: BTreeMap<(&str, &str, &Labels, u16), (Workload, Vec<&PlainCaller>)> = BTreeMap::new();
+    let mut ports: BTreeMap<(&SeenWorkload, u16), Vec<&PlainCaller>> = BTreeMap::new();
     for list in seen {
         let since = list.now.saturating_sub(within.as_secs());
-        let of = &list.workload;
         for caller in list.callers.iter().filter(|caller| caller.last_seen >= since) {
-            let key = (of.namespace.as_str(), of.name.as_str(), &of.labels, caller.port);
-            let entry = ports.entry(key).or_insert_with(|| (of.workload(), Vec::new()));
-            entry.1.push(caller);
+            ports.entry((&list.workload, caller.port)).or_default().push(caller);
         }
     }
-    for ((.., port), (workload, callers)) in &ports {
+    for ((of, port), callers) in ports {
+        let workload = of.workload();
         let root = &policy.mesh.root_namespace;
-        let (mode, origin) = resolve_mtls(&policy.peer_authentications, workload, root, *port);
+        let (mode, origin) = resolve_mtls(&policy.peer_authentications, &workload, root, port);
         if mode == MtlsMode::Strict {
-            let message = told(workload, *port, callers, within);
+            let message = told(&workload, port, &callers, within);
             let help = "give these callers an identity first, or leave the port `PERMISSIVE` until they have one";
             report.push(Diagnostic::new(Code::CUTS_OFF_CALLERS, &origin, message).with_help(help));
         }

@@ -25,6 +25,9 @@ pub enum BadRequest {
     /// gRPC knows `POST` only.
     #[error("method: a gRPC request must be a `POST`")]
     GrpcMethod,
+    /// A server might read it otherwise.
+    #[error("header `grpc-timeout`: malformed, or given more than once")]
+    GrpcTimeout,
     /// `CONNECT` to a path, or to nothing.
     #[error("method: the target of `CONNECT` must be a host and a port")]
     ConnectTarget,

@@ -61,6 +61,7 @@ pub use normalization::PathNormalization;
 pub use path::{PatternShape, canonical_pattern, has_dot_segments, route_pattern};
 pub use remote::Remote;
 
+use crate::decide::deadline::grpc_timeout;
 use normalization::{Demand, Forms};
 
 /// The parts of a request that the canonical view is made from.
@@ -326,8 +327,8 @@ pub fn canonicalize<'a>(
     method::check(method, options.methods)?;
     headers::check_transfer_coding(headers)?;
     let grpc = is_grpc(headers);
-    if grpc && method != Method::POST {
-        return Err(BadRequest::GrpcMethod);
+    if grpc {
+        check_grpc(method, headers)?;
     }
     let (authority, host) = authority(uri, headers)?;
     let demand = match grpc || options.path_mode == PathMode::Strict {
@@ -346,6 +347,13 @@ pub fn canonicalize<'a>(
         remote: remote::remote(headers, options.trusted_proxies),
         headers,
     })
+}
+
+fn check_grpc(method: &Method, headers: &HeaderMap) -> Result<(), BadRequest> {
+    if method != Method::POST {
+        return Err(BadRequest::GrpcMethod);
+    }
+    grpc_timeout(headers).map_err(|_| BadRequest::GrpcTimeout).map(drop)
 }
 
 fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {

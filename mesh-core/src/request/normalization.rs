@@ -48,13 +48,16 @@ pub(super) fn forms(
     rules: PathRules,
     demand: Demand,
 ) -> Result<Forms<'_>, BadPath> {
-    if !sent.starts_with('/') && !(sent.starts_with('\\') && mode != PathNormalization::None) {
+    let separated = match mode {
+        PathNormalization::None => Cow::Borrowed(sent),
+        _ => separate(sent, mode),
+    };
+    if !separated.starts_with('/') {
         return Err(BadPath::NotAbsolute);
     }
     if mode == PathNormalization::None {
         return as_sent(sent, rules);
     }
-    let separated = separate(sent, mode);
     let form = path::inspect(&separated, rules)?;
     if demand == Demand::Canonical && (form != Form::Canonical || separated != sent) {
         return Err(BadPath::NotCanonical);

@@ -409,7 +409,7 @@ fn limits(
     retry: &RetryPolicy,
     headers: &http::HeaderMap,
 ) -> Deadline {
-    // A timeout that cannot be read is the server's to refuse.
+    // One that cannot be read was refused with the canonical view.
     let own = exchange
         .is_grpc()
         .then(|| grpc_timeout(headers).ok().flatten())

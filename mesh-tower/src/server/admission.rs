@@ -1,9 +1,11 @@
 //! Whether a request reaches the application: connection, canonical view, token, external authorizer, rules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use mesh_core::decide::authz::{Decision, PeerRules};
+use mesh_core::decide::deadline::grpc_timeout;
 use mesh_core::outcome::Outcome;
 use mesh_core::request::{BadRequest, CanonicalRequest, RequestView, canonicalize};
 use mesh_core::snapshot::{AskedAuthorizer, Snapshot};
@@ -44,6 +46,7 @@ pub(super) async fn admit(
     let standing = still_allowed(snapshot, connection, request.headers())?;
     let rules = connection.rules(&snapshot.inbound.authorizer);
     let canonical = canonical(snapshot, connection, request)?;
+    not_over_yet(exchange, request.headers())?;
     let tokens = &snapshot.inbound.tokens;
     let bearer = match tokens.is_empty() {
         true => None,
@@ -167,6 +170,14 @@ impl Refused {
             }
             Self::Externally(outcome, denial) => exchange.settle_later(denial.response(is_grpc), outcome),
         }
+    }
+}
+
+/// Nobody waits for the answer to a gRPC call whose time is up.
+fn not_over_yet(exchange: &Exchange, headers: &HeaderMap) -> Result<(), Refusal> {
+    match exchange.is_grpc() && matches!(grpc_timeout(headers), Ok(Some(Duration::ZERO))) {
+        true => Err(Refusal::new(Outcome::RequestTimeout, "the deadline is over")),
+        false => Ok(()),
     }
 }
 

@@ -50,16 +50,9 @@ impl ForwardedClient {
     }
 
     /// What the trusted caller has added: nothing where the last element says that another hop wrote it.
-    fn told(headers: &HeaderMap, caller: &SpiffeId) -> Option<Self> {
-        let cert = match ClientCert::last(headers) {
-            Ok(cert) => cert?,
-            Err(error) => {
-                tracing::debug!(%caller, %error, "nothing is known of the client of a trusted caller");
-                return None;
-            }
-        };
-        let is_its_own = cert.by.is_empty() || cert.by.iter().any(|by| by == caller.as_str());
-        is_its_own.then(|| Self { cert: Arc::new(cert) })
+    fn added_by(caller: &SpiffeId, last: ClientCert) -> Option<Self> {
+        let is_its_own = last.by.is_empty() || last.by.iter().any(|by| by == caller.as_str());
+        is_its_own.then(|| Self { cert: Arc::new(last) })
     }
 }
 
@@ -69,14 +62,11 @@ pub(super) fn settle(certs: &ClientCerts, connection: &Connection, headers: &mut
         strip_mesh_managed(headers);
         return None;
     }
-    let identity = connection.security.identity();
-    let trusted = identity.map(PeerIdentity::id).filter(|id| certs.trusts(id));
-    let keeps = match certs.mode {
-        ClientCertHeader::Forward | ClientCertHeader::Append => trusted.is_some(),
-        ClientCertHeader::AlwaysForward => true,
-        ClientCertHeader::Set | ClientCertHeader::Strip => false,
-    };
-    let told = trusted.and_then(|caller| ForwardedClient::told(headers, caller));
+    let caller = connection.security.identity().map(PeerIdentity::id);
+    let told = caller
+        .filter(|caller| keeps_trusted(certs.mode) && certs.trusts(caller))
+        .and_then(|caller| Some((caller, well_formed(headers, caller)?)));
+    let keeps = told.is_some() || certs.mode == ClientCertHeader::AlwaysForward;
     let kept = joined(headers).filter(|_| keeps);
     strip_mesh_managed(headers);
     let own = || connection.client_cert.get_or_init(|| element(connection)).clone();
@@ -88,7 +78,25 @@ pub(super) fn settle(certs: &ClientCerts, connection: &Connection, headers: &mut
     if let Some(value) = value {
         headers.insert(CLIENT_CERT, value);
     }
-    told.filter(|_| keeps)
+    told.and_then(|(caller, last)| ForwardedClient::added_by(caller, last))
+}
+
+const fn keeps_trusted(mode: ClientCertHeader) -> bool {
+    matches!(
+        mode,
+        ClientCertHeader::Forward | ClientCertHeader::Append | ClientCertHeader::AlwaysForward
+    )
+}
+
+/// The last element. A header that is malformed anywhere is not kept: an open quote would swallow what is added to it.
+fn well_formed(headers: &HeaderMap, caller: &SpiffeId) -> Option<ClientCert> {
+    match ClientCert::last(headers) {
+        Ok(last) => last,
+        Err(error) => {
+            tracing::debug!(%caller, %error, "nothing is known of the client of a trusted caller");
+            None
+        }
+    }
 }
 
 /// All lines of the header as one.

@@ -78,12 +78,14 @@ fn what_is_malformed_says_nothing() {
 
 #[test]
 fn an_element_is_written_as_envoy_does() {
-    let mut cert = ClientCert::default();
-    cert.by = vec!["spiffe://cluster.local/ns/shop/sa/orders".into()];
-    cert.hash = Some("0f".into());
-    cert.subject = Some(r"CN=a,O=b\, c".into());
-    cert.uris = vec!["spiffe://cluster.local/ns/shop/sa/web".into()];
-    cert.dns = vec!["web.shop".into(), "a;b".into()];
+    let cert = ClientCert {
+        by: vec!["spiffe://cluster.local/ns/shop/sa/orders".into()],
+        hash: Some("0f".into()),
+        subject: Some(r"CN=a,O=b\, c".into()),
+        uris: vec!["spiffe://cluster.local/ns/shop/sa/web".into()],
+        dns: vec!["web.shop".into(), "a;b".into()],
+        ..ClientCert::default()
+    };
     let written = r#"By=spiffe://cluster.local/ns/shop/sa/orders;Hash=0f;Subject="CN=a,O=b\, c";URI=spiffe://cluster.local/ns/shop/sa/web;DNS=web.shop;DNS="a;b""#;
     assert_eq!(cert.to_string(), written);
     assert_eq!(last(&[written]), Ok(Some(cert)));
@@ -92,11 +94,13 @@ fn an_element_is_written_as_envoy_does() {
 proptest! {
     #[test]
     fn what_is_written_is_read_again(values in prop::collection::vec("[a-z,;=\" ]{1,8}", 4), count in 1..3_usize) {
-        let mut cert = ClientCert::default();
-        cert.by = vec![values[0].clone()];
-        cert.subject = Some(values[1].clone());
-        cert.uris = vec![values[2].clone(); count];
-        cert.dns = vec![values[3].clone()];
+        let cert = ClientCert {
+            by: vec![values[0].clone()],
+            subject: Some(values[1].clone()),
+            uris: vec![values[2].clone(); count],
+            dns: vec![values[3].clone()],
+            ..ClientCert::default()
+        };
         let text = cert.to_string();
         prop_assert_eq!(last(&["URI=before", &format!("Hash=1,{text}")]), Ok(Some(cert)), "{}", text);
     }

@@ -78,114 +78,116 @@ const MODES: [PathNormalization; 4] = [
     PathNormalization::DecodeAndMergeSlashes,
 ];
 
+const SLASH: Result<&str, BadPath> = Err(BadPath::EscapedSlash);
+
+const IN_MODES: &[(&str, &str, InModes)] = &[
+    (
+        "A3",
+        "//admin",
+        [Ok("//admin"), Ok("//admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A3",
+        "///admin",
+        [Ok("///admin"), Ok("///admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A3",
+        "/x/..//admin",
+        [Ok("/x/..//admin"), Ok("//admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A3",
+        "/x//../admin",
+        [Ok("/x//../admin"), Ok("/x/admin"), Ok("/x/admin"), Ok("/x/admin")],
+    ),
+    (
+        "A4",
+        "/public/..%2fadmin",
+        [Ok("/public/..%2fadmin"), SLASH, SLASH, Ok("/admin")],
+    ),
+    ("A4", "/admin%2Fx", [Ok("/admin%2Fx"), SLASH, SLASH, Ok("/admin/x")]),
+    (
+        "A5",
+        "/public/%5c..%5Cadmin",
+        [
+            Ok("/public/%5c..%5Cadmin"),
+            Err(BadPath::Backslash),
+            Err(BadPath::Backslash),
+            Ok("/public/admin"),
+        ],
+    ),
+    (
+        "A5",
+        r"/public\..\admin",
+        [Ok(r"/public\..\admin"), Ok("/admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A5",
+        r"\admin",
+        [Err(BadPath::NotAbsolute), Ok("/admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A12",
+        "/%61dmin",
+        [Ok("/%61dmin"), Ok("/admin"), Ok("/admin"), Ok("/admin")],
+    ),
+    (
+        "A13",
+        "/a%00",
+        [
+            Ok("/a%00"),
+            Err(BadPath::EscapedControl),
+            Err(BadPath::EscapedControl),
+            Err(BadPath::EscapedControl),
+        ],
+    ),
+    (
+        "A14",
+        "/%zz",
+        [
+            Ok("/%zz"),
+            Err(BadPath::MalformedEscape),
+            Err(BadPath::MalformedEscape),
+            Err(BadPath::MalformedEscape),
+        ],
+    ),
+    (
+        "A18",
+        "///evil.com/x",
+        [
+            Ok("///evil.com/x"),
+            Ok("///evil.com/x"),
+            Ok("/evil.com/x"),
+            Ok("/evil.com/x"),
+        ],
+    ),
+    (
+        "A22",
+        "/api//admin",
+        [Ok("/api//admin"), Ok("/api//admin"), Ok("/api/admin"), Ok("/api/admin")],
+    ),
+    (
+        "A27",
+        "/a//b/%7Ec",
+        [Ok("/a//b/%7Ec"), Ok("/a//b/~c"), Ok("/a/b/~c"), Ok("/a/b/~c")],
+    ),
+    (
+        "R1",
+        "/a%252fb",
+        [
+            Ok("/a%252fb"),
+            Err(BadPath::DoubledEscape),
+            Err(BadPath::DoubledEscape),
+            Err(BadPath::DoubledEscape),
+        ],
+    ),
+    ("control", "/a b", [Err(BadPath::Character); 4]),
+];
+
 #[test]
 fn a_mode_says_what_is_forwarded() {
-    let slash = Err(BadPath::EscapedSlash);
-    let rows: &[(&str, &str, InModes)] = &[
-        (
-            "A3",
-            "//admin",
-            [Ok("//admin"), Ok("//admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A3",
-            "///admin",
-            [Ok("///admin"), Ok("///admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A3",
-            "/x/..//admin",
-            [Ok("/x/..//admin"), Ok("//admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A3",
-            "/x//../admin",
-            [Ok("/x//../admin"), Ok("/x/admin"), Ok("/x/admin"), Ok("/x/admin")],
-        ),
-        (
-            "A4",
-            "/public/..%2fadmin",
-            [Ok("/public/..%2fadmin"), slash, slash, Ok("/admin")],
-        ),
-        ("A4", "/admin%2Fx", [Ok("/admin%2Fx"), slash, slash, Ok("/admin/x")]),
-        (
-            "A5",
-            "/public/%5c..%5Cadmin",
-            [
-                Ok("/public/%5c..%5Cadmin"),
-                Err(BadPath::Backslash),
-                Err(BadPath::Backslash),
-                Ok("/public/admin"),
-            ],
-        ),
-        (
-            "A5",
-            r"/public\..\admin",
-            [Ok(r"/public\..\admin"), Ok("/admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A5",
-            r"\admin",
-            [Err(BadPath::NotAbsolute), Ok("/admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A12",
-            "/%61dmin",
-            [Ok("/%61dmin"), Ok("/admin"), Ok("/admin"), Ok("/admin")],
-        ),
-        (
-            "A13",
-            "/a%00",
-            [
-                Ok("/a%00"),
-                Err(BadPath::EscapedControl),
-                Err(BadPath::EscapedControl),
-                Err(BadPath::EscapedControl),
-            ],
-        ),
-        (
-            "A14",
-            "/%zz",
-            [
-                Ok("/%zz"),
-                Err(BadPath::MalformedEscape),
-                Err(BadPath::MalformedEscape),
-                Err(BadPath::MalformedEscape),
-            ],
-        ),
-        (
-            "A18",
-            "///evil.com/x",
-            [
-                Ok("///evil.com/x"),
-                Ok("///evil.com/x"),
-                Ok("/evil.com/x"),
-                Ok("/evil.com/x"),
-            ],
-        ),
-        (
-            "A22",
-            "/api//admin",
-            [Ok("/api//admin"), Ok("/api//admin"), Ok("/api/admin"), Ok("/api/admin")],
-        ),
-        (
-            "A27",
-            "/a//b/%7Ec",
-            [Ok("/a//b/%7Ec"), Ok("/a//b/~c"), Ok("/a/b/~c"), Ok("/a/b/~c")],
-        ),
-        (
-            "R1",
-            "/a%252fb",
-            [
-                Ok("/a%252fb"),
-                Err(BadPath::DoubledEscape),
-                Err(BadPath::DoubledEscape),
-                Err(BadPath::DoubledEscape),
-            ],
-        ),
-        ("control", "/a b", [Err(BadPath::Character); 4]),
-    ];
-    for (row, sent, expected) in rows {
+    for (row, sent, expected) in IN_MODES {
         for (mode, expected) in MODES.into_iter().zip(expected) {
             let found = forms(sent, mode, PathRules::Absent);
             let found = found.as_ref().map(|forms| forms.forwarded.as_ref());

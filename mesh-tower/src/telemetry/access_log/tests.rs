@@ -105,6 +105,7 @@ fn a_json_line_has_istios_field_names() {
     }
 }
 
+/// D16: what a client chose is escaped.
 #[test]
 fn no_request_can_forge_a_line() {
     let mut record = record();
