@@ -117,6 +117,7 @@ fn malformed_grpc_timeouts_are_refused_by_kind() {
     }
 }
 
+/// E3.
 #[test]
 fn the_header_counts_once() {
     let mut headers = HeaderMap::new();
@@ -132,6 +133,7 @@ fn the_header_counts_once() {
     assert!(matches!(grpc_timeout(&bytes), Err(GrpcTimeoutError::Unit(_))));
 }
 
+/// E3.
 #[test]
 fn a_huge_caller_limit_is_capped_by_the_route() {
     let limit = parse_grpc_timeout("99999999H").unwrap();
