@@ -10,30 +10,17 @@
     reason = "a benchmark may stop, and prints"
 )]
 
-mod bare;
-
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use http::{Request, Version};
-use http_body_util::BodyExt;
-use mesh_core::identity::{SpiffeId, TrustDomain};
-use mesh_core::workload::Workload;
-use mesh_tls::authority::DevCa;
-use mesh_tower::client::Client;
-use mesh_tower::{Body, Mesh};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
+use http::Version;
+use mesh_benches::meshed::{Hop, World};
+use mesh_benches::{Sending, bare};
 
 const ROUNDS: usize = 40;
 const REQUESTS: usize = 250;
 const WARM_UP: usize = 3;
-
-type Sending = Pin<Box<dyn Future<Output = usize> + Send>>;
 
 /// A way to send a request and read its answer.
 struct Variant {
@@ -65,14 +52,14 @@ fn main() {
 }
 
 async fn run() {
-    let directory = tempfile::tempdir().unwrap();
-    let ca = DevCa::new(TrustDomain::parse("cluster.local").unwrap(), SystemTime::now()).unwrap();
+    let world = World::new();
+    let hop = |name, mtls, http| world.hop(app(), Hop { name, mtls, http });
     let plain = bare::plain(app()).await;
     let tls = bare::mutual_tls(app(), Version::HTTP_11).await;
     let tls_h2 = bare::mutual_tls(app(), Version::HTTP_2).await;
-    let mesh_plain = mesh(&directory, &ca, "plain", "disable", "h1").await;
-    let mesh_tls = mesh(&directory, &ca, "mtls", "strict", "h1").await;
-    let mesh_h2 = mesh(&directory, &ca, "mtls-h2", "strict", "h2").await;
+    let mesh_plain = hop("plain", "disable", "h1").await;
+    let mesh_tls = hop("mtls", "strict", "h1").await;
+    let mesh_h2 = hop("mtls-h2", "strict", "h2").await;
     let mut variants = vec![
         variant("bare, plain text", 0, plain),
         variant("mesh, plain text", 0, mesh_plain),
@@ -94,69 +81,6 @@ fn variant(name: &'static str, baseline: usize, send: impl Fn() -> Sending + Sen
         send: Box::new(send),
         rounds: Vec::new(),
     }
-}
-
-/// A caller and a server behind meshes of their own, with routes, retries, outlier detection and authorization.
-async fn mesh(directory: &TempDir, ca: &DevCa, name: &str, mode: &str, http: &str) -> impl Fn() -> Sending + use<> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let policy = directory.path().join(format!("{name}.yaml"));
-    let from = if mode == "strict" {
-        "from: [cluster.local/ns/shop/sa/web], "
-    } else {
-        ""
-    };
-    std::fs::write(
-        &policy,
-        format!(
-            "
-namespace: shop
-mesh: {{ mtls: {mode} }}
-services:
-  orders:
-    endpoints: [{{ address: \"{address}\", service_account: orders }}]
-    routes:
-      - {{ match: {{ headers: {{ x-version: canary }} }}, timeout: 1s }}
-      - {{ match: {{ path: {{ prefix: /api }} }}, timeout: 10s, retry: {{ attempts: 2, on: [5xx, connect-failure] }} }}
-    limits: {{ http: {http}, requests: 1000 }}
-    outliers: {{ consecutive_5xx: 5 }}
-authorization:
-  - {{ name: api, service: orders, allow: [{{ {from}methods: [GET], paths: [\"/api/*\"] }}] }}
-"
-        ),
-    )
-    .unwrap();
-    let server = start(
-        directory,
-        ca,
-        &policy,
-        Workload::new("shop", "orders").label("app", "orders"),
-    )
-    .await;
-    let caller = start(directory, ca, &policy, Workload::new("shop", "web")).await;
-    tokio::spawn(async move { server.serve(listener, app()).await });
-    let client: Arc<(Client, Mesh)> = Arc::new((caller.client(), caller));
-    move || {
-        let client = Arc::clone(&client);
-        Box::pin(async move {
-            let request = Request::get("http://orders/api/orders").body(Body::empty()).unwrap();
-            let response = client.0.send(request).await.unwrap();
-            assert_eq!(response.status(), 200);
-            response.into_body().collect().await.unwrap().to_bytes().len()
-        })
-    }
-}
-
-async fn start(directory: &TempDir, ca: &DevCa, policy: &std::path::Path, workload: Workload) -> Mesh {
-    let identity = directory.path().join(&workload.service_account);
-    let id = SpiffeId::for_workload(ca.trust_domain(), &workload.namespace, &workload.service_account).unwrap();
-    ca.write_workload(&identity, &id, Duration::from_secs(3600), SystemTime::now())
-        .unwrap();
-    let builder = Mesh::builder()
-        .policy(policy)
-        .identity_directory(identity)
-        .workload(workload);
-    builder.without_admin().build().await.unwrap()
 }
 
 async fn measure(variants: &mut [Variant], width: usize) {

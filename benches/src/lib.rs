@@ -1,11 +1,17 @@
-//! Policies of any size, for the benchmarks.
+//! What benchmarks measure: policies of any size, a bare hop and one through the mesh.
 #![allow(
     clippy::expect_used,
+    clippy::unwrap_used,
     clippy::missing_panics_doc,
-    reason = "a benchmark of a policy that is none has nothing to measure"
+    reason = "a benchmark of what cannot be set up has nothing to measure"
 )]
 
+pub mod bare;
+pub mod meshed;
+
 use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
 
 use mesh_core::policy::Loaded;
 use mesh_core::policy::model::Policy;
@@ -13,6 +19,9 @@ use mesh_core::policy::model::authz::Pattern;
 use mesh_core::policy::model::route::StringMatch;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
+
+/// A request under way, that ends with the length of the answer's body.
+pub type Sending = Pin<Box<dyn Future<Output = usize> + Send>>;
 
 /// The policy of a text.
 #[must_use]

@@ -74,7 +74,7 @@ impl Answer {
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(plan: &'a Plan, exchange: &Exchange, request: Request<Body>) -> Self {
+    pub(super) fn new(plan: &'a Plan, exchange: &Exchange, request: Box<Request<Body>>) -> Self {
         Self {
             plan,
             version: request.version(),
@@ -84,7 +84,7 @@ impl<'a> Tries<'a> {
     }
 
     /// Tries until the policy is content, or attempts, time or budget are spent.
-    pub(super) async fn run(mut self, exchange: &mut Exchange) -> Result<Answer, Error> {
+    pub(super) async fn run(&mut self, exchange: &mut Exchange) -> Result<Answer, Error> {
         let mut retry_permit = None;
         for number in 1.. {
             let tried = self.once(exchange, retry_permit.take(), number).await;

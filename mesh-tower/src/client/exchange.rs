@@ -161,8 +161,14 @@ impl Exchange {
         self.span.finish(&end);
     }
 
-    fn access_record(&self, outcome: Outcome, status: u16, flags: &'static str, duration: Duration) -> AccessRecord {
-        let mut record = self.head.record(Reporter::Source, outcome, status, duration);
+    fn access_record(
+        &self,
+        outcome: Outcome,
+        status: u16,
+        flags: &'static str,
+        duration: Duration,
+    ) -> Option<AccessRecord> {
+        let mut record = self.head.record(Reporter::Source, outcome, status, duration)?;
         record.response_flags = flags;
         record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record
@@ -182,7 +188,7 @@ impl Exchange {
             .identity
             .as_ref()
             .map(|own| own.current().svid().id().as_str().into());
-        record
+        Some(record)
     }
 }
 

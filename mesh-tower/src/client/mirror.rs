@@ -38,11 +38,11 @@ pub(super) fn draw(shape: &Shape, shared: &Shared, live: &Live, dialled: u16) ->
 
 /// Sends copies of a request; the request that comes back is to be sent itself.
 pub(super) fn send_copies(
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     clusters: Vec<Arc<ClusterRuntime>>,
     exchange: &Exchange,
     deadline: Deadline,
-) -> Request<Body> {
+) -> Box<Request<Body>> {
     if clusters.is_empty() {
         return request;
     }
@@ -50,12 +50,12 @@ pub(super) fn send_copies(
     let body = ReplayBody::new(body, exchange.shared.settings.replay_limit);
     for cluster in clusters {
         if let Some(copy) = body.try_clone() {
-            let request = Request::from_parts(parts.clone(), Body::from(copy));
+            let request = Box::new(Request::from_parts(parts.clone(), Body::from(copy)));
             let plan = copy_plan(cluster, deadline);
             tokio::spawn(send(plan, exchange.beside(), request));
         }
     }
-    Request::from_parts(parts, Body::from(body))
+    Box::new(Request::from_parts(parts, Body::from(body)))
 }
 
 /// The request's own deadline, and no further try.
@@ -68,7 +68,7 @@ fn copy_plan(cluster: Arc<ClusterRuntime>, deadline: Deadline) -> Plan {
     }
 }
 
-async fn send(plan: Plan, mut exchange: Exchange, request: Request<Body>) {
+async fn send(plan: Plan, mut exchange: Exchange, request: Box<Request<Body>>) {
     // The end of its response is judged as that of any other.
     exchange.cluster = Some(Arc::clone(&plan.cluster));
     if ready(&plan).await.is_err() {

@@ -16,7 +16,7 @@ pub(crate) mod stack;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -61,16 +61,11 @@ impl Client {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let request = request.map(Body::new);
-        let is_grpc = is_grpc(request.headers());
-        let sent = exchange(Arc::clone(&self.shared), self.via.clone(), request);
+        let request = Box::new(request.map(Body::new));
+        let (shared, via) = (Arc::clone(&self.shared), self.via.clone());
         ResponseFuture {
-            inner: Box::pin(async move {
-                match sent.await {
-                    Err(error) if is_grpc => Ok(grpc_response(error)),
-                    sent => sent,
-                }
-            }),
+            is_grpc: is_grpc(request.headers()),
+            inner: Box::pin(exchange(shared, via, request)),
         }
     }
 }
@@ -103,6 +98,8 @@ where
 /// A response under way.
 #[must_use = "a request is sent by awaiting its response"]
 pub struct ResponseFuture {
+    /// Errors of gRPC requests are answers.
+    is_grpc: bool,
     inner: Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>,
 }
 
@@ -110,7 +107,10 @@ impl Future for ResponseFuture {
     type Output = Result<Response<Body>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.inner.as_mut().poll(cx)
+        match ready!(self.inner.as_mut().poll(cx)) {
+            Err(error) if self.is_grpc => Poll::Ready(Ok(grpc_response(error))),
+            sent => Poll::Ready(sent),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request that can be sent again, as cheaply as the policy allows.
 
-use http::Request;
 use http::request::Parts;
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::replay::ReplayBody;
 use crate::body::Body;
@@ -28,14 +28,14 @@ enum Kept {
     /// All of it: it was not sent yet, or came back unsent.
     Whole(Box<Request<Body>>),
     /// A copy of its head, and of its body as far as it was read.
-    Copy(Box<Parts>, ReplayBody),
+    Copy(Box<KeptHead>, ReplayBody),
     Gone,
 }
 
 impl Repeatable {
-    pub(crate) fn new(request: Request<Body>, limit: usize) -> Self {
+    pub(crate) fn new(request: Box<Request<Body>>, limit: usize) -> Self {
         Self {
-            kept: Kept::Whole(Box::new(request)),
+            kept: Kept::Whole(request),
             limit,
         }
     }
@@ -50,30 +50,69 @@ impl Repeatable {
     }
 
     /// The request for the next try; `None` where nothing is left of it.
-    pub(crate) fn take(&mut self, copies: Copies) -> Option<Request<Body>> {
+    pub(crate) fn take(&mut self, copies: Copies) -> Option<Box<Request<Body>>> {
         match std::mem::replace(&mut self.kept, Kept::Gone) {
-            Kept::Whole(request) if copies == Copies::None => Some(*request),
+            Kept::Whole(request) if copies == Copies::None => Some(request),
             Kept::Whole(request) => {
                 let (parts, body) = request.into_parts();
                 let body = ReplayBody::new(body, self.limit);
-                Some(self.copy(Box::new(parts), body))
+                if let Some(again) = body.try_clone() {
+                    self.kept = Kept::Copy(Box::new(KeptHead::of(&parts)), again);
+                }
+                Some(Box::new(Request::from_parts(parts, Body::from(body))))
             }
-            Kept::Copy(parts, body) => Some(self.copy(parts, body)),
+            Kept::Copy(head, body) => {
+                let parts = head.parts();
+                if let Some(again) = body.try_clone() {
+                    self.kept = Kept::Copy(head, again);
+                }
+                Some(Box::new(Request::from_parts(parts, Body::from(body))))
+            }
             Kept::Gone => None,
         }
     }
 
     /// Takes back a request of which nothing was sent.
-    pub(crate) fn give_back(&mut self, request: Request<Body>) {
+    pub(crate) fn give_back(&mut self, request: Box<Request<Body>>) {
         if matches!(self.kept, Kept::Gone) {
-            self.kept = Kept::Whole(Box::new(request));
+            self.kept = Kept::Whole(request);
+        }
+    }
+}
+
+/// A request's head, kept for a try that mostly does not come: a list of headers costs a fraction of a map of them.
+#[derive(Debug)]
+struct KeptHead {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
+}
+
+impl KeptHead {
+    fn of(parts: &Parts) -> Self {
+        let headers = parts.headers.iter();
+        Self {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            extensions: parts.extensions.clone(),
         }
     }
 
-    fn copy(&mut self, parts: Box<Parts>, body: ReplayBody) -> Request<Body> {
-        if let Some(again) = body.try_clone() {
-            self.kept = Kept::Copy(parts.clone(), again);
-        }
-        Request::from_parts(*parts, Body::from(body))
+    fn parts(&self) -> Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.method.clone();
+        parts.uri = self.uri.clone();
+        parts.version = self.version;
+        parts.headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| (Some(name.clone()), value.clone())),
+        );
+        parts.extensions = self.extensions.clone();
+        parts
     }
 }

@@ -159,7 +159,7 @@ enum Answered {
 pub(crate) async fn exchange(
     shared: Arc<Shared>,
     via: Via,
-    mut request: Request<Body>,
+    mut request: Box<Request<Body>>,
 ) -> Result<Response<Body>, Error> {
     let live = shared.live.load_full();
     let mut exchange = Exchange::begin(&shared, live.snapshot.generation, &mut request);
@@ -179,19 +179,18 @@ pub(crate) async fn exchange(
 async fn answer(
     live: &Live,
     via: &Via,
-    mut request: Request<Body>,
+    mut request: Box<Request<Body>>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Error> {
-    let planned = plan(live, via, &mut request, exchange)?;
-    if let Some(pause) = planned.delay {
+    let Planned { delay, next } = plan(live, via, &mut request, exchange)?;
+    if let Some(pause) = delay {
         exchange.is_delayed = true;
         tokio::time::sleep(pause).await;
     }
-    let forward = match planned.next {
+    let Forward { plan, changes, mirrors } = match next {
         Next::Answer(local) => return Ok(Answered::Here(local)),
         Next::Forward(forward) => forward,
     };
-    let Forward { plan, changes, mirrors } = forward;
     ready(&plan).await?;
     plan.cluster.state.budget().deposit(exchange.start);
     let request = mirror::send_copies(request, mirrors, exchange, plan.deadline);

@@ -218,7 +218,7 @@ async fn forward(shared: Arc<Shared>, port: u16, mut request: Request<Body>) -> 
     }
     let is_grpc = is_grpc(request.headers());
     let via = Via::Gateway { port, caller };
-    match exchange(shared, via, request).await {
+    match exchange(shared, via, Box::new(request)).await {
         Ok(response) => response,
         Err(error) if is_grpc => error.to_grpc_response(),
         Err(error) => error.to_response(),

@@ -159,7 +159,7 @@ where
 {
     let repeat = Repeat::of(request.method(), request.headers());
     let is_grpc = is_grpc(request.headers());
-    let mut request = Repeatable::new(request, shared.replay_limit);
+    let mut request = Repeatable::new(Box::new(request), shared.replay_limit);
     shared.budget.deposit(shared.clock.now());
     let mut number = 0;
     loop {
@@ -170,7 +170,7 @@ where
             Copies::None
         };
         let next = request.take(copies).ok_or("the request cannot be sent again")?;
-        let result = service.call(next).await.map_err(Into::into);
+        let result = service.call(*next).await.map_err(Into::into);
         let attempt = attempt(&result, is_grpc);
         let is_wanted = decide(&shared.policy.on, &attempt, repeat).is_retry();
         let is_allowed = number <= shared.policy.attempts && request.can_repeat();

@@ -131,9 +131,9 @@ impl Exchange {
         self.span.finish(&end);
     }
 
-    fn access_record(&self, outcome: Outcome, status: u16, duration: Duration) -> AccessRecord {
+    fn access_record(&self, outcome: Outcome, status: u16, duration: Duration) -> Option<AccessRecord> {
         let connection = &self.connection;
-        let mut record = self.head.record(Reporter::Destination, outcome, status, duration);
+        let mut record = self.head.record(Reporter::Destination, outcome, status, duration)?;
         record.response_flags = outcome.flag();
         record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record.bytes_sent = self.bytes;
@@ -149,7 +149,7 @@ impl Exchange {
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
         let own = connection.shared.identity.as_ref();
         record.destination_principal = own.map(|own| own.current().svid().id().as_str().into());
-        record
+        Some(record)
     }
 }
 

@@ -17,15 +17,15 @@ use crate::telemetry::trace::Correlation;
 pub(crate) struct Head {
     pub(crate) protocol: Protocol,
     pub(crate) version: Version,
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    /// Only where somebody reads the access log.
+    /// Only where somebody reads the access log when the request begins.
     logged: Option<Box<Logged>>,
 }
 
-/// Headers that only the access log wants.
+/// What only the access log wants.
 #[derive(Debug)]
 struct Logged {
+    method: Method,
+    uri: Uri,
     request_id: HeaderValue,
     trace_id: u128,
     user_agent: Option<HeaderValue>,
@@ -56,8 +56,6 @@ impl Head {
                 Protocol::Http
             },
             version: request.version(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
             logged: (logging == Logging::On).then(|| Box::new(Logged::of(request, correlation))),
         }
     }
@@ -67,8 +65,6 @@ impl Head {
         Self {
             protocol: self.protocol,
             version: self.version,
-            method: self.method.clone(),
-            uri: self.uri.clone(),
             logged: None,
         }
     }
@@ -92,20 +88,22 @@ impl Head {
         self.is_grpc().then(|| said.or_else(local)).flatten()
     }
 
-    /// The record of a request that ends now, as far as its head tells.
-    pub(crate) fn record(&self, reporter: Reporter, outcome: Outcome, status: u16, duration: Duration) -> AccessRecord {
-        let path = self.uri.path_and_query().cloned();
-        let path = path.map_or_else(|| Text::from("/"), Text::from);
-        let mut record = AccessRecord::new(reporter, self.method.clone(), path);
+    /// The record of a request that ends now, as far as its head tells; none of one that began while nobody read the log.
+    pub(crate) fn record(
+        &self,
+        reporter: Reporter,
+        outcome: Outcome,
+        status: u16,
+        duration: Duration,
+    ) -> Option<AccessRecord> {
+        let logged = self.logged.as_deref()?;
+        let mut record = AccessRecord::new(reporter, logged.method.clone(), logged.path());
         record.duration = duration;
         record.protocol = self.version;
         record.response_code = status;
         record.response_code_details = outcome.details();
-        record.authority = self.uri.authority().cloned().map(Text::from);
-        if let Some(logged) = &self.logged {
-            logged.fill(&mut record);
-        }
-        record
+        logged.fill(&mut record);
+        Some(record)
     }
 }
 
@@ -113,6 +111,8 @@ impl Logged {
     fn of(request: &Request<Body>, correlation: &Correlation) -> Self {
         let header = |name| request.headers().get(name).cloned();
         Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
             request_id: correlation.request_id().clone(),
             trace_id: correlation.trace().trace_id(),
             user_agent: request.headers().get(USER_AGENT).cloned(),
@@ -122,15 +122,19 @@ impl Logged {
         }
     }
 
+    fn path(&self) -> Text {
+        let path = self.uri.path_and_query().cloned();
+        path.map_or_else(|| Text::from("/"), Text::from)
+    }
+
     fn fill(&self, record: &mut AccessRecord) {
         record.request_id = Some(self.request_id.clone());
         record.trace_id = Some(self.trace_id);
         record.user_agent.clone_from(&self.user_agent);
         record.x_forwarded_for.clone_from(&self.x_forwarded_for);
         record.bytes_received = self.request_bytes;
-        if record.authority.is_none() {
-            record.authority = self.host.clone().map(Text::from);
-        }
+        let named = self.uri.authority().cloned().map(Text::from);
+        record.authority = named.or_else(|| self.host.clone().map(Text::from));
     }
 }
 

@@ -98,12 +98,12 @@ impl SendError {
 
     /// Takes the request back when nothing of it was sent. Hop-by-hop headers are gone from it, and
     /// its URI and `Host` are in the form of the connection that it was meant for.
-    pub fn take_request(&mut self) -> Option<Request<Body>> {
+    pub fn take_request(&mut self) -> Option<Box<Request<Body>>> {
         let request = self.request.get_mut().unwrap_or_else(PoisonError::into_inner);
-        request.take().map(|request| *request)
+        request.take()
     }
 
-    pub(super) fn waiting(error: WaitError, request: Request<Body>) -> Self {
+    pub(super) fn waiting(error: WaitError, request: Box<Request<Body>>) -> Self {
         let (kind, source) = match error {
             WaitError::Overflow => (SendErrorKind::Overflow, None),
             WaitError::Closed => (SendErrorKind::Closed, None),
@@ -114,20 +114,20 @@ impl SendError {
             sent: Sent::No,
             source,
             origin: Origin::Fresh,
-            request: Mutex::new(Some(Box::new(request))),
+            request: Mutex::new(Some(request)),
         }
     }
 
     /// For a connection that TLS ended with its first read. A request that was written by then
     /// counts as sent: not every alert proves that the peer has read nothing.
-    pub(super) fn refused(refusal: Arc<ConnectError>, request: Option<Request<Body>>) -> Self {
+    pub(super) fn refused(refusal: Arc<ConnectError>, request: Option<Box<Request<Body>>>) -> Self {
         let sent = if request.is_some() { Sent::No } else { Sent::Perhaps };
         Self {
             kind: SendErrorKind::Connect,
             sent,
             source: Some(Source::Connect(refusal)),
             origin: Origin::Fresh,
-            request: Mutex::new(request.map(Box::new)),
+            request: Mutex::new(request),
         }
     }
 
@@ -143,7 +143,7 @@ impl SendError {
         }
     }
 
-    pub(super) fn sending(error: hyper::Error, origin: Origin, request: Option<Request<Body>>) -> Self {
+    pub(super) fn sending(error: hyper::Error, origin: Origin, request: Option<Box<Request<Body>>>) -> Self {
         let kind = match request {
             Some(_) => SendErrorKind::Canceled,
             None => classify(&error),
@@ -157,7 +157,7 @@ impl SendError {
             sent,
             source: Some(Source::Http(error)),
             origin,
-            request: Mutex::new(request.map(Box::new)),
+            request: Mutex::new(request),
         }
     }
 }

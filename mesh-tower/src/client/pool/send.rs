@@ -3,6 +3,7 @@ use http::{
     header::{HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
+use hyper::body::Incoming;
 
 use super::{
     Pool, Security,
@@ -30,7 +31,14 @@ impl Pool {
     ///
     /// Dropping the future gives up the request: it leaves the queue, or its HTTP/1 connection is
     /// closed, or its HTTP/2 stream is reset.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, SendError> {
+    pub fn send(
+        &self,
+        request: impl Into<Box<Request<Body>>>,
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> + Send {
+        self.send_boxed(request.into())
+    }
+
+    async fn send_boxed(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, SendError> {
         let shared = self.shared();
         if has_hop_by_hop(request.headers()) {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
@@ -40,13 +48,13 @@ impl Pool {
                 Ok(granted) => granted,
                 Err(error) => return Err(SendError::waiting(error, request)),
             };
-            let (after, may_switch) = (after(&request), request.headers().contains_key(UPGRADE));
+            let after = after(&request);
             let sent = match &mut sender {
-                Sender::Http1(sender) => sender.try_send_request(for_http1(request)).await,
-                Sender::Http2(sender) => sender.try_send_request(for_http2(request, shared.security)).await,
+                Sender::Http1(sender) => sender.try_send_request(for_http1(*request)).await,
+                Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
             };
             let mut error = match sent {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_switch => {
+                Ok(response) if is_unasked_switch(&response, after) => {
                     let origin = lease.origin();
                     drop(lease.attach(response, sender, After::Close));
                     return Err(SendError::switched(origin));
@@ -54,7 +62,7 @@ impl Pool {
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };
-            let returned = error.take_message();
+            let returned = error.take_message().map(Box::new);
             if let Some(refusal) = lease.refusal() {
                 return Err(SendError::refused(refusal, returned));
             }
@@ -65,6 +73,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether the peer leaves HTTP although nobody asked it to.
+fn is_unasked_switch(response: &Response<Incoming>, after: After) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && after == After::Keep
 }
 
 /// Bytes that follow a `CONNECT` or an upgrade are not HTTP, whatever the peer answered: such a

@@ -113,14 +113,15 @@ impl AccessLogger {
         self.inner.writer.load().is_some() || event::is_enabled()
     }
 
-    /// Hands over the record of a request. `make` is called only where somebody wants the record; never waits.
-    pub fn record(&self, make: impl FnOnce() -> AccessRecord) {
+    /// Hands over the record of a request. `make` is called only where somebody wants the record, and may have none; never
+    /// waits.
+    pub fn record<R: Into<Option<AccessRecord>>>(&self, make: impl FnOnce() -> R) {
         let writer = self.inner.writer.load();
         let event = event::is_enabled();
         if writer.is_none() && !event {
             return;
         }
-        let record = make();
+        let Some(record) = make().into() else { return };
         if event {
             event::emit(&record);
         }

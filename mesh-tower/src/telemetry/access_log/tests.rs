@@ -147,7 +147,7 @@ fn nothing_is_made_while_nobody_listens() {
     tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {
         let log = AccessLogger::new(&Metrics::default());
         assert!(!log.is_enabled());
-        log.record(|| panic!("the record was made"));
+        log.record(|| -> AccessRecord { panic!("the record was made") });
     });
 }
 

@@ -62,7 +62,9 @@ impl TraceContext {
         let [b'-', fields @ ..] = fields else { return None };
         let (parent_id, fields) = fields.split_at_checked(16)?;
         let [b'-', flags @ ..] = fields else { return None };
-        let (trace_id, parent_id) = (hex(trace_id)?, u64::try_from(hex(parent_id)?).ok()?);
+        let (high, low) = trace_id.split_at_checked(16)?;
+        let trace_id = (u128::from(hex(high)?) << 64) | u128::from(hex(low)?);
+        let parent_id = hex(parent_id)?;
         if trace_id == 0 || parent_id == 0 {
             return None;
         }
@@ -95,15 +97,12 @@ impl TraceContext {
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
         let [high, low] = [self.trace_id >> 64, self.trace_id].map(|half| half as u64);
-        let mut text = Vec::with_capacity(55);
-        text.extend_from_slice(b"00-");
-        push_hex(&mut text, high, 16);
-        push_hex(&mut text, low, 16);
-        text.push(b'-');
-        push_hex(&mut text, self.parent_id, 16);
-        text.push(b'-');
-        push_hex(&mut text, self.sent_flags().into(), 2);
-        header_value(text)
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        put_hex(&mut text, 3, high, 16);
+        put_hex(&mut text, 19, low, 16);
+        put_hex(&mut text, 36, self.parent_id, 16);
+        put_hex(&mut text, 53, self.sent_flags().into(), 2);
+        header_value(&text)
     }
 
     /// Flags that version 00 does not define are sent as zero.
@@ -124,27 +123,29 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// Lower-case hexadecimal digits, at most 32 of them.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0u128, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some((value << 4) | u128::from(digit))
-    })
+/// Lower-case hexadecimal digits, at most 16 of them.
+fn hex(digits: &[u8]) -> Option<u64> {
+    let mut value = 0;
+    let mut is_hex = true;
+    for digit in digits {
+        let (decimal, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        is_hex &= decimal < 10 || letter < 6;
+        value = (value << 4) | u64::from(if decimal < 10 { decimal } else { letter.wrapping_add(10) });
+    }
+    is_hex.then_some(value)
 }
 
-/// Appends the lowest `digits` hexadecimal digits; headers are written for each request, and `fmt` costs more.
-pub(super) fn push_hex(out: &mut Vec<u8>, value: u64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = (value >> (4 * place)) as u8 & 0xf;
-        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+/// Writes the last digits of a number into a text.
+pub(super) fn put_hex(text: &mut [u8], at: usize, mut value: u64, digits: usize) {
+    let places = text.get_mut(at..at + digits).unwrap_or_default();
+    for place in places.iter_mut().rev() {
+        let digit = (value & 0xf) as u8;
+        *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        value >>= 4;
     }
 }
 
 /// A header value of what is ASCII.
-pub(super) fn header_value(ascii: Vec<u8>) -> HeaderValue {
-    HeaderValue::try_from(ascii).unwrap_or_else(|_| HeaderValue::from_static("-"))
+pub(super) fn header_value(ascii: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(ascii).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use mesh_core::random::Rng;
 use tokio::task::futures::TaskLocalFuture;
 
-use super::context::{header_value, push_hex};
+use super::context::{header_value, put_hex};
 use super::{Sampling, TraceContext};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -54,21 +54,28 @@ impl Correlation {
         sampling: Sampling,
         rng: &mut (impl Rng + ?Sized),
     ) -> Self {
+        let found = Found::in_headers(headers);
+        let (known_trace, known_id) = (found.trace(), found.request_id().cloned());
+        let (too_much_state, too_much_baggage) = (found.tracestate.exceeds(), found.baggage.exceeds());
+        let has_state = found.tracestate.members > 0;
         let (served_trace, served_id) = served.map(|served| (served.trace, served.request_id)).unzip();
-        let trace = trace_of(headers).unwrap_or_else(|| {
+        let trace = known_trace.unwrap_or_else(|| {
             let trace = served_trace.unwrap_or_else(|| TraceContext::generate(sampling, rng));
-            // The state of another trace means nothing in this one.
-            headers.remove(TRACESTATE);
             headers.insert(TRACEPARENT, trace.to_header());
             trace
         });
-        let request_id = request_id_of(headers).unwrap_or_else(|| {
+        // The state of another trace means nothing in this one.
+        if has_state && (known_trace.is_none() || too_much_state) {
+            headers.remove(TRACESTATE);
+        }
+        if too_much_baggage {
+            headers.remove(BAGGAGE);
+        }
+        let request_id = known_id.unwrap_or_else(|| {
             let id = served_id.unwrap_or_else(|| new_request_id(rng));
             headers.insert(REQUEST_ID, id.clone());
             id
         });
-        limit(headers, &TRACESTATE, TRACESTATE_MEMBERS, TRACESTATE_BYTES);
-        limit(headers, &BAGGAGE, BAGGAGE_MEMBERS, BAGGAGE_BYTES);
         Self { trace, request_id }
     }
 
@@ -93,47 +100,98 @@ impl Correlation {
 }
 
 /// The trace of the one valid `traceparent`; two are none.
-fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::parse(single(headers, &TRACEPARENT)?.as_bytes())
+/// The headers that tie a request to others, found in one pass: most requests have none of them.
+#[derive(Default)]
+struct Found<'a> {
+    traceparent: Single<'a>,
+    request_id: Single<'a>,
+    tracestate: Size<TRACESTATE_MEMBERS, TRACESTATE_BYTES>,
+    baggage: Size<BAGGAGE_MEMBERS, BAGGAGE_BYTES>,
 }
 
-/// The one request id, where it is short and of visible ASCII.
-fn request_id_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = single(headers, &REQUEST_ID)?;
-    let is_sane = (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    is_sane.then(|| id.clone())
-}
-
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
-}
-
-/// Removes a list header that is longer than its standard allows.
-fn limit(headers: &mut HeaderMap, name: &HeaderName, members: usize, bytes: usize) {
-    let (mut found_members, mut found_bytes) = (0, 0);
-    for value in headers.get_all(name) {
-        found_bytes += value.len();
-        found_members += value.as_bytes().split(|byte| *byte == b',').count();
+impl<'a> Found<'a> {
+    fn in_headers(headers: &'a HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "traceparent" => found.traceparent.add(value),
+                "x-request-id" => found.request_id.add(value),
+                "tracestate" => found.tracestate.add(value),
+                "baggage" => found.baggage.add(value),
+                _ => {}
+            }
+        }
+        found
     }
-    if found_members > members || found_bytes > bytes {
-        headers.remove(name);
+
+    fn trace(&self) -> Option<TraceContext> {
+        TraceContext::parse(self.traceparent.get()?.as_bytes())
+    }
+
+    fn request_id(&self) -> Option<&'a HeaderValue> {
+        let id = self.request_id.get()?;
+        let is_sane = (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+        is_sane.then_some(id)
     }
 }
 
-/// A random UUID (RFC 9562, version 4).
+/// A header that counts where it stands once.
+#[derive(Default)]
+enum Single<'a> {
+    #[default]
+    None,
+    One(&'a HeaderValue),
+    Several,
+}
+
+impl<'a> Single<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = match self {
+            Self::None => Self::One(value),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+
+    const fn get(&self) -> Option<&'a HeaderValue> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::None | Self::Several => None,
+        }
+    }
+}
+
+/// How much a list holds, over all its lines.
+#[derive(Default)]
+struct Size<const MEMBERS: usize, const BYTES: usize> {
+    members: usize,
+    bytes: usize,
+}
+
+impl<const MEMBERS: usize, const BYTES: usize> Size<MEMBERS, BYTES> {
+    fn add(&mut self, value: &HeaderValue) {
+        self.bytes += value.len();
+        self.members += value.as_bytes().split(|byte| *byte == b',').count();
+    }
+
+    const fn exceeds(&self) -> bool {
+        self.members > MEMBERS || self.bytes > BYTES
+    }
+}
+
 fn new_request_id(rng: &mut (impl Rng + ?Sized)) -> HeaderValue {
     let (high, low) = (rng.next_u64(), rng.next_u64());
     let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
     let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-    let mut text = Vec::with_capacity(36);
-    push_hex(&mut text, high >> 32, 8);
-    for group in [high >> 16, high, low >> 48] {
-        text.push(b'-');
-        push_hex(&mut text, group, 4);
+    let mut text = [b'-'; 36];
+    let groups = [
+        (0, high >> 32, 8),
+        (9, high >> 16, 4),
+        (14, high, 4),
+        (19, low >> 48, 4),
+        (24, low, 12),
+    ];
+    for (at, value, digits) in groups {
+        put_hex(&mut text, at, value, digits);
     }
-    text.push(b'-');
-    push_hex(&mut text, low, 12);
-    header_value(text)
+    header_value(&text)
 }

@@ -26,7 +26,11 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::Sending;
 
 /// axum and hyper-util, in plain text.
-pub(crate) async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
+///
+/// # Panics
+///
+/// Where a socket cannot be opened.
+pub async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = uri(&listener);
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -37,7 +41,11 @@ pub(crate) async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
 }
 
 /// The same over TLS with a certificate on either side.
-pub(crate) async fn mutual_tls(app: Router, version: Version) -> impl Fn() -> Sending + use<> {
+///
+/// # Panics
+///
+/// Where a socket cannot be opened.
+pub async fn mutual_tls(app: Router, version: Version) -> impl Fn() -> Sending + use<> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = uri(&listener);
     let (server, client) = configs(version);
