@@ -187,6 +187,7 @@ async fn refused() -> std::net::SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// K2.
 #[tokio::test]
 async fn the_retry_budget_stops_a_storm() {
     let a = Backend::start("a").await;
@@ -332,6 +333,7 @@ async fn without_an_identity_mtls_fails_closed() {
     assert_eq!(backend.hits(), 0);
 }
 
+/// K4.
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_nothing_behind() {
     let a = Backend::start("a").await;

@@ -130,3 +130,29 @@ async fn a_reload_makes_no_connection() {
     }
     until("the handshakes are counted", || handshakes() == before).await;
 }
+
+/// L7: a file that cannot be read is no empty policy, and is taken again when it can.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_cannot_be_read_for_a_while() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new().await;
+    let rules = scene.world.policies().join("rules.yaml");
+    let allow = |mode| std::fs::set_permissions(&rules, std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    if std::fs::read(&rules).is_ok() {
+        println!("skipped: this user reads every file");
+        return;
+    }
+    until("the unreadable file is refused", || {
+        scene.mesh.policy_status().rejected.is_some()
+    })
+    .await;
+    assert!(plain_text(scene.address, "/admin").await.starts_with("HTTP/1.1 403"));
+    allow(0o600);
+    until("the file is taken again", || {
+        scene.mesh.policy_status().rejected.is_none()
+    })
+    .await;
+    assert!(plain_text(scene.address, "/admin").await.starts_with("HTTP/1.1 403"));
+}

@@ -132,7 +132,7 @@ fn try_all<T: Transport>(make: &impl AsyncFn(&Scene) -> T) {
     assert!(of("Some(403) of what is denied") > all / 20, "{seen:?}");
 }
 
-/// A3 to A27, B1 to B12, C1, D1, D2 over a socket.
+/// A3, A4, A5, A7, A8, A9, A10, A12, A13, A14, A18, A26, B1, B2, B3, B7, B8, B9, B12, C1, D1, D2: over a socket.
 #[test]
 fn http1_by_hand() {
     try_all(&async |scene| Http1::new(scene.address));

@@ -3,6 +3,7 @@ use http::{
     header::{HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
+use hyper::body::Incoming;
 
 use super::{
     Pool, Security,
@@ -47,13 +48,13 @@ impl Pool {
                 Ok(granted) => granted,
                 Err(error) => return Err(SendError::waiting(error, request)),
             };
-            let (after, may_switch) = (after(&request), request.headers().contains_key(UPGRADE));
+            let after = after(&request);
             let sent = match &mut sender {
                 Sender::Http1(sender) => sender.try_send_request(for_http1(*request)).await,
                 Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
             };
             let mut error = match sent {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_switch => {
+                Ok(response) if is_unasked_switch(&response, after) => {
                     let origin = lease.origin();
                     drop(lease.attach(response, sender, After::Close));
                     return Err(SendError::switched(origin));
@@ -72,6 +73,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether the peer leaves HTTP although nobody asked it to.
+fn is_unasked_switch(response: &Response<Incoming>, after: After) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && after == After::Keep
 }
 
 /// Bytes that follow a `CONNECT` or an upgrade are not HTTP, whatever the peer answered: such a

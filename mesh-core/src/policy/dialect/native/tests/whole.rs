@@ -231,6 +231,7 @@ fn every_field_of_the_schema_is_documented() {
     );
 }
 
+/// M12.
 #[test]
 fn examples_are_the_same_when_they_are_printed_and_read_again() {
     for text in examples().into_iter().chain(deferred_examples()) {
