@@ -237,3 +237,13 @@ fn a_bundle_document_without_our_entries_trusts_nobody() {
     let error = TrustBundle::from_spiffe_json(no_authority.as_bytes()).unwrap_err();
     assert_eq!(error, BundleError::NoAuthority(1));
 }
+
+proptest::proptest! {
+    /// Whatever stands in a file: a bundle or a reason, no panic.
+    #[test]
+    fn any_text_is_a_bundle_or_refused(text: Vec<u8>, value: String) {
+        let _ = TrustBundle::from_spiffe_json(&text);
+        let entry = serde_json::json!({ "keys": [{ "use": "x509-svid", "x5c": [value] }] });
+        proptest::prop_assert!(TrustBundle::from_spiffe_json(entry.to_string().as_bytes()).is_err());
+    }
+}

@@ -164,6 +164,50 @@ async fn each_step_towards_the_end_is_logged_once_and_in_its_time() {
     assert!(lines.iter().all(|line| line.contains("spiffe://td/orders")));
 }
 
+#[test]
+fn a_failure_that_goes_on_is_logged_once_and_again_after_a_recovery() {
+    let (log, world) = (Log::default(), World::new());
+    let orders = code(&world);
+    let _logging = log.begin();
+    let warnings = || {
+        let lines = log.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("identity cannot be renewed"))
+            .count()
+    };
+    let fail = || {
+        orders
+            .rotate(world.svid("payments"), world.bundles.clone())
+            .unwrap_err()
+    };
+
+    fail();
+    fail();
+    assert_eq!(warnings(), 1);
+    orders.rotate(world.svid("orders"), world.bundles.clone()).unwrap();
+    fail();
+
+    assert_eq!(warnings(), 2);
+    assert_eq!(orders.source().status().failures[3], (FailureReason::Unsuitable, 3));
+}
+
+#[test]
+fn a_withdrawal_is_logged_as_one_and_once() {
+    let (log, world) = (Log::default(), World::new());
+    let orders = code(&world);
+    let _logging = log.begin();
+
+    orders.withdraw();
+    orders.withdraw();
+
+    let lines = log.lines();
+    assert!(
+        lines.len() == 1 && lines[0].contains("identity is withdrawn"),
+        "{lines:#?}"
+    );
+}
+
 /// A development authority that can be away.
 struct Sometimes {
     issuer: DevIssuer,

@@ -282,8 +282,8 @@ impl IdentitySource {
 
     /// Takes the identity out of force: handshakes fail until another is published.
     fn withdraw(&self, failure: &Failure) {
-        self.failed(failure);
-        let _ordered = self.journal();
+        let mut journal = self.journal();
+        journal.failed(self.shared.clock.now(), failure);
         let current = self.shared.current.load();
         if !current.svid.is_withdrawn() {
             tracing::error!(id = %current.svid.id(), source = %self.shared.origin, %failure,

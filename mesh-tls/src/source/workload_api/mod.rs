@@ -28,6 +28,8 @@
 
 mod contract;
 mod grant;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
