@@ -15,7 +15,7 @@ use crate::verify::{PeerError, verify_chain};
 
 /// Who is on the other side of a connection, proven by a handshake. Cheap to clone.
 ///
-/// Only [`accept_tls`](crate::handshake::accept_tls) and
+/// F36: only [`accept_tls`](crate::handshake::accept_tls) and
 /// [`connect_tls`](crate::handshake::connect_tls) make one, so that no header and no request
 /// extension of somebody else's making can pass for it:
 ///

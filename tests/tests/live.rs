@@ -136,7 +136,7 @@ async fn closed(stream: &mut TcpStream, within: Duration) -> Option<Duration> {
     ended.is_ok().then(|| began.elapsed())
 }
 
-/// C11: an open WebSocket, then a reload that denies it: closed within a second, whoever serves.
+/// C11, AZ-6j: an open WebSocket, then a reload that denies it: closed within a second, whoever serves.
 #[tokio::test]
 async fn a_websocket_that_is_denied_is_closed() {
     for by in [By::Mesh, By::Axum] {

@@ -58,6 +58,7 @@ async fn the_application_learns_who_calls() {
     assert!(plain_text(address, "/optional").await.ends_with("nobody"));
 }
 
+/// G7, AZ-10b.
 #[tokio::test]
 async fn axum_serves_behind_the_same_layers() {
     let world = World::new();
@@ -165,6 +166,7 @@ async fn headers_of_the_mesh_cannot_be_brought_along() {
     assert!(headers.contains_key("traceparent") && headers.contains_key("x-request-id"));
 }
 
+/// AZ-6j, AZ-9d.
 #[tokio::test]
 async fn a_changed_rule_holds_for_the_next_request_of_an_open_connection() {
     let backend = Backend::start(ORDERS).await;
@@ -180,6 +182,7 @@ async fn a_changed_rule_holds_for_the_next_request_of_an_open_connection() {
     assert_eq!(get(&client, "http://orders/x").await.unwrap().status, 200);
 }
 
+/// G7.
 #[tokio::test]
 async fn plain_text_ends_when_the_port_turns_strict() {
     let backend = Backend::start(ORDERS).await;
@@ -232,6 +235,7 @@ async fn until_plain(client: &mesh_tower::client::Client) {
     panic!("the caller never turned to plain text");
 }
 
+/// G10.
 #[tokio::test]
 async fn slow_handshakes_hold_nobody_up_and_are_cut() {
     let backend = Backend::start(ORDERS).await;
@@ -462,6 +466,7 @@ async fn a_process_that_no_gateway_selects_serves_none() {
     assert!(error.to_string().contains("no gateway"), "{error}");
 }
 
+/// TD-10.
 #[tokio::test]
 async fn garbage_on_the_wire_ends_its_own_connection_and_nothing_else() {
     let backend = Backend::start(ORDERS).await;

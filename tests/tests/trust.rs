@@ -443,7 +443,7 @@ async fn sessions_are_resumed_where_the_policy_wants_it() {
 #[tokio::test]
 async fn a_session_carries_nobody_past_a_denial() {
     for resumption in ["off", "on"] {
-        let (pair, ca) = reconnecting(resumption).await;
+        let (pair, _) = reconnecting(resumption).await;
         let other = Authority::new("theirs");
         for _ in 0..3 {
             assert!(pair.is_served().await);
@@ -463,7 +463,6 @@ async fn a_session_carries_nobody_past_a_denial() {
             get(&pair.client, "http://orders/").await.unwrap_err().is_connect(),
             "{resumption}"
         );
-        let _ = &ca;
     }
 }
 

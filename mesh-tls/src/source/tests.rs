@@ -50,6 +50,7 @@ async fn a_rotation_is_used_for_the_next_handshake_and_leaves_open_connections_a
     assert_eq!(&text, b"still open");
 }
 
+/// F34.
 #[test]
 fn a_rotation_to_another_workload_is_refused() {
     let world = World::new();
@@ -65,6 +66,7 @@ fn a_rotation_to_another_workload_is_refused() {
     assert_eq!(orders.source().current().svid().id(), &id("spiffe://td/orders"));
 }
 
+/// F34.
 #[test]
 fn an_identity_that_peers_would_refuse_is_never_put_in_force() {
     let (world, other) = (World::new(), World::new());
@@ -150,6 +152,7 @@ fn new_files_are_put_in_force_and_the_same_files_are_not() {
     assert_eq!(source.last_error(), None);
 }
 
+/// F34.
 #[test]
 fn broken_files_leave_the_last_good_identity_in_force_until_they_are_mended() {
     let files = Files::new();
@@ -173,6 +176,7 @@ fn broken_files_leave_the_last_good_identity_in_force_until_they_are_mended() {
     }
 }
 
+/// F34.
 #[test]
 fn files_of_another_workload_are_refused() {
     let files = Files::new();
@@ -230,6 +234,7 @@ async fn a_watch_follows_the_files() {
     watch.abort();
 }
 
+/// F13.
 #[tokio::test]
 async fn an_authority_is_replaced_in_three_steps_and_its_withdrawal_reaches_live_peers() {
     let (world, next) = (World::new(), authority("td"));

@@ -107,15 +107,14 @@ impl RevocationList {
     ///
     /// [`RevocationError`] where there is none, or one cannot be used: a file is taken whole or not at all.
     pub fn read(text: &[u8]) -> Result<Vec<Self>, RevocationError> {
-        let lists = match text.first() {
-            None => Vec::new(),
-            // The tag of a sequence, with which DER begins and no text does.
-            Some(0x30) => vec![CertificateRevocationListDer::from(text)],
-            Some(_) => CertificateRevocationListDer::pem_slice_iter(text)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| RevocationError::Pem(error.to_string()))?,
-        };
-        Self::from_der(&lists)
+        Self::from_der(&ders(text)?)
+    }
+
+    /// The lists of a text, which can be used, as they are.
+    pub(crate) fn texts(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, RevocationError> {
+        let lists = ders(text)?;
+        Self::from_der(&lists)?;
+        Ok(lists)
     }
 
     /// Takes lists in DER.
@@ -174,6 +173,17 @@ impl fmt::Debug for RevocationList {
             .field("revoked", &self.revoked)
             .field("next_update", &self.next_update)
             .finish_non_exhaustive()
+    }
+}
+
+fn ders(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, RevocationError> {
+    match text.first() {
+        None => Ok(Vec::new()),
+        // The tag of a sequence, with which DER begins and no text does.
+        Some(0x30) => Ok(vec![CertificateRevocationListDer::from(text.to_vec())]),
+        Some(_) => CertificateRevocationListDer::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| RevocationError::Pem(error.to_string())),
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::header::UPGRADE;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
@@ -44,7 +44,9 @@ pub(super) fn keep(connection: &Connection, snapshot: &Snapshot, request: &Reque
 }
 
 fn asks_to_upgrade(request: &Request<Body>) -> bool {
-    request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT
+    // HTTP/2 has no upgrades but CONNECT.
+    let upgrades = request.version() <= Version::HTTP_11 && request.headers().contains_key(UPGRADE);
+    upgrades || request.method() == Method::CONNECT
 }
 
 impl Running {
