@@ -149,6 +149,9 @@ pub(crate) struct VerifyArguments {
     /// given again
     #[arg(long, value_name = "[DOMAIN=]FILE", value_parser = bundle)]
     pub(crate) bundle: Vec<BundleFile>,
+    /// Revocation lists (PEM or DER) for the bundle of the certificate's trust domain; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crl: Vec<PathBuf>,
     /// The side that presents it [default: both]
     #[arg(long = "as", value_enum, value_name = "SIDE")]
     pub(crate) side: Option<Side>,

@@ -4,7 +4,7 @@ use mesh_core::identity::{SpiffeId, TrustDomain};
 use mesh_core::policy::diagnostic::Paint;
 use mesh_tower::tls::inspect::{Certificate, CertificateDer, Question, certificates, judge};
 use mesh_tower::tls::source::{IdentityFiles, SourceError};
-use mesh_tower::tls::svid::{Svid, TrustBundle, TrustBundles};
+use mesh_tower::tls::svid::{RevocationList, Svid, TrustBundle, TrustBundles};
 use mesh_tower::tls::verify::ExpectedPeer;
 use serde::Serialize;
 
@@ -62,7 +62,23 @@ fn gather(arguments: &VerifyArguments) -> Result<Result<Case, String>, Failure> 
         };
         Ok::<_, Failure>(bundles.with(name, bundle(file)?))
     })?;
+    let bundles = match own {
+        Some(name) => with_lists(arguments, bundles, name)?,
+        None => bundles,
+    };
     Ok(Ok(Case { bundles, ..case }))
+}
+
+/// The bundles with the lists of `--crl` for the one that they are about.
+fn with_lists(arguments: &VerifyArguments, bundles: TrustBundles, own: TrustDomain) -> Result<TrustBundles, Failure> {
+    let mut lists = Vec::new();
+    for path in &arguments.crl {
+        lists.extend(RevocationList::read(&read(path)?).map_err(|error| of(path)(&error))?);
+    }
+    match bundles.bundle(&own).cloned() {
+        Some(bundle) if !lists.is_empty() => Ok(bundles.with(own, bundle.with_revocations(lists))),
+        _ => Ok(bundles),
+    }
 }
 
 fn from_directory(arguments: &VerifyArguments) -> Result<Result<Case, String>, Failure> {

@@ -1,6 +1,11 @@
 //! `mesh cert`.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use mesh_core::identity::TrustDomain;
+use mesh_tower::tls::authority::DevCa;
+use mesh_tower::tls::source::Layout;
 
 use crate::mesh::{Folder, Run, keys};
 
@@ -225,6 +230,50 @@ fn a_refusal_says_exactly_why() {
     }
     let accepted = verify(&["--bundle", "ca/ca.crt", "--at", LATER, "--key", "out/tls.key"]);
     assert_eq!((accepted.code, accepted.fact("own files")), (0, vec!["accepted"]));
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_by_its_list_wherever_it_lies() {
+    let folder = authority();
+    issue(&folder, "cluster.local/ns/shop/sa/orders", &[]);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+    let (day, domain) = (
+        Duration::from_secs(86_400),
+        TrustDomain::parse("cluster.local").unwrap(),
+    );
+    let ca = DevCa::load(path(&folder, "ca"), domain, start).unwrap();
+    let gone = ca.issue(&ORDERS.parse().unwrap(), day, start).unwrap();
+    std::fs::write(path(&folder, "gone.pem"), &gone.chain_pem).unwrap();
+    std::fs::write(
+        path(&folder, "ca.crl"),
+        ca.revocation_list(&[&gone], day, start).unwrap(),
+    )
+    .unwrap();
+    let verify = |certificate: &str| {
+        let arguments = [
+            "cert",
+            "verify",
+            certificate,
+            "--bundle",
+            "ca/ca.crt",
+            "--crl",
+            "ca.crl",
+            "--at",
+            LATER,
+        ];
+        folder.mesh(&arguments)
+    };
+
+    let revoked = verify("gone.pem");
+    assert!(revoked.code == 1 && revoked.out.contains("revoked"), "{revoked:#?}");
+    assert_eq!(verify("out/tls.crt").code, 0);
+    ca.write_issued(path(&folder, "gone"), Layout::Kubernetes, &gone)
+        .unwrap();
+    assert_eq!(folder.mesh(&["cert", "verify", "gone", "--at", LATER]).code, 0);
+    std::fs::copy(path(&folder, "ca.crl"), path(&folder, "gone/ca.crl")).unwrap();
+    assert_eq!(folder.mesh(&["cert", "verify", "gone", "--at", LATER]).code, 1);
+    let wrong = folder.mesh(&["cert", "verify", "gone", "--crl", "ca/ca.key"]);
+    assert!(wrong.code == 2 && wrong.err.contains("`ca/ca.key`"), "{wrong:#?}");
 }
 
 #[test]
