@@ -68,6 +68,7 @@ pub(super) struct CompiledRule {
     pub(super) operations: Box<[CompiledOperation]>,
     pub(super) conditions: Conditions,
     needs: Needs,
+    bearers: Bearers,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
@@ -81,6 +82,13 @@ enum Needs {
     Connection,
     /// Some of it only requests have.
     Request,
+}
+
+/// Whether sources of a rule ask whose token a request bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bearers {
+    Any,
+    Named,
 }
 
 #[derive(Debug)]
@@ -126,6 +134,7 @@ impl CompiledRule {
         let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
             needs: needs(rule, &conditions),
+            bearers: bearers(rule),
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -173,7 +182,7 @@ impl CompiledRule {
 
     /// Whether the token is one that the sources ask for. [`source`](Self::source) has left tokens out: a connection has none.
     fn bearer(&self, ask: &Ask<'_>) -> Truth {
-        if self.sources.iter().all(|source| source.request_principals.is_unset()) {
+        if self.bearers == Bearers::Any {
             return Truth::True;
         }
         let token = ask.request.and_then(|request| request.token);
@@ -191,6 +200,13 @@ impl CompiledRule {
             return truths.max().unwrap_or(Truth::False);
         }
         Truth::any(self.operations.iter().map(|operation| operation.truth(ask)))
+    }
+}
+
+fn bearers(rule: &Rule) -> Bearers {
+    match rule.from.iter().all(|source| source.request_principals.is_unset()) {
+        true => Bearers::Any,
+        false => Bearers::Named,
     }
 }
 
