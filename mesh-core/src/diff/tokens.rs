@@ -68,6 +68,7 @@ fn rule_facts(rule: &JwtRule) -> Facts {
         ("from_cookies", json!(rule.from_cookies)),
         ("payload_header", json!(rule.payload_header)),
         ("forward", json!(word(&rule.forward))),
+        ("presence", json!(word(&rule.presence))),
         ("claim_headers", json!(rule.claim_headers)),
         ("timeout_ms", millis(rule.timeout)),
         ("refresh_ms", millis(rule.refresh)),

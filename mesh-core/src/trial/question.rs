@@ -98,6 +98,18 @@ pub(crate) fn inbound_answer(
         Ok(canonical) => canonical,
         Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
     };
+    if received.claims.is_none() {
+        match snapshot.inbound.tokens.locate(&canonical.view()) {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                return Err("the token of the request is not verified here: say with `claims` what it says".into());
+            }
+            Err(refusal) => {
+                let rejected = Rejected::unread(refusal);
+                return Ok(explain::inbound_token_refused(snapshot, &rejected, caller, port));
+            }
+        }
+    }
     let token = match token(snapshot, received.claims.as_ref()) {
         Ok(token) => token,
         Err(rejected) => return Ok(explain::inbound_token_refused(snapshot, &rejected, caller, port)),

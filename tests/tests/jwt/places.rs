@@ -140,3 +140,16 @@ async fn no_token_passes_and_a_wrong_one_does_not() {
         .header("authorization", "Bearer x");
     assert_eq!(scene.send(preflight).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_rule_may_demand_its_token() {
+    let key = SigningKey::p256("a");
+    let scene = Scene::new(&[&rules(&format!("{}, presence: required", inline(&[&key])))]).await;
+
+    let none = scene.send(Request::get("http://orders/")).await;
+
+    assert_eq!((none.status, none.text.as_str()), (401, "Jwt is missing"));
+    assert_eq!(none.headers["www-authenticate"], "Bearer");
+    assert_eq!(scene.bearing(&key.token(&claims(&json!({})))).await.status, 200);
+    scene.counts("mesh_jwt_validations_total{result=\"missing\"} 1");
+}

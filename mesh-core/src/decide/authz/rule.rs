@@ -68,6 +68,7 @@ pub(super) struct CompiledRule {
     pub(super) operations: Box<[CompiledOperation]>,
     pub(super) conditions: Conditions,
     needs: Needs,
+    senders: Senders,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
@@ -81,6 +82,14 @@ enum Needs {
     Connection,
     /// Some of it only requests have.
     Request,
+}
+
+/// What tells the sources of a rule who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Senders {
+    OfConnection,
+    /// Also the request: its token, or the address that proxies tell.
+    OfRequest,
 }
 
 #[derive(Debug)]
@@ -125,6 +134,7 @@ impl CompiledRule {
         let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
             needs: needs(rule, &conditions),
+            senders: senders(rule),
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -173,7 +183,7 @@ impl CompiledRule {
     /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
     /// that out: it is not the connection that tells.
     fn sender(&self, ask: &Ask<'_>) -> Truth {
-        if self.sources.iter().all(CompiledSource::is_of_connection) {
+        if self.senders == Senders::OfConnection {
             return Truth::True;
         }
         let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
@@ -190,6 +200,14 @@ impl CompiledRule {
     }
 }
 
+fn senders(rule: &Rule) -> Senders {
+    let of_connection = |source: &Source| source.request_principals.is_unset() && source.remote_ip_blocks.is_unset();
+    match rule.from.iter().all(of_connection) {
+        true => Senders::OfConnection,
+        false => Senders::OfRequest,
+    }
+}
+
 fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
     let in_operation = |operation: &Operation| {
         let texts = [
@@ -201,9 +219,7 @@ fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
         ];
         texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
-    let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
-    let has_remote = rule.from.iter().any(|source| !source.remote_ip_blocks.is_unset());
-    match has_token || has_remote || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+    match senders(rule) == Senders::OfRequest || rule.to.iter().any(in_operation) || conditions.need_a_request() {
         true => Needs::Request,
         false => Needs::Connection,
     }
@@ -241,11 +257,6 @@ impl CompiledSource {
                     .test(Some(facts.address), |blocks, address| contains(blocks, address))
             })
             .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
-    }
-
-    /// Whether it asks for nothing that only a request tells.
-    fn is_of_connection(&self) -> bool {
-        self.remote.is_unset() && self.request_principals.is_unset()
     }
 
     /// What only a request tells.

@@ -46,6 +46,8 @@ pub enum Refusal {
     NoAudience,
     /// It is for others.
     Audience,
+    /// The request bears no token that a rule demands.
+    Missing,
 }
 
 /// The fixed words of a refusal; one row a variant.
@@ -57,7 +59,7 @@ struct Words {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SeveralTokens,
         Self::BadFormat,
         Self::HeaderEncoding,
@@ -78,6 +80,7 @@ impl Refusal {
         Self::Signature,
         Self::NoAudience,
         Self::Audience,
+        Self::Missing,
     ];
 
     #[rustfmt::skip]
@@ -106,6 +109,7 @@ impl Refusal {
             Self::Signature => row("signature", "Jwt verification fails", "jwt_authn_access_denied{Jwt_verification_fails}"),
             Self::NoAudience => row("audience", "Jwt names no audience", "jwt_authn_access_denied{Jwt_names_no_audience}"),
             Self::Audience => row("audience", "Audiences in Jwt are not allowed", "jwt_authn_access_denied{Audiences_in_Jwt_are_not_allowed}"),
+            Self::Missing => row("missing", "Jwt is missing", "jwt_authn_access_denied{Jwt_is_missing}"),
         }
     }
 
@@ -132,6 +136,7 @@ impl Refusal {
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Audience => None,
+            Self::Missing => Some("Bearer"),
             _ => Some("Bearer error=\"invalid_token\""),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use super::location::{Borne, Field, Place};
 use super::source::{self, Hosts, InvalidAddress, KeyPlace, KeySource};
 use super::{Algorithm, KeySet, KeySetError, PublicKey, Refusal};
 use crate::policy::model::Origin;
-use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, Presence, RequestAuthentication};
 use crate::request::{RequestView, is_mesh_managed};
 use crate::workload::Workload;
 
@@ -23,6 +23,8 @@ pub struct TokenRules {
     places: Box<[Place]>,
     /// Headers that only verified tokens fill.
     outputs: Box<[HeaderName]>,
+    /// Whether any rule demands a token.
+    presence: Presence,
 }
 
 /// One kind of token.
@@ -40,6 +42,7 @@ pub struct TokenRule {
     audiences: Box<[String]>,
     leeway: u64,
     forward: Forward,
+    presence: Presence,
     payload_header: Option<HeaderName>,
     claim_headers: Box<[(HeaderName, String)]>,
     pub(super) lists: Arc<[String]>,
@@ -84,6 +87,9 @@ pub enum InvalidToken {
     /// A header that is not for the application.
     #[error("`{0}` cannot be filled from a token: it frames the message, or belongs to the mesh")]
     Output(String),
+    /// A header that tokens are looked for in.
+    #[error("`{0}` cannot be filled from a token: tokens are looked for there")]
+    Place(String),
     /// A header that would have two values.
     #[error("`{0}` would be filled twice")]
     Repeated(String),
@@ -174,26 +180,7 @@ impl TokenRules {
         let of_workload = policies
             .into_iter()
             .filter(|one| one.holds_for(workload, root_namespace));
-        let (mut rules, mut places, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
-        for policy in of_workload {
-            for rule in &policy.rules {
-                match TokenRule::new(policy, rule, hosts) {
-                    Ok(compiled) => {
-                        add_places(&mut places, rule, rules.len());
-                        rules.push(compiled);
-                    }
-                    Err(reason) => invalid.push(InvalidTokenRule::new(policy, rule, reason)),
-                }
-            }
-        }
-        match invalid.is_empty() {
-            true => Ok(Self {
-                outputs: outputs(&rules),
-                rules: rules.into(),
-                places: places.into(),
-            }),
-            false => Err(invalid),
-        }
+        compile_all(of_workload, hosts)
     }
 
     /// Whether no request is looked at.
@@ -220,7 +207,8 @@ impl TokenRules {
     ///
     /// # Errors
     ///
-    /// [`Refusal::SeveralTokens`] where there is more than one, whoever they are of.
+    /// [`Refusal::SeveralTokens`] where there is more than one, whoever they are of; [`Refusal::Missing`] where there is none
+    /// and a rule demands one.
     pub fn locate<'r>(&self, request: &RequestView<'r>) -> Result<Option<Borne<'r>>, Refusal> {
         if is_preflight(request) {
             return Ok(None);
@@ -235,7 +223,18 @@ impl TokenRules {
                 return Err(Refusal::SeveralTokens);
             }
         }
-        Ok(borne)
+        match (borne, self.presence) {
+            (None, Presence::Required) => Err(Refusal::Missing),
+            (borne, _) => Ok(borne),
+        }
+    }
+
+    /// A token that a rule takes is enough, unless others demand theirs.
+    pub(super) fn is_enough(&self, rule: &TokenRule) -> Result<(), Refusal> {
+        match self.presence == rule.presence || rule.presence == Presence::Required {
+            true => Ok(()),
+            false => Err(Refusal::Missing),
+        }
     }
 
     /// Verifies a token by the rules of its place; one that takes it is enough.
@@ -255,7 +254,8 @@ impl TokenRules {
             let Some(rule) = self.rules.get(*index).filter(|rule| rule.is_for(issuer)) else {
                 continue;
             };
-            match rule.verify(&token, (times, &audiences), means) {
+            let verified = rule.verify(&token, (times, &audiences), means);
+            match verified.and_then(|()| self.is_enough(rule)) {
                 Ok(()) => {
                     let lists = &rule.lists;
                     let token = Arc::new(VerifiedToken::new(token.claims, times, token.payload, lists));
@@ -334,6 +334,54 @@ impl TokenRules {
     }
 }
 
+/// Compiles all rules of some policies.
+fn compile_all<'p>(
+    policies: impl IntoIterator<Item = &'p RequestAuthentication>,
+    hosts: &dyn Hosts,
+) -> Result<TokenRules, Vec<InvalidTokenRule>> {
+    let (mut rules, mut places, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
+    for policy in policies {
+        for rule in &policy.rules {
+            match TokenRule::new(policy, rule, hosts) {
+                Ok(compiled) => {
+                    add_places(&mut places, rule, rules.len());
+                    rules.push(compiled);
+                }
+                Err(reason) => invalid.push(InvalidTokenRule::new(policy, rule, reason)),
+            }
+        }
+    }
+    invalid.extend(rules.iter().filter_map(|rule| fills_place(rule, &places)));
+    match invalid.is_empty() {
+        true => Ok(TokenRules {
+            outputs: outputs(&rules),
+            presence: presence(&rules),
+            rules: rules.into(),
+            places: places.into(),
+        }),
+        false => Err(invalid),
+    }
+}
+
+/// A rule whose tokens fill a header in which tokens are looked for: what it fills is removed from what comes in.
+fn fills_place(rule: &TokenRule, places: &[Place]) -> Option<InvalidTokenRule> {
+    let header = rule.outputs().find(|name| is_place(places, name))?;
+    Some(InvalidTokenRule {
+        policy: rule.policy.to_string(),
+        origin: rule.origin.clone(),
+        reason: InvalidToken::Place(header.to_string()),
+    })
+}
+
+/// Whether tokens are looked for in a header, in any spelling of it.
+fn is_place(places: &[Place], header: &HeaderName) -> bool {
+    places.iter().any(|place| match &place.field {
+        Field::Header(name) => is_spelt(name.as_str(), header.as_str()),
+        Field::Cookie(_) => *header == COOKIE,
+        Field::Param(_) => false,
+    })
+}
+
 impl Borne<'_> {
     /// Its place, for [`TokenRules::apply`].
     #[must_use]
@@ -358,16 +406,15 @@ fn is_spelt(name: &str, as_name: &str) -> bool {
     name.len() == as_name.len() && name.bytes().zip(as_name.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
+fn presence(rules: &[TokenRule]) -> Presence {
+    match rules.iter().any(|rule| rule.presence == Presence::Required) {
+        true => Presence::Required,
+        false => Presence::Optional,
+    }
+}
+
 fn outputs(rules: &[TokenRule]) -> Box<[HeaderName]> {
-    let of_rule = |rule: &TokenRule| {
-        let claims = rule.claim_headers.iter().map(|(name, _)| name.clone());
-        rule.payload_header
-            .clone()
-            .into_iter()
-            .chain(claims)
-            .collect::<Vec<_>>()
-    };
-    let mut names: Vec<_> = rules.iter().flat_map(of_rule).collect();
+    let mut names: Vec<_> = rules.iter().flat_map(TokenRule::outputs).cloned().collect();
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     names.into()
@@ -404,11 +451,7 @@ fn add_places(places: &mut Vec<Place>, rule: &JwtRule, index: usize) {
 /// Finds the rules of a policy that cannot be put in force, whatever workload it holds for.
 #[must_use]
 pub fn check(policy: &RequestAuthentication, hosts: &dyn Hosts) -> Vec<InvalidTokenRule> {
-    let invalid = |rule| {
-        let reason = TokenRule::new(policy, rule, hosts).err()?;
-        Some(InvalidTokenRule::new(policy, rule, reason))
-    };
-    policy.rules.iter().filter_map(invalid).collect()
+    compile_all([policy], hosts).err().unwrap_or_default()
 }
 
 impl InvalidTokenRule {
@@ -436,10 +479,17 @@ impl TokenRule {
             audiences: rule.audiences.clone().into(),
             leeway: rule.leeway.map_or(0, |leeway| leeway.as_secs()),
             forward: rule.forward,
+            presence: rule.presence,
             payload_header: rule.payload_header.as_deref().map(output_name).transpose()?,
             claim_headers: claim_headers(rule)?,
             lists: rule.space_delimited_claims.clone().into(),
         })
+    }
+
+    /// Headers that its tokens fill.
+    fn outputs(&self) -> impl Iterator<Item = &HeaderName> {
+        let claims = self.claim_headers.iter().map(|(name, _)| name);
+        self.payload_header.iter().chain(claims)
     }
 
     pub(super) fn is_for(&self, issuer: Option<&str>) -> bool {

@@ -26,7 +26,7 @@ impl TokenRules {
         claims::text_claim(&claims, "sub").map_err(unread)?;
         let mut rejected = unread(Refusal::UnknownIssuer);
         for rule in self.rules().iter().filter(|rule| rule.is_for(issuer)) {
-            match rule.check_audience(&audiences) {
+            match rule.check_audience(&audiences).and_then(|()| self.is_enough(rule)) {
                 Ok(()) => return Ok(Some(VerifiedToken::supposed(claims, &rule.lists))),
                 Err(refusal) => {
                     rejected = Rejected {

@@ -66,8 +66,21 @@ pub struct JwtRule {
     pub stale: Option<Duration>,
     /// How far the issuer's clock may be from ours, in whole seconds. Default: not at all.
     pub leeway: Option<Duration>,
+    /// Whether requests must bear one.
+    pub presence: Presence,
     /// Claims whose text is a list, separated by blanks.
     pub space_delimited_claims: Vec<String>,
+}
+
+/// Whether requests must bear a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they must or they need not")]
+pub enum Presence {
+    /// They need not.
+    #[default]
+    Optional,
+    /// They must.
+    Required,
 }
 
 /// Where the keys of an issuer are.

@@ -99,7 +99,8 @@ async fn get(shared: &Arc<Shared>, uri: &Uri, reach: Reach, source: &KeySource) 
 /// The address of an issuer's keys, as the issuer tells it (OpenID Connect Discovery §4).
 async fn discover(shared: &Arc<Shared>, issuer: &str, source: &KeySource) -> Result<(Uri, Reach), FetchError> {
     let live = shared.live.load_full();
-    let in_mesh = |host: &str| live.snapshot.outbound.virtual_host(host).is_some();
+    let cluster = format!(".svc.{}", live.snapshot.mesh.cluster_domain);
+    let in_mesh = |host: &str| host.ends_with(&cluster) || live.snapshot.outbound.virtual_host(host).is_some();
     let asked: Uri = discovery(issuer).parse().map_err(|_| FetchError::Configuration)?;
     let text = get(shared, &asked, Reach::Named, source).await?;
     let configuration: serde_json::Value = serde_json::from_slice(&text).map_err(|_| FetchError::Configuration)?;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::model::Meta;
-use crate::policy::model::jwt::{JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::model::jwt::{JwtKeys, JwtRule, Presence, RequestAuthentication};
 use crate::request::{Options, PathRules, Transport, canonicalize};
 use crate::workload::Workload;
 

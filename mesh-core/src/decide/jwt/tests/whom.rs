@@ -143,3 +143,64 @@ fn headers_that_frame_a_message_are_not_filled() {
     let found = check(&policy(vec![twice]), &hosts);
     assert_eq!(found[0].reason, InvalidToken::Repeated("X-A".into()));
 }
+
+/// What tokens fill is removed from what comes in: it cannot be where they are looked for.
+#[test]
+fn headers_with_tokens_are_not_filled_from_tokens() {
+    let hosts = |_: &str| false;
+    let filling = |header: &str| JwtRule {
+        payload_header: Some(header.into()),
+        ..rule(&[rsa("a")])
+    };
+    let of_cookie = JwtRule {
+        from_cookies: vec!["session".into()],
+        ..filling("cookie")
+    };
+    let elsewhere = JwtRule {
+        from_headers: vec![("x-jwt".into(), String::new())],
+        ..rule(&[rsa("a")])
+    };
+    for rules in [
+        vec![filling("Authorization")],
+        vec![of_cookie],
+        vec![
+            elsewhere,
+            JwtRule {
+                from_params: vec!["token".into()],
+                ..filling("x_jwt")
+            },
+        ],
+    ] {
+        let found = check(&policy(rules), &hosts);
+        assert!(matches!(found[0].reason, InvalidToken::Place(_)), "{found:?}");
+    }
+}
+
+/// A rule may demand its token; another's does not do.
+#[test]
+fn a_token_may_be_demanded() {
+    let demanding = JwtRule {
+        presence: Presence::Required,
+        ..rule(&[rsa("a")])
+    };
+    let other = JwtRule {
+        issuer: "https://other.example.com".into(),
+        ..rule(&[p256("b")])
+    };
+    let rules = compiled(vec![demanding, other]);
+    let by_b = token_by(
+        &json!({ "alg": "ES256", "kid": "b" }),
+        &with("iss", "https://other.example.com"),
+        &p256_point(),
+    );
+    let nothing = Request::get("https://orders.shop/").body(()).unwrap();
+
+    assert_eq!(ask(&rules, &nothing, NOW), Err(Refusal::Missing));
+    assert_eq!(ask(&rules, &bearing(&by_b), NOW), Err(Refusal::Missing));
+    assert!(
+        ask(&rules, &bearing(&token(&header(), &claims())), NOW)
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(Refusal::Missing.challenge(), Some("Bearer"));
+}

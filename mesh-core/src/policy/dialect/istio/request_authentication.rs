@@ -6,7 +6,7 @@ use super::values::duration;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
-use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, Presence, RequestAuthentication};
 use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::Node;
 
@@ -25,6 +25,12 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         rules,
     });
 }
+
+const PRESENCE: &[(&str, Presence)] = &[
+    ("OPTIONAL", Presence::Optional),
+    ("REQUIRED", Presence::Required),
+    ("UNSPECIFIED", Presence::Optional),
+];
 
 fn rule(cx: &Reader<'_>, node: &Node) -> Option<JwtRule> {
     let mut fields = cx.mapping(node)?;
@@ -48,13 +54,10 @@ fn rule(cx: &Reader<'_>, node: &Node) -> Option<JwtRule> {
         },
         claim_headers: fields.list("outputClaimToHeaders", claim_header),
         timeout: fields.optional("timeout", duration),
+        presence: fields.optional("presence", choice(PRESENCE)).unwrap_or_default(),
         space_delimited_claims: fields.list("spaceDelimitedClaims", Reader::name),
         ..JwtRule::default()
     };
-    fields.optional(
-        "presence",
-        choice(&[("OPTIONAL", ()), ("REQUIRED", ()), ("UNSPECIFIED", ())]),
-    );
     fields.finish();
     Some(found)
 }

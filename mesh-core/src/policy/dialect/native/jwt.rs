@@ -6,7 +6,7 @@ use super::form::{
 };
 use super::item::Shelf;
 use crate::policy::diagnostic::{Code, Diagnostic};
-use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, Presence, RequestAuthentication};
 use crate::policy::reader::Reader;
 use crate::policy::source::Node;
 
@@ -36,6 +36,14 @@ choices! {
     }
 }
 
+choices! {
+    /// Whether requests must bear a token.
+    PresenceForm of Presence; {
+        "optional" Presence::Optional;
+        "required" Presence::Required;
+    }
+}
+
 one_of! {
     /// From where the issuer's keys are.
     Keys of JwtKeys; {
@@ -57,6 +65,7 @@ form! {
         "from_cookies" from_cookies: NonEmpty<Name>;
         "payload_header" payload_header: Opt<Name>;
         "forward" forward: ForwardForm;
+        "presence" presence: PresenceForm;
         "claim_headers" claim_headers: Pairs<TextKey, Text>;
         "timeout" timeout: Opt<Dur>;
         "refresh" refresh: Opt<Dur>;
