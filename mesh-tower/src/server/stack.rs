@@ -169,7 +169,7 @@ fn who_is_asked(
     let canonical = canonical(snapshot, connection, request)?;
     let asked = rules.question(&canonical.view()).map(|question| {
         let asked = snapshot.inbound.asked(&question).cloned();
-        asked.inspect_err(|reason| tracing::warn!(%question, %reason, "nobody can be asked: the request is denied"))
+        asked.inspect_err(|reason| tracing::debug!(%question, %reason, "nobody can be asked: the request is denied"))
     });
     match asked {
         Some(Ok(authorizer)) => Ok(authorizer),
