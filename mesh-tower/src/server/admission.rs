@@ -136,7 +136,7 @@ fn who_is_asked(
     let view = view_of(&canonical, request);
     let asked = rules.question(&view).map(|question| {
         let asked = snapshot.inbound.asked(&question).cloned();
-        asked.inspect_err(|reason| tracing::warn!(%question, %reason, "nobody can be asked: the request is denied"))
+        asked.inspect_err(|reason| tracing::debug!(%question, %reason, "nobody can be asked: the request is denied"))
     });
     match asked {
         Some(Ok(authorizer)) => Ok(authorizer),

@@ -25,6 +25,13 @@ async fn only_what_the_rule_matches_is_asked_about() {
     assert_eq!(authz.last_target(), "/check/admin/users?page=2");
     assert_eq!(scene.orders.last_target(), "/admin/users?page=2");
     assert_eq!((authz.hits(), scene.orders.hits(), scene.checks("allowed")), (1, 2, 1));
+    let metrics = scene.mesh.metrics().render();
+    for line in [
+        "mesh_ext_authz_duration_seconds_count{provider=\"authz\"} 1",
+        "mesh_ext_authz_duration_seconds_bucket{provider=\"authz\",le=\"60\"} 1",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Known;
 use super::references::with_known;
+use crate::decide::route::string::host_covers;
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::authorizer::ExternalAuthorizer;
@@ -77,8 +78,9 @@ fn check_providers(policy: &Policy, report: &mut Report) {
 
 /// A service that nobody defines is found by DNS, and has no identity.
 fn check_services(policy: &Policy, report: &mut Report) {
-    let hosts: BTreeSet<&String> = policy.services.iter().flat_map(|service| &service.hosts).collect();
-    for one in policy.authorizers.iter().filter(|one| !hosts.contains(&one.service)) {
+    let hosts = || policy.services.iter().flat_map(|service| &service.hosts);
+    let is_known = |one: &&ExternalAuthorizer| hosts().any(|host| host_covers(host, &one.service));
+    for one in policy.authorizers.iter().filter(|one| !is_known(one)) {
         let (service, name) = (quoted(&one.service), quoted(&one.meta.name));
         let message = format!("no file defines the service {service} of the authorizer {name}");
         let help = "it is resolved by DNS and asked in plain text until a service says where it is, and who";

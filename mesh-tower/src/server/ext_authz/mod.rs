@@ -180,14 +180,14 @@ fn unanswered(failure: &Failure, authorizer: &AskedAuthorizer) -> (CheckResult, 
     match authorizer.settings.on_failure {
         OnFailure::Deny => denied(failure, authorizer),
         OnFailure::Allow => {
-            tracing::warn!(authorizer = %authorizer.name, reason = %failure.reason, "let through without an answer");
+            tracing::debug!(authorizer = %authorizer.name, reason = %failure.reason, "let through without an answer");
             (CheckResult::FailedOpen, Checked::Allowed(ForResponse::default()))
         }
     }
 }
 
 fn denied(failure: &Failure, authorizer: &AskedAuthorizer) -> (CheckResult, Checked) {
-    tracing::warn!(authorizer = %authorizer.name, reason = %failure.reason, "denied without an answer");
+    tracing::debug!(authorizer = %authorizer.name, reason = %failure.reason, "denied without an answer");
     let denial = Denial::of(authorizer.settings.failure_status);
     (failure.result, Checked::Denied(Outcome::AuthorizerFailed, denial))
 }
