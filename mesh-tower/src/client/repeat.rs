@@ -107,7 +107,11 @@ impl KeptHead {
         parts.method = self.method.clone();
         parts.uri = self.uri.clone();
         parts.version = self.version;
-        parts.headers.extend(self.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        parts.headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| (Some(name.clone()), value.clone())),
+        );
         parts.extensions = self.extensions.clone();
         parts
     }
