@@ -360,6 +360,12 @@ fn settings_of_the_mesh_hold_for_all() {
         "mesh: { mtls: strict, outbound: registry_only }",
     );
     assert_eq!(found, ["Mesh Changed settings [outbound: allow_any → registry_only]"]);
+    let found = edit(
+        "mesh: { mtls: strict }",
+        "mesh: { mtls: strict, path_normalization: merge_slashes, forwarding: { client_cert: append, trusted_callers: ['edge/*', a], trusted_proxies: 1 } }",
+    );
+    let expected = "Mesh Changed settings [forwarding.client_cert: strip → append; forwarding.trusted_callers: none → a, edge/*; forwarding.trusted_proxies: 0 → 1; path_normalization: base → merge_slashes]";
+    assert_eq!(found, [expected]);
 }
 
 #[test]
