@@ -119,7 +119,7 @@ async fn hear(stream: &mut (impl AsyncRead + Unpin)) {
 }
 
 /// tokio-rustls with the verifiers of webpki, with rustls's default sessions or none.
-fn bare(listener: &TcpListener, resumption: Resumption) -> impl Fn() -> Shaking<'_> {
+fn bare<'a>(listener: &'a TcpListener, resumption: Resumption) -> impl Fn() -> Shaking<'a> {
     let (server, client) = bare::configs(Version::HTTP_2);
     let (mut server, mut client) = (
         rustls::ServerConfig::clone(&server),
@@ -158,7 +158,7 @@ fn source(ca: &DevCa, account: &str) -> IdentitySource {
 }
 
 /// The mesh's, as its servers and clients shake hands.
-fn mesh(listener: &TcpListener, resumption: Resumption) -> impl Fn() -> Shaking<'_> {
+fn mesh<'a>(listener: &'a TcpListener, resumption: Resumption) -> impl Fn() -> Shaking<'a> {
     let ca = DevCa::new(TrustDomain::parse("cluster.local").unwrap(), SystemTime::now()).unwrap();
     let (orders, web) = (source(&ca, "orders"), source(&ca, "web"));
     let expected = ExpectedPeer::exactly("spiffe://cluster.local/ns/shop/sa/orders".parse().unwrap());
