@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use mesh_core::identity::SpiffeId;
 use mesh_core::workload::Workload;
+
+use crate::cert::CertCommand;
 
 /// Asks the code that serves traffic what a mesh policy means.
 #[derive(Debug, Parser)]
@@ -22,7 +25,8 @@ Examples:
   mesh test policy-tests/
   mesh diff policy/ policy-next/
   mesh convert istio/ > policy/shop.yaml
-  mesh schema > mesh.schema.json"
+  mesh schema > mesh.schema.json
+  mesh cert verify /run/identity"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -48,6 +52,9 @@ pub(crate) enum Command {
     Convert(ConvertArguments),
     /// Print the JSON Schema of the native dialect, for editors
     Schema,
+    /// Make certificates for development, look at certificates, judge them as a peer does
+    #[command(subcommand)]
+    Cert(CertCommand),
 }
 
 /// When to print colours.
@@ -103,6 +110,7 @@ Examples:
   mesh check base/ production/orders.yaml
   kubectl get virtualservices,destinationrules -o yaml | mesh check -
   mesh check --deny warnings -o github policy/
+  mesh check --seen http://127.0.0.1:15000/plaintext policy-strict/
   mesh check -o sarif policy/ > mesh.sarif
   mesh check -o json policy/ | jq -r '.diagnostics[] | \"\\(.file):\\(.line): \\(.message)\"'")]
 pub(crate) struct CheckArguments {
@@ -115,6 +123,13 @@ pub(crate) struct CheckArguments {
     /// What to treat as errors
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) deny: Option<Deny>,
+    /// Also warn of callers in plain text that the policy would cut off: a server's list of them, `http://…/plaintext` of
+    /// its admin listener or a file with what that says; may be given again
+    #[arg(long, value_name = "URL | FILE")]
+    pub(crate) seen: Vec<String>,
+    /// How long before the list was made a caller counts
+    #[arg(long, requires = "seen", default_value = "1h", value_name = "TIME", value_parser = crate::check::seen::within)]
+    pub(crate) seen_within: Duration,
 }
 
 /// Arguments of `mesh explain`.
@@ -297,7 +312,7 @@ fn claim(text: &str) -> Result<(String, serde_json::Value), String> {
 }
 
 /// Reads an identity, whose scheme may be left out.
-fn identity(text: &str) -> Result<SpiffeId, String> {
+pub(crate) fn identity(text: &str) -> Result<SpiffeId, String> {
     let id = match text.contains("://") {
         true => SpiffeId::parse(text),
         false => SpiffeId::parse(&format!("spiffe://{text}")),

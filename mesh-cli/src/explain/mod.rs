@@ -9,7 +9,7 @@ use http::header::HOST;
 use http::uri::InvalidUri;
 use http::{Method, Request, Uri};
 use mesh_core::explain::{self, Caller, Inbound, Outbound};
-use mesh_core::request::{Options, Transport, canonicalize};
+use mesh_core::request::{Transport, canonicalize};
 use mesh_core::snapshot::Snapshot;
 
 use crate::args::{ExplainArguments, Format};
@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<E
             Format::Json => terminal.json(&answer)?,
             Format::Human => terminal.answer(&human::inbound(&answer, &text, arguments, terminal.out))?,
         }
-        return Ok(if answer.decision == "allow" {
-            Exit::Good
-        } else {
+        return Ok(if answer.decision == "deny" {
             Exit::Denied
+        } else {
+            Exit::Good
         });
     }
     let answer = outbound(&snapshot, arguments)?;
@@ -84,7 +84,7 @@ fn refuse(text: &PolicyText, output: Format, terminal: &Terminal) -> Result<Exit
 /// Asks as the client does.
 fn outbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Outbound, Failure> {
     let request = request(arguments, outbound_target(arguments)?)?;
-    Ok(match canonicalize(&request, Options::outbound()) {
+    Ok(match canonicalize(&request, snapshot.outbound_options()) {
         Ok(canonical) => explain::outbound(snapshot, &canonical.view()),
         Err(reason) => explain::outbound_refused(reason),
     })
@@ -106,8 +106,7 @@ fn inbound(snapshot: &Snapshot, arguments: &ExplainArguments, terminal: &Termina
         let host = authority.as_str().parse()?;
         request.headers_mut().insert(HOST, host);
     }
-    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
-    let canonical = match canonicalize(&request, options) {
+    let canonical = match canonicalize(&request, snapshot.inbound_options(transport)) {
         Ok(canonical) => canonical,
         Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
     };

@@ -27,6 +27,7 @@
 //! ```
 
 mod access;
+mod authorizers;
 mod facts;
 mod hosts;
 pub mod impact;
@@ -198,7 +199,9 @@ pub fn changes(old: &Policy, new: &Policy, workloads: &[Workload]) -> Result<Cha
         let (found, notes) = of_workload(sides, &index);
         merged.add(workload, found, notes);
     }
-    Ok(merged.finish(settings::of_mesh(old, new)))
+    let mut of_all = settings::of_mesh(old, new);
+    of_all.extend(authorizers::changes(old, new));
+    Ok(merged.finish(of_all))
 }
 
 fn of_workload(sides: Sides<'_>, index: &hosts::Index<'_>) -> (Vec<Change>, Vec<String>) {

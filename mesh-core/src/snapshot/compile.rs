@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::outbound::Builder;
 use super::registry::Registry;
-use super::{Inbound, Snapshot};
+use super::{ClientCerts, Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
 use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
@@ -78,13 +78,17 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
     let mut builder = Builder::new(registry);
     let outbound = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
+    let inbound = Inbound::compile(policy, workload, |authorizer| {
+        builder.target(&authorizer.service, None, Some(authorizer.port))
+    })?;
     Ok(Snapshot {
         generation,
         workload: Arc::new(workload.clone()),
         mesh,
         outbound,
         targets: builder.into_targets(),
-        inbound: Inbound::compile(policy, workload)?,
+        inbound,
+        client_certs: ClientCerts::compile(&policy.mesh.forwarding),
         gateways,
     })
 }

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use serde_json::{Map, Value as Json};
 
 use crate::decide::jwt::{Rejected, VerifiedToken};
-use crate::explain::{self, Caller};
+use crate::explain::{self, AuthorizerSays, Caller};
 use crate::identity::SpiffeId;
-use crate::request::{Options, Transport, canonicalize};
+use crate::request::{Transport, canonicalize};
 use crate::snapshot::Snapshot;
 
 /// A request.
@@ -31,6 +31,8 @@ pub(crate) struct Received {
     pub(crate) port: Option<u16>,
     /// What its token says, which is genuine; `None` is no token.
     pub(crate) claims: Option<Map<String, Json>>,
+    /// What an external authorizer says; `None` leaves it open.
+    pub(crate) authorizer: Option<AuthorizerSays>,
 }
 
 impl Default for Received {
@@ -40,6 +42,7 @@ impl Default for Received {
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
             claims: None,
+            authorizer: None,
         }
     }
 }
@@ -53,7 +56,7 @@ pub(crate) fn outbound(
 ) -> Result<Json, String> {
     let request = asked.request(asked.url.clone());
     let token = token(snapshot, claims).map_err(|rejected| rejected.refusal.text().to_owned())?;
-    let answer = match canonicalize(&request, Options::outbound()) {
+    let answer = match canonicalize(&request, snapshot.outbound_options()) {
         Ok(canonical) => match gateway {
             Some(name) => explain::outbound_at(snapshot, &canonical.view().bearing(token.as_ref()), name),
             None => explain::outbound(snapshot, &canonical.view()),
@@ -91,8 +94,7 @@ pub(crate) fn inbound_answer(
         None => (Caller::Plaintext, Transport::Plain),
     };
     let port = received.port.unwrap_or_else(|| asked.port());
-    let options = Options::inbound(transport, snapshot.inbound.authorizer.path_rules());
-    let canonical = match canonicalize(&request, options) {
+    let canonical = match canonicalize(&request, snapshot.inbound_options(transport)) {
         Ok(canonical) => canonical,
         Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
     };
@@ -108,12 +110,14 @@ pub(crate) fn inbound_answer(
             }
         }
     }
-    Ok(match token(snapshot, received.claims.as_ref()) {
-        Ok(token) => {
-            let view = canonical.view().bearing(token.as_ref());
-            explain::inbound(snapshot, &view, caller, received.source_ip, port)
-        }
-        Err(rejected) => explain::inbound_token_refused(snapshot, &rejected, caller, port),
+    let token = match token(snapshot, received.claims.as_ref()) {
+        Ok(token) => token,
+        Err(rejected) => return Ok(explain::inbound_token_refused(snapshot, &rejected, caller, port)),
+    };
+    let view = canonical.view().bearing(token.as_ref());
+    Ok(match received.authorizer {
+        None => explain::inbound(snapshot, &view, caller, received.source_ip, port),
+        Some(says) => explain::inbound_where(snapshot, &view, caller, (received.source_ip, port), says),
     })
 }
 

@@ -12,7 +12,9 @@
 //! | `/ready` | 200 once a policy is in force, 503 before and while shutting down |
 //! | `/policy` | JSON: generation, fingerprint, files, result of the last reload |
 //! | `/endpoints` | JSON: services, their endpoints and who is ejected |
+//! | `/identity` | JSON: who this process is, where from, how long, what failed last; `null` without an identity |
 //! | `/tokens` | JSON: keys of tokens, their age, and what went wrong |
+//! | `/plaintext` | JSON: callers that speak plain text, for `mesh check --seen` |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,6 +41,7 @@
 
 mod host;
 mod pages;
+mod plaintext;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +80,14 @@ pub trait AdminSource: Send + Sync + 'static {
     }
     /// The services with their endpoints: active requests, ejected or not, weight.
     fn endpoints(&self) -> serde_json::Value;
+    /// The identity of the process and how its source does; `null` without one.
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+    /// The callers that speak plain text, a [`PlainCallers`](mesh_core::policy::seen::PlainCallers); `null` where nobody looks.
+    fn plaintext(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 }
 
 /// Where to listen, and for whom.

@@ -68,7 +68,7 @@ pub(super) struct CompiledRule {
     pub(super) operations: Box<[CompiledOperation]>,
     pub(super) conditions: Conditions,
     needs: Needs,
-    bearers: Bearers,
+    senders: Senders,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
@@ -84,11 +84,12 @@ enum Needs {
     Request,
 }
 
-/// Whether sources of a rule ask whose token a request bears.
+/// What tells the sources of a rule who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bearers {
-    Any,
-    Named,
+enum Senders {
+    OfConnection,
+    /// Also the request: its token, or the address that proxies tell.
+    OfRequest,
 }
 
 #[derive(Debug)]
@@ -99,8 +100,7 @@ pub(super) struct CompiledSource {
     blocks: Check<Box<[IpNet]>>,
     trust_domains: Check<PatternSet>,
     request_principals: Check<PrincipalSet>,
-    /// Whether it asks for what nothing here can tell.
-    unknown: Truth,
+    remote: Check<Box<[IpNet]>>,
 }
 
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl CompiledRule {
         let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
             needs: needs(rule, &conditions),
-            bearers: bearers(rule),
+            senders: senders(rule),
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -175,22 +175,19 @@ impl CompiledRule {
             return Truth::Unknown;
         }
         self.conditions
-            .request(ask.request)
+            .request(ask)
             .and(|| self.any_operation(ask))
-            .and(|| self.bearer(ask))
+            .and(|| self.sender(ask))
     }
 
-    /// Whether the token is one that the sources ask for. [`source`](Self::source) has left tokens out: a connection has none.
-    fn bearer(&self, ask: &Ask<'_>) -> Truth {
-        if self.bearers == Bearers::Any {
+    /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
+    /// that out: it is not the connection that tells.
+    fn sender(&self, ask: &Ask<'_>) -> Truth {
+        if self.senders == Senders::OfConnection {
             return Truth::True;
         }
-        let token = ask.request.and_then(|request| request.token);
-        let truths = self.sources.iter().map(|source| {
-            let bearer = || with_principal(&source.request_principals, token);
-            source.truth(&ask.facts).and(bearer)
-        });
-        Truth::any(truths)
+        let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
+        Truth::any(self.sources.iter().map(of_request))
     }
 
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
@@ -203,10 +200,11 @@ impl CompiledRule {
     }
 }
 
-fn bearers(rule: &Rule) -> Bearers {
-    match rule.from.iter().all(|source| source.request_principals.is_unset()) {
-        true => Bearers::Any,
-        false => Bearers::Named,
+fn senders(rule: &Rule) -> Senders {
+    let of_connection = |source: &Source| source.request_principals.is_unset() && source.remote_ip_blocks.is_unset();
+    match rule.from.iter().all(of_connection) {
+        true => Senders::OfConnection,
+        false => Senders::OfRequest,
     }
 }
 
@@ -221,8 +219,7 @@ fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
         ];
         texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
-    let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
-    match has_token || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+    match senders(rule) == Senders::OfRequest || rule.to.iter().any(in_operation) || conditions.need_a_request() {
         true => Needs::Request,
         false => Needs::Connection,
     }
@@ -246,10 +243,7 @@ impl CompiledSource {
             blocks: blocks(&source.ip_blocks)?,
             trust_domains: texts(&source.trust_domains)?,
             request_principals: principals(&source.request_principals, action)?,
-            unknown: match source.remote_ip_blocks.is_unset() {
-                true => Truth::True,
-                false => Truth::Unknown,
-            },
+            remote: blocks(&source.remote_ip_blocks)?,
         })
     }
 
@@ -263,7 +257,14 @@ impl CompiledSource {
                     .test(Some(facts.address), |blocks, address| contains(blocks, address))
             })
             .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
-            .and(|| self.unknown)
+    }
+
+    /// What only a request tells.
+    fn of_request(&self, ask: &Ask<'_>) -> Truth {
+        let token = ask.request.and_then(|request| request.token);
+        self.remote
+            .test(ask.remote(), |blocks, address| contains(blocks, address))
+            .and(|| with_principal(&self.request_principals, token))
     }
 }
 

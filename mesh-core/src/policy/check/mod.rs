@@ -12,10 +12,12 @@ use super::dialect::istio::delegate::Documents;
 use super::model::{Meta, Origin, Policy};
 use modes::Modes;
 
+mod authorizers;
 mod authz;
 mod gateways;
 mod hosts;
 mod modes;
+mod paths;
 mod profiles;
 mod reach;
 mod references;
@@ -66,10 +68,12 @@ impl Known {
 
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
+    authorizers::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits(policy, report);
     profiles::check(policy, report);
     shadowed::check(policy, report);
+    paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
         check_meaning(policy, report);

@@ -228,6 +228,7 @@ fn inbound(cx: &Reader<'_>, node: &Node) -> Option<Act> {
             .unwrap_or(other.source_ip),
         port: fields.optional("port", Reader::port),
         claims: fields.optional("claims", claims::read),
+        authorizer: fields.optional("authorizer", script::authorizer),
     };
     fields.finish();
     Some(Act::Inbound(asked?, workload, received))

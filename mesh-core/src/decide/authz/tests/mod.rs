@@ -5,6 +5,7 @@ mod cases;
 mod conditions;
 mod modes;
 mod properties;
+mod spellings;
 mod tokens;
 
 use std::net::IpAddr;

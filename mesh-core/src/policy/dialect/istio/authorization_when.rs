@@ -122,7 +122,6 @@ fn not_yet(attribute: &Attribute) -> Option<&'static str> {
         Attribute::Pseudo(name) if !matches!(name.as_str(), ":method" | ":authority") => {
             Some("write it as an operation")
         }
-        Attribute::RemoteIp => Some("the address is that of the connection"),
         Attribute::Foreign(_) => Some("there is no Envoy, whose filters would tell"),
         _ => None,
     }

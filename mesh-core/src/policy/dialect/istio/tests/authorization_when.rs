@@ -27,7 +27,7 @@ fn every_key_has_its_attribute() {
     let claims = |names: &[&str]| Attribute::Claims(names.iter().map(|name| (*name).to_owned()).collect());
     for (key, value, attribute, is_in_force) in [
         ("source.ip", "10.0.0.0/8", Attribute::SourceIp, true),
-        ("remote.ip", "10.0.0.1", Attribute::RemoteIp, false),
+        ("remote.ip", "10.0.0.1", Attribute::RemoteIp, true),
         ("source.namespace", "a*b", Attribute::SourceNamespace, true),
         ("source.principal", "td/ns/a/sa/b", Attribute::SourcePrincipal, true),
         ("source.serviceAccount", "a/b", Attribute::SourceServiceAccount, true),

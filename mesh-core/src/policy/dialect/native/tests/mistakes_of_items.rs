@@ -284,3 +284,41 @@ const MESH_THAT_CANNOT_BE_ARE_REFUSED: &[(&str, &[&str])] = &[
 fn mesh_that_cannot_be_are_refused() {
     assert_lines("mesh: { @ }", MESH_THAT_CANNOT_BE_ARE_REFUSED);
 }
+
+const AUTHORIZERS_THAT_CANNOT_BE_ARE_REFUSED: &[(&str, &[&str])] = &[
+    (
+        "protocol: { grpc: true }, port: 1",
+        &["15: error[MESH0103]: missing field `service`"],
+    ),
+    (
+        "protocol: { grpc: false }, service: a, port: 1",
+        &["44: error[MESH0104]: `grpc`: expected `true`; leave it out if it is not so"],
+    ),
+    (
+        "protocol: { grpc: true, http: {} }, service: a, port: 1",
+        &["50: error[MESH0105]: fields `grpc` and `http` exclude each other"],
+    ),
+    (
+        "protocol: { http: { request_headers: ['a b'] } }, service: a, port: 1",
+        &[
+            "64: error[MESH0104]: `request_headers`: expected the name of a header, which may begin or end with `*`, found `a b`",
+        ],
+    ),
+    (
+        "protocol: { http: { extra_headers: { x-a: \"a\\nb\" } } }, service: a, port: 1",
+        &["68: error[MESH0104]: `x-a`: expected printable ASCII, as headers have it, found `a\\nb`"],
+    ),
+    (
+        "protocol: { grpc: true }, service: a, port: 1, failure_status: 302",
+        &["89: error[MESH0104]: `failure_status`: expected a status of 400 to 599, found `302`"],
+    ),
+    (
+        "protocol: { grpc: true }, service: a, port: 1, body: { larger: part }",
+        &["79: error[MESH0103]: missing field `limit`"],
+    ),
+];
+
+#[test]
+fn authorizers_that_cannot_be_are_refused() {
+    assert_lines("authorizers: [{ name: r, @ }]", AUTHORIZERS_THAT_CANNOT_BE_ARE_REFUSED);
+}
