@@ -27,6 +27,7 @@
 
 mod algorithm;
 mod claims;
+mod compile;
 mod json;
 mod jws;
 mod keys;
@@ -40,13 +41,12 @@ mod tests;
 
 pub use algorithm::Algorithm;
 pub use claims::{Texts, VerifiedToken};
+pub use compile::{InvalidToken, InvalidTokenRule, check};
 pub use jws::MAX_TOKEN;
 pub use keys::{Key, KeySet, KeySetError, MAX_KEY_SET, PublicKey};
 pub use location::Borne;
 pub use refusal::Refusal;
-pub use rules::{
-    Accepted, InvalidToken, InvalidTokenRule, Keys, Means, Rejected, RuleKeys, Signatures, TokenRule, TokenRules, check,
-};
+pub use rules::{Accepted, Keys, Means, Rejected, RuleKeys, Signatures, TokenRule, TokenRules};
 pub use source::{
     Hosts, InvalidAddress, KeyPlace, KeySource, REFRESH, STALE, TIMEOUT, address, discovery, is_forbidden, literal,
 };

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use thiserror::Error;
 
 use super::claims::{self, Times, VerifiedToken};
+use super::compile::{InvalidTokenRule, compile_all};
 use super::jws::{self, Unverified};
 use super::location::{Borne, Field, Place};
-use super::source::{self, Hosts, InvalidAddress, KeyPlace, KeySource};
-use super::{Algorithm, KeySet, KeySetError, PublicKey, Refusal};
+use super::source::{Hosts, KeySource};
+use super::{Algorithm, KeySet, PublicKey, Refusal};
 use crate::policy::model::Origin;
-use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, Presence, RequestAuthentication};
-use crate::request::{RequestView, is_mesh_managed};
+use crate::policy::model::jwt::{Forward, Presence, RequestAuthentication};
+use crate::request::RequestView;
 use crate::workload::Workload;
 
 /// The tokens that requests to one workload may bear.
 #[derive(Debug, Default)]
 pub struct TokenRules {
-    rules: Box<[TokenRule]>,
-    places: Box<[Place]>,
+    pub(super) rules: Box<[TokenRule]>,
+    pub(super) places: Box<[Place]>,
     /// Headers that only verified tokens fill.
-    outputs: Box<[HeaderName]>,
+    pub(super) outputs: Box<[HeaderName]>,
     /// Whether any rule demands a token.
-    presence: Presence,
+    pub(super) presence: Presence,
 }
 
 /// One kind of token.
@@ -39,12 +38,12 @@ pub struct TokenRule {
     pub issuer: Option<Box<str>>,
     /// Where the keys come from.
     pub keys: RuleKeys,
-    audiences: Box<[String]>,
-    leeway: u64,
-    forward: Forward,
-    presence: Presence,
-    payload_header: Option<HeaderName>,
-    claim_headers: Box<[(HeaderName, String)]>,
+    pub(super) audiences: Box<[String]>,
+    pub(super) leeway: u64,
+    pub(super) forward: Forward,
+    pub(super) presence: Presence,
+    pub(super) payload_header: Option<HeaderName>,
+    pub(super) claim_headers: Box<[(HeaderName, String)]>,
     pub(super) lists: Arc<[String]>,
 }
 
@@ -56,43 +55,6 @@ pub enum RuleKeys {
     Inline(Arc<KeySet>),
     /// They have to be got.
     From(Arc<KeySource>),
-}
-
-/// A rule that cannot be put in force.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("policy `{policy}`: {reason}")]
-#[non_exhaustive]
-pub struct InvalidTokenRule {
-    /// `namespace/name` of its policy.
-    pub policy: String,
-    /// Where it was written.
-    pub origin: Origin,
-    /// Why.
-    pub reason: InvalidToken,
-}
-
-/// Why a rule cannot be put in force.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum InvalidToken {
-    /// Its keys.
-    #[error(transparent)]
-    Keys(#[from] KeySetError),
-    /// The address of its keys.
-    #[error(transparent)]
-    Address(#[from] InvalidAddress),
-    /// The name of a header.
-    #[error("`{0}` is not the name of a header")]
-    Header(String),
-    /// A header that is not for the application.
-    #[error("`{0}` cannot be filled from a token: it frames the message, or belongs to the mesh")]
-    Output(String),
-    /// A header that tokens are looked for in.
-    #[error("`{0}` cannot be filled from a token: tokens are looked for there")]
-    Place(String),
-    /// A header that would have two values.
-    #[error("`{0}` would be filled twice")]
-    Repeated(String),
 }
 
 /// Why a token is refused, and by what.
@@ -334,54 +296,6 @@ impl TokenRules {
     }
 }
 
-/// Compiles all rules of some policies.
-fn compile_all<'p>(
-    policies: impl IntoIterator<Item = &'p RequestAuthentication>,
-    hosts: &dyn Hosts,
-) -> Result<TokenRules, Vec<InvalidTokenRule>> {
-    let (mut rules, mut places, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
-    for policy in policies {
-        for rule in &policy.rules {
-            match TokenRule::new(policy, rule, hosts) {
-                Ok(compiled) => {
-                    add_places(&mut places, rule, rules.len());
-                    rules.push(compiled);
-                }
-                Err(reason) => invalid.push(InvalidTokenRule::new(policy, rule, reason)),
-            }
-        }
-    }
-    invalid.extend(rules.iter().filter_map(|rule| fills_place(rule, &places)));
-    match invalid.is_empty() {
-        true => Ok(TokenRules {
-            outputs: outputs(&rules),
-            presence: presence(&rules),
-            rules: rules.into(),
-            places: places.into(),
-        }),
-        false => Err(invalid),
-    }
-}
-
-/// A rule whose tokens fill a header in which tokens are looked for: what it fills is removed from what comes in.
-fn fills_place(rule: &TokenRule, places: &[Place]) -> Option<InvalidTokenRule> {
-    let header = rule.outputs().find(|name| is_place(places, name))?;
-    Some(InvalidTokenRule {
-        policy: rule.policy.to_string(),
-        origin: rule.origin.clone(),
-        reason: InvalidToken::Place(header.to_string()),
-    })
-}
-
-/// Whether tokens are looked for in a header, in any spelling of it.
-fn is_place(places: &[Place], header: &HeaderName) -> bool {
-    places.iter().any(|place| match &place.field {
-        Field::Header(name) => is_spelt(name.as_str(), header.as_str()),
-        Field::Cookie(_) => *header == COOKIE,
-        Field::Param(_) => false,
-    })
-}
-
 impl Borne<'_> {
     /// Its place, for [`TokenRules::apply`].
     #[must_use]
@@ -398,7 +312,7 @@ fn is_preflight(request: &RequestView<'_>) -> bool {
 }
 
 /// Whether a server may take a name for another: case, and `_` or `.` for `-`.
-fn is_spelt(name: &str, as_name: &str) -> bool {
+pub(super) fn is_spelt(name: &str, as_name: &str) -> bool {
     let fold = |byte: u8| match byte {
         b'_' | b'.' => b'-',
         byte => byte.to_ascii_lowercase(),
@@ -406,88 +320,9 @@ fn is_spelt(name: &str, as_name: &str) -> bool {
     name.len() == as_name.len() && name.bytes().zip(as_name.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
-fn presence(rules: &[TokenRule]) -> Presence {
-    match rules.iter().any(|rule| rule.presence == Presence::Required) {
-        true => Presence::Required,
-        false => Presence::Optional,
-    }
-}
-
-fn outputs(rules: &[TokenRule]) -> Box<[HeaderName]> {
-    let mut names: Vec<_> = rules.iter().flat_map(TokenRule::outputs).cloned().collect();
-    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    names.into()
-}
-
-/// Where a rule's tokens are; without a word on it, where RFC 6750 has them.
-fn add_places(places: &mut Vec<Place>, rule: &JwtRule, index: usize) {
-    let mut add = |field: Field, prefix: &str| {
-        if let Some(place) = places.iter_mut().find(|place| place.field == field) {
-            return place.add(prefix, index);
-        }
-        let mut place = Place::new(field);
-        place.add(prefix, index);
-        places.push(place);
-    };
-    let headers = rule.from_headers.iter();
-    for (name, prefix) in headers {
-        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-            add(Field::Header(name), prefix);
-        }
-    }
-    for name in &rule.from_params {
-        add(Field::Param(name.as_str().into()), "");
-    }
-    for name in &rule.from_cookies {
-        add(Field::Cookie(name.as_str().into()), "");
-    }
-    if rule.from_headers.is_empty() && rule.from_params.is_empty() && rule.from_cookies.is_empty() {
-        add(Field::Header(AUTHORIZATION), "Bearer ");
-        add(Field::Param("access_token".into()), "");
-    }
-}
-
-/// Finds the rules of a policy that cannot be put in force, whatever workload it holds for.
-#[must_use]
-pub fn check(policy: &RequestAuthentication, hosts: &dyn Hosts) -> Vec<InvalidTokenRule> {
-    compile_all([policy], hosts).err().unwrap_or_default()
-}
-
-impl InvalidTokenRule {
-    fn new(policy: &RequestAuthentication, rule: &JwtRule, reason: InvalidToken) -> Self {
-        Self {
-            policy: format!("{}/{}", policy.meta.namespace, policy.meta.name),
-            origin: rule.origin.clone(),
-            reason,
-        }
-    }
-}
-
 impl TokenRule {
-    fn new(policy: &RequestAuthentication, rule: &JwtRule, hosts: &dyn Hosts) -> Result<Self, InvalidToken> {
-        for (name, _) in &rule.from_headers {
-            header_name(name)?;
-        }
-        Ok(Self {
-            policy: format!("{}/{}", policy.meta.namespace, policy.meta.name).into(),
-            origin: rule.origin.clone(),
-            issuer: Some(rule.issuer.as_str())
-                .filter(|issuer| !issuer.is_empty())
-                .map(Into::into),
-            keys: keys(rule, hosts)?,
-            audiences: rule.audiences.clone().into(),
-            leeway: rule.leeway.map_or(0, |leeway| leeway.as_secs()),
-            forward: rule.forward,
-            presence: rule.presence,
-            payload_header: rule.payload_header.as_deref().map(output_name).transpose()?,
-            claim_headers: claim_headers(rule)?,
-            lists: rule.space_delimited_claims.clone().into(),
-        })
-    }
-
     /// Headers that its tokens fill.
-    fn outputs(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &HeaderName> {
         let claims = self.claim_headers.iter().map(|(name, _)| name);
         self.payload_header.iter().chain(claims)
     }
@@ -554,64 +389,4 @@ impl TokenRule {
             }
         }
     }
-}
-
-fn keys(rule: &JwtRule, hosts: &dyn Hosts) -> Result<RuleKeys, InvalidToken> {
-    let from = match &rule.keys {
-        JwtKeys::Inline(text) => return Ok(RuleKeys::Inline(Arc::new(KeySet::parse(text.as_bytes())?))),
-        JwtKeys::File(path) => KeyPlace::File(path.clone()),
-        JwtKeys::Fetched(text) => KeyPlace::At(source::address(text, hosts)?),
-        JwtKeys::Discovered => {
-            // An issuer that is no address has no keys, so that each of its tokens is refused.
-            match source::address(&source::discovery(&rule.issuer), hosts) {
-                Ok(_) | Err(InvalidAddress::Malformed(_)) => KeyPlace::Discovered(rule.issuer.clone()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    };
-    Ok(RuleKeys::From(Arc::new(KeySource {
-        from,
-        refresh: rule.refresh.unwrap_or(source::REFRESH),
-        stale: rule.stale.unwrap_or(source::STALE),
-        timeout: rule.timeout.unwrap_or(source::TIMEOUT),
-    })))
-}
-
-fn header_name(name: &str) -> Result<HeaderName, InvalidToken> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidToken::Header(name.into()))
-}
-
-/// Headers that say where a message ends or goes.
-const FRAMING: [&str; 7] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "te",
-    "upgrade",
-    "trailer",
-];
-
-fn output_name(name: &str) -> Result<HeaderName, InvalidToken> {
-    let header = header_name(name)?;
-    match FRAMING.contains(&header.as_str()) || is_mesh_managed(header.as_str()) {
-        true => Err(InvalidToken::Output(name.into())),
-        false => Ok(header),
-    }
-}
-
-fn claim_headers(rule: &JwtRule) -> Result<Box<[(HeaderName, String)]>, InvalidToken> {
-    let mut headers: Vec<(HeaderName, String)> = Vec::new();
-    for (name, claim) in &rule.claim_headers {
-        let header = output_name(name)?;
-        let is_payload = rule
-            .payload_header
-            .as_deref()
-            .is_some_and(|payload| payload.eq_ignore_ascii_case(name));
-        if is_payload || headers.iter().any(|(known, _)| *known == header) {
-            return Err(InvalidToken::Repeated(name.clone()));
-        }
-        headers.push((header, claim.clone()));
-    }
-    Ok(headers.into())
 }

@@ -62,6 +62,18 @@ fn clocks_differ_as_far_as_the_rule_says() {
     assert_eq!(judged(&strict, "exp", NOW - 1), Err(Refusal::Expired));
 }
 
+/// A leeway that would count for nothing is none.
+#[test]
+fn a_leeway_has_whole_seconds() {
+    let rule = JwtRule {
+        leeway: Some(Duration::from_millis(500)),
+        ..rule(&[rsa("a")])
+    };
+    let hosts = |_: &str| false;
+    let found = check(&policy(vec![rule]), &hosts);
+    assert_eq!(found[0].reason, InvalidToken::Leeway(Duration::from_millis(500)));
+}
+
 /// A token that is remembered is asked for its time again.
 #[test]
 fn what_was_valid_does_not_stay_so() {
