@@ -68,6 +68,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
         (None, _, None) => {}
     }
     facts.add("reason", clauses(&answer.reason));
+    facts.add("asked about", answer.paths.clone());
     facts.add("audited by", answer.audited.clone());
     let trial = answer.trial.as_ref();
     facts.add(

@@ -446,6 +446,9 @@ pub struct Inbound {
     /// What the policies on trial would decide, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
+    /// The paths that rules were asked about, where the one that is forwarded may be taken for others; all must be allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -523,6 +526,7 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         origin: Place::new(origin),
         audited: None,
         trial: None,
+        paths: Vec::new(),
         reason: reason.into(),
     }
 }
@@ -545,6 +549,17 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
             policy: trial.policy().map(str::to_owned),
             reason: trial.to_string(),
         }),
+        paths: paths(request),
         reason: decision.to_string(),
+    }
+}
+
+/// The path that is forwarded and its readings, where it has any.
+fn paths(request: &RequestView<'_>) -> Vec<String> {
+    match request.readings {
+        [] => Vec::new(),
+        readings => std::iter::once(request.path.to_owned())
+            .chain(readings.iter().cloned())
+            .collect(),
     }
 }
