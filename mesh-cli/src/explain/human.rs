@@ -70,6 +70,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
     }
     facts.add("asks", answer.asks.as_ref().map(asks).unwrap_or_default());
     facts.add("reason", clauses(&answer.reason));
+    facts.add("asked about", answer.paths.clone());
     facts.add("audited by", answer.audited.clone());
     let trial = answer.trial.as_ref();
     facts.add(

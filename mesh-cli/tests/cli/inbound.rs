@@ -400,3 +400,18 @@ fn who_is_asked_is_told_and_what_the_other_rules_say_then() {
         (&json!("ask"), &json!("deny"))
     );
 }
+
+/// A3: a path that servers may take for another is asked about as both.
+#[test]
+fn a_path_with_several_readings_tells_them() {
+    let policy = "services:\n  web: { endpoints: [10.0.0.4:8080] }\nauthorization:\n  - { name: keep, deny: [{ paths: [/admin] }] }\n";
+    let folder = Folder::new(&[("web.yaml", policy)]);
+
+    let denied = folder.tell(&["--inbound", "http://web//admin"]);
+    assert_eq!(denied.code, 3, "{denied:#?}");
+    assert_eq!(denied.fact("asked about"), ["//admin", "/admin"]);
+    let denied = folder.explain(&["--inbound", "http://web//admin"]).json();
+    assert_eq!(denied["paths"], json!(["//admin", "/admin"]));
+    let plain = folder.explain(&["--inbound", "http://web/x"]);
+    assert!(plain.code == 0 && plain.json().get("paths").is_none(), "{plain:#?}");
+}

@@ -455,6 +455,9 @@ pub struct Inbound {
     /// Issuer and subject of the token, where the request bears one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_principal: Option<String>,
+    /// The paths that rules were asked about, where the one that is forwarded may be taken for others; all must be allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -558,6 +561,7 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         audited: None,
         trial: None,
         request_principal: None,
+        paths: Vec::new(),
         reason: reason.into(),
     }
 }
@@ -577,6 +581,7 @@ fn decided(
     let principal = request.token.and_then(|token| token.principal());
     Inbound {
         request_principal: principal.map(str::to_owned),
+        paths: paths(request),
         ..explained
     }
 }
@@ -600,6 +605,17 @@ fn of_decision(decision: &Decision<'_>, mtls: MtlsMode) -> Inbound {
             reason: trial.to_string(),
         }),
         request_principal: None,
+        paths: Vec::new(),
         reason: decision.to_string(),
+    }
+}
+
+/// The path that is forwarded and its readings, where it has any.
+fn paths(request: &RequestView<'_>) -> Vec<String> {
+    match request.readings {
+        [] => Vec::new(),
+        readings => std::iter::once(request.path.to_owned())
+            .chain(readings.iter().cloned())
+            .collect(),
     }
 }
