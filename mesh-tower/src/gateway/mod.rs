@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use mesh_core::request::{Transport, is_grpc};
+use mesh_core::request::{Transport, is_grpc, lines};
 use mesh_tls::web::accept_web;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ use crate::client::stack::{Via, exchange};
 use crate::mesh::{Live, Mesh, Shared};
 use crate::server::accept::{self, Port};
 use crate::server::connection::{Connection, Security};
-use crate::server::secure::{Refused, Secured, counted, left, plain_version_within, version};
+use crate::server::secure::{Refused, Secured, left, plain_version_within, version};
 use crate::server::{Peer, stack};
 use crate::stream::Stream;
 
@@ -162,7 +162,7 @@ impl Port for GatewayPort {
         let Some(config) = config else {
             let http = plain_version_within(&stream, deadline).await?;
             let connection = self.connection(Transport::Plain, None, remote, local);
-            let stream = Stream::Plain(stream);
+            let stream = Stream::plain(stream);
             return Ok(Secured {
                 stream,
                 connection,
@@ -171,9 +171,11 @@ impl Port for GatewayPort {
         };
         let config = config.map_err(Refused::Config)?;
         let accepted = accept_web(stream, config, left(deadline)).await;
-        let (stream, alpn, name) = counted(&self.shared, accepted)?;
+        let handshakes = &self.shared.handshakes;
+        let (stream, alpn, name) = accepted.inspect_err(|error| handshakes.failed(remote, error))?;
+        handshakes.succeeded(None);
         Ok(Secured {
-            stream: Stream::Tls(Box::new(stream.into())),
+            stream: Stream::tls(stream),
             connection: self.connection(
                 Transport::Tls,
                 name.map(|name| name.to_ascii_lowercase().into()),
@@ -228,9 +230,13 @@ async fn forward(shared: Arc<Shared>, port: u16, mut request: Request<Body>) -> 
 /// Tells the service where the request came from: the address is appended to what earlier proxies said.
 fn say_who(headers: &mut HeaderMap, peer: &Peer) {
     let address = peer.remote_addr().ip().to_string();
-    let earlier = headers.get(&FORWARDED_FOR).and_then(|value| value.to_str().ok());
-    let chain = earlier.map_or_else(|| address.clone(), |earlier| format!("{earlier}, {address}"));
-    if let Ok(chain) = HeaderValue::try_from(chain) {
+    let mut chain = Vec::new();
+    for line in lines(headers, &FORWARDED_FOR) {
+        chain.extend_from_slice(line);
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(address.as_bytes());
+    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
         headers.insert(FORWARDED_FOR, chain);
     }
     let scheme = match peer.transport() {

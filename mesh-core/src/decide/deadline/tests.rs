@@ -94,6 +94,7 @@ fn grpc_timeouts_read_as_grpc_writes_them() {
     }
 }
 
+/// E3.
 #[test]
 fn malformed_grpc_timeouts_are_refused_by_kind() {
     use GrpcTimeoutError::{Number, TooLong, Unit};

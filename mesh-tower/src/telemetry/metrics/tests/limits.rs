@@ -130,3 +130,26 @@ fn services_past_the_limit_share_the_overflow() {
         2.0
     );
 }
+
+#[test]
+fn callers_in_plain_text_past_the_limit_are_counted_together() {
+    let metrics = Metrics::new(MetricsOptions {
+        peers_limit: 10,
+        ..MetricsOptions::default()
+    });
+    for n in 0..100_u8 {
+        let address = IpAddr::from([10, 0, 0, n]);
+        metrics.plaintext(Some(address), "orders", 8080).increment();
+    }
+    metrics
+        .plaintext(Some([10, 0, 0, 1].into()), "orders", 8080)
+        .increment();
+    metrics.plaintext(None, "orders", 0).increment();
+
+    let samples = scrape(&metrics.render());
+    let name = "mesh_plaintext_requests_total";
+    assert_eq!(named(&samples, name).len(), 10 + 2);
+    assert_eq!(total(&samples, name, "source_address", "__overflow__"), 90.0);
+    assert_eq!(total(&samples, name, "source_address", "10.0.0.1"), 2.0);
+    assert_eq!(total(&samples, name, "source_address", "unknown"), 1.0);
+}
