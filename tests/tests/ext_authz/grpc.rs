@@ -273,7 +273,7 @@ async fn scene(fields: &str, answer: CheckResponse) -> (Authz, Scene) {
 async fn the_check_tells_who_asks_for_what() {
     let (authz, scene) = scene("timeout: 5s", allowed(Allowed::default())).await;
 
-    let request = Request::post("http://orders/%61dmin//users?page=2")
+    let request = Request::post("http://orders/%61dmin/users?page=2")
         .header("X-Team", "red")
         .header("x-team", "blue")
         .header("x-request-id", "42")

@@ -43,9 +43,11 @@ pub(super) struct Changes {
     pub(super) query_removed: Vec<String>,
 }
 
-/// Whether an authorizer may not touch this header: it says how a message is framed or routed, or what only the mesh may say.
+/// Whether an authorizer may not touch this header: it says how a message is framed or routed, what only the mesh may say,
+/// or by which way the caller came, which rules on `remote.ip` look at.
 pub(super) fn is_untouchable(name: &HeaderName) -> bool {
-    is_of_connection(name) || *name == HOST || is_mesh_managed(name.as_str())
+    let is_of_way = matches!(name.as_str(), "x-forwarded-for" | "x-forwarded-proto" | "forwarded");
+    is_of_connection(name) || is_of_way || *name == HOST || is_mesh_managed(name.as_str())
 }
 
 /// Whether a header belongs to one message on one connection.
@@ -222,6 +224,8 @@ mod tests {
             "x-envoy-original-path",
             "x-mesh-peer",
             "l5d-client-id",
+            "x-forwarded-for",
+            "forwarded",
             "host",
             "content-length",
             "transfer-encoding",
