@@ -18,7 +18,6 @@ pub mod issuer;
 pub mod key_server;
 pub mod process;
 pub mod seeds;
-pub mod seeds;
 pub mod trust;
 pub mod wire;
 pub mod world;
