@@ -31,8 +31,11 @@ use tokio::net::TcpListener;
 use form::Form;
 use transport::{Http1, Http2, Transport};
 
-/// Cases for each transport, unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 4_000;
+/// How far paths are normalised. `none` is not among them: no rule may deny by path then.
+const MODES: [&str; 3] = ["base", "merge_slashes", "decode_and_merge_slashes"];
+
+/// Cases for each mode and transport, unless `PROPTEST_CASES` says otherwise.
+const CASES: u32 = 2_000;
 
 /// What nobody may reach. [`reference`] knows the same.
 const RULES: &str = "
@@ -58,9 +61,10 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new() -> Self {
+    async fn new(mode: &str) -> Self {
         let world = World::new();
         world.write("rules.yaml", RULES);
+        world.write("mesh.yaml", &format!("mesh: {{ path_normalization: {mode} }}\n"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         world.write("orders.yaml", &secured("shop", "orders", "orders", address));
@@ -93,12 +97,16 @@ fn application(reached: &Arc<Mutex<Vec<String>>>) -> Router {
 
 /// Sends random forms; none that was answered with 200 may be one that the reference denies.
 fn try_all<T: Transport>(make: &impl AsyncFn(&Scene) -> T) {
+    MODES.iter().for_each(|mode| try_mode(mode, make));
+}
+
+fn try_mode<T: Transport>(mode: &str, make: &impl AsyncFn(&Scene) -> T) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    let scene = runtime.block_on(Scene::new());
+    let scene = runtime.block_on(Scene::new(mode));
     let transport = Mutex::new(runtime.block_on(make(&scene)));
     let seen = Mutex::new(BTreeMap::<String, u32>::new());
     let check = |form: Form| {
@@ -123,7 +131,7 @@ fn try_all<T: Transport>(make: &impl AsyncFn(&Scene) -> T) {
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(&form::forms(), check);
     let seen = seen.into_inner().unwrap();
-    println!("{seen:?}");
+    println!("{mode}: {seen:?}");
     result.unwrap_or_else(|failure| panic!("{failure}"));
     // A server that refuses everything, or a generator that hits nothing, would prove nothing.
     let of = |key: &str| seen.get(key).copied().unwrap_or_default();
