@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CommonState, HandshakeKind};
 
 use crate::clock::Clock;
+pub use crate::describe::Description;
 use crate::leaf::{Leaf, Role};
 use crate::svid::TrustBundles;
 use crate::verify::{PeerError, verify_chain};
@@ -79,6 +80,12 @@ impl PeerIdentity {
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// The certificate, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.chain.first().map(AsRef::as_ref)
     }
 
     /// Judges the peer's certificate anew, as a handshake with it would now.

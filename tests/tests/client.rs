@@ -103,7 +103,13 @@ async fn what_is_matched_is_what_is_sent() {
     );
     let (_mesh, client) = world.client("default", "web").await;
 
-    for path in ["/admin/x", "/a/../admin/x", "//admin/x", "/%61dmin/x", "/./admin/x"] {
+    for path in [
+        "/admin/x",
+        "/a/../admin/x",
+        "/a\\..\\admin/x",
+        "/%61dmin/x",
+        "/./admin/x",
+    ] {
         assert_eq!(
             get(&client, &format!("http://orders{path}")).await.unwrap().text,
             "admin",
@@ -181,6 +187,7 @@ async fn refused() -> std::net::SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// K2.
 #[tokio::test]
 async fn the_retry_budget_stops_a_storm() {
     let a = Backend::start("a").await;
@@ -326,6 +333,7 @@ async fn without_an_identity_mtls_fails_closed() {
     assert_eq!(backend.hits(), 0);
 }
 
+/// K4.
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_nothing_behind() {
     let a = Backend::start("a").await;

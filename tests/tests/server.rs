@@ -124,24 +124,22 @@ async fn no_spelling_of_a_path_gets_past_a_rule() {
         "/%61dmin",
         "/x/%2e%2e/admin",
         "/x/%2E./admin",
+        "/x\\..\\admin",
     ] {
         let answer = plain_text(address, path).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
     }
-    for path in [
-        "/x%2fadmin",
-        "/x\\admin",
-        "/%252e%252e/admin",
-        "/admin%00",
-        "/%zz",
-        "/x;/../admin",
-    ] {
+    for path in ["/x%2fadmin", "/%252e%252e/admin", "/admin%00", "/%zz", "/x;/../admin"] {
         let answer = plain_text(address, path).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }
     assert_eq!(backend.hits(), 0);
     assert!(plain_text(address, "/public//x").await.starts_with("HTTP/1.1 200"));
-    assert_eq!(backend.hits_of("/public/x"), 1, "the application sees what was matched");
+    assert_eq!(
+        backend.hits_of("/public//x"),
+        1,
+        "the application sees what was matched"
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod github;
 mod junit;
 mod sarif;
+pub(crate) mod seen;
 
 use mesh_core::policy::diagnostic::{Code, Diagnostic, JsonPlace, JsonReport, Place, Report};
 use mesh_core::policy::source::Sources;
@@ -22,6 +23,10 @@ pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<Exi
     let mut text = PolicyText::read(&arguments.paths).or_else(|error| unread(error, arguments.output, terminal))?;
     // What only compiling finds would stop a service from starting just as well.
     let _ = text.compile(&Workload::default());
+    let lists = seen::read(&arguments.seen)?;
+    if let Some(policy) = &text.policy {
+        mesh_core::policy::seen::check(policy, &lists, arguments.seen_within, &mut text.report);
+    }
     if arguments.deny == Some(Deny::Warnings) {
         text.report.deny_warnings();
     }

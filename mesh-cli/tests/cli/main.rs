@@ -1,6 +1,8 @@
 //! Runs the built `mesh` as a user or a script does.
 
 #[cfg(test)]
+mod cert;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod codes;
@@ -21,7 +23,9 @@ mod outbound;
 mod outputs;
 #[cfg(test)]
 mod seeds;
+mod seen;
 #[cfg(test)]
 mod test;
 #[cfg(test)]
+mod tokens;
 mod usage;

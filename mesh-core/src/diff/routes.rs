@@ -11,7 +11,7 @@ use super::{Area, Change, Kind, Sides};
 use crate::decide::route::{RouteResult, Router};
 use crate::explain::{self, Outbound, Place};
 use crate::policy::model::traffic::RetryPolicy;
-use crate::request::{Options, RequestView, canonicalize};
+use crate::request::{RequestView, canonicalize};
 use crate::snapshot::Snapshot;
 use crate::trial::question::Asked;
 
@@ -149,7 +149,7 @@ impl Compared<'_> {
 
     fn answer(&self, snapshot: &Snapshot, asked: &Asked) -> Option<Answer> {
         let request = asked.request(asked.url.clone());
-        let canonical = canonicalize(&request, Options::outbound()).ok()?;
+        let canonical = canonicalize(&request, snapshot.outbound_options()).ok()?;
         let view = canonical.view();
         let gateway = self.view.gateway();
         let told = match gateway {

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::facts::{Facts, differences};
 use super::{Area, Change, Kind};
 use crate::decide::cluster::ClusterSettings;
+use crate::policy::model::authz::Pattern;
 use crate::policy::model::traffic::{Limits, OutlierDetection};
 use crate::policy::model::{AccessLog, MeshSettings, Policy};
 
@@ -23,6 +24,8 @@ pub(super) fn of_mesh(old: &Policy, new: &Policy) -> Vec<Change> {
 }
 
 fn mesh_facts(mesh: &MeshSettings) -> Facts {
+    let forwarding = &mesh.forwarding;
+    let callers: Vec<String> = forwarding.trusted_callers.iter().map(written).collect();
     let log = |log: &AccessLog| format!("{} as {}", log.path, word(&log.encoding));
     let facts = [
         ("trust_domain", json!(mesh.trust_domain)),
@@ -36,8 +39,22 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
         ("tls.resumption", json!(word(&mesh.tls.resumption))),
         ("tls.revocation.unknown", json!(word(&mesh.tls.revocation.unknown))),
         ("tls.revocation.expired", json!(word(&mesh.tls.revocation.expired))),
+        ("path_normalization", json!(word(&mesh.path_normalization))),
+        ("forwarding.client_cert", json!(word(&forwarding.client_cert))),
+        ("forwarding.trusted_callers", listed(&callers)),
+        ("forwarding.trusted_proxies", json!(forwarding.trusted_proxies)),
     ];
     named(facts)
+}
+
+/// A pattern as policies write it.
+fn written(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Exact(text) | Pattern::Glob(text) | Pattern::Template(text) | Pattern::Regex(text) => text.clone(),
+        Pattern::Prefix(text) => format!("{text}*"),
+        Pattern::Suffix(text) => format!("*{text}"),
+        Pattern::Present => "*".into(),
+    }
 }
 
 /// What holds for the endpoints of one service, subset and port.
@@ -101,7 +118,7 @@ fn outliers(detection: &OutlierDetection) -> Facts {
 }
 
 /// A set of names; none is not said.
-fn listed(names: &[String]) -> Json {
+pub(super) fn listed(names: &[String]) -> Json {
     let mut names = names.to_vec();
     names.sort();
     match names.is_empty() {
@@ -111,12 +128,12 @@ fn listed(names: &[String]) -> Json {
 }
 
 /// Facts, without those that say nothing.
-fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
+pub(super) fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
     let said = facts.into_iter().filter(|(_, value)| !value.is_null());
     said.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn millis(duration: Duration) -> Json {
+pub(super) fn millis(duration: Duration) -> Json {
     json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

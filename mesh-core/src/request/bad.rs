@@ -25,6 +25,9 @@ pub enum BadRequest {
     /// gRPC knows `POST` only.
     #[error("method: a gRPC request must be a `POST`")]
     GrpcMethod,
+    /// A server might read it otherwise.
+    #[error("header `grpc-timeout`: malformed, or given more than once")]
+    GrpcTimeout,
     /// `CONNECT` to a path, or to nothing.
     #[error("method: the target of `CONNECT` must be a host and a port")]
     ConnectTarget,
@@ -67,7 +70,7 @@ pub enum BadPath {
     /// A control character, a space or raw non-ASCII.
     #[error("holds a character that a path cannot hold")]
     Character,
-    /// `\`, raw or escaped: a separator to some servers.
+    /// An escaped `\`, or one in the text of a rule: a separator to some servers.
     #[error("holds a backslash")]
     Backslash,
     /// `%` without two hexadecimal digits.

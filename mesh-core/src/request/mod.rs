@@ -9,20 +9,21 @@
 //!
 //! # How it decides
 //!
-//! - Path: escapes of unreserved characters are decoded (`%61` → `a`), other escapes are upper case,
-//!   characters that a path cannot hold are escaped, `//` becomes `/`, dot segments are resolved. Escaped
-//!   slashes, backslashes, control characters, raw non-ASCII, malformed and doubled escapes are refused.
+//! - Path: as far as [`PathNormalization`] says. By default escapes of unreserved characters are decoded (`%61` → `a`),
+//!   other escapes are upper case, characters that a path cannot hold are escaped, `\` is `/`, dot segments are
+//!   resolved. Escaped slashes, control characters, raw non-ASCII, malformed and doubled escapes are refused. What a
+//!   server may take the path for beside that is told to authorization: [`RequestView::readings`].
 //! - Host: lower case, without port and trailing dot. Two hosts, hosts that differ, user information,
 //!   or no host at all are refused.
 //! - Method: upper case, registered; `TRACE` and `TRACK` are refused.
 //!
-//! The reasons are in `docs/adr/0002-request-view.md`.
+//! The reasons are in `docs/adr/0002-request-view.md` and `docs/adr/0008-path-normalization.md`.
 //!
 //! ```
 //! use http::Request;
 //! use mesh_core::request::{Options, canonicalize};
 //!
-//! let request = Request::get("http://Orders.Shop:8080/api//%6Frders?page=2").body(())?;
+//! let request = Request::get("http://Orders.Shop:8080/v1/../api/%6Frders?page=2").body(())?;
 //! let canonical = canonicalize(&request, Options::outbound()).unwrap();
 //! let view = canonical.view();
 //! assert_eq!((view.host, view.port), ("orders.shop", Some(8080)));
@@ -32,10 +33,13 @@
 //! ```
 
 mod bad;
+mod client_cert;
 mod headers;
 mod host;
 mod method;
+mod normalization;
 mod path;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -45,12 +49,20 @@ use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri, request};
 
+use crate::decide::jwt::VerifiedToken;
+
 pub use bad::{BadHost, BadPath, BadRequest};
+pub use client_cert::{BadClientCert, CLIENT_CERT, ClientCert};
 pub use headers::{
     MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, strip_h2c,
     strip_hop_by_hop, strip_mesh_managed,
 };
-pub use path::{PatternShape, canonical_pattern};
+pub use normalization::PathNormalization;
+pub use path::{PatternShape, canonical_pattern, has_dot_segments, route_pattern};
+pub use remote::Remote;
+
+use crate::decide::deadline::grpc_timeout;
+use normalization::{Demand, Forms};
 
 /// The parts of a request that the canonical view is made from.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +145,10 @@ pub enum Transport {
 pub struct Options {
     /// What becomes of paths that are not canonical.
     pub path_mode: PathMode,
+    /// How far paths are normalised.
+    pub path_normalization: PathNormalization,
+    /// How many addresses at the end of `x-forwarded-for` are believed.
+    pub trusted_proxies: u32,
     /// Whether authorization rules look at paths.
     pub path_rules: PathRules,
     /// Which methods are taken.
@@ -147,6 +163,8 @@ impl Options {
     pub const fn inbound(transport: Transport, path_rules: PathRules) -> Self {
         Self {
             path_mode: PathMode::Normalize,
+            path_normalization: PathNormalization::Base,
+            trusted_proxies: 0,
             path_rules,
             methods: Methods::Registered,
             transport: Some(transport),
@@ -158,6 +176,8 @@ impl Options {
     pub const fn outbound() -> Self {
         Self {
             path_mode: PathMode::Normalize,
+            path_normalization: PathNormalization::Base,
+            trusted_proxies: 0,
             path_rules: PathRules::Absent,
             methods: Methods::Any,
             transport: None,
@@ -168,6 +188,20 @@ impl Options {
     #[must_use]
     pub const fn path_mode(mut self, mode: PathMode) -> Self {
         self.path_mode = mode;
+        self
+    }
+
+    /// Sets how far paths are normalised.
+    #[must_use]
+    pub const fn path_normalization(mut self, normalization: PathNormalization) -> Self {
+        self.path_normalization = normalization;
+        self
+    }
+
+    /// Sets how many addresses at the end of `x-forwarded-for` are believed.
+    #[must_use]
+    pub const fn trusted_proxies(mut self, count: u32) -> Self {
+        self.trusted_proxies = count;
         self
     }
 
@@ -188,6 +222,8 @@ pub struct CanonicalRequest<'a> {
     host: Cow<'a, str>,
     port: Option<u16>,
     uri: Cow<'a, Uri>,
+    readings: Vec<String>,
+    remote: Remote,
     headers: &'a HeaderMap,
 }
 
@@ -202,8 +238,11 @@ impl CanonicalRequest<'_> {
             authority: self.authority,
             port: self.port,
             path: self.uri.path(),
+            readings: &self.readings,
             query: self.uri.query(),
+            remote: self.remote,
             headers: self.headers,
+            token: None,
         }
     }
 
@@ -244,13 +283,26 @@ pub struct RequestView<'a> {
     pub port: Option<u16>,
     /// The canonical path: starts with `/`, or is `*` (`OPTIONS *`), or empty (`CONNECT`).
     pub path: &'a str,
+    /// Other paths that a server may take the path for, `/admin` for `//admin`: authorization must allow them as well.
+    pub readings: &'a [String],
     /// The query as it was sent.
     pub query: Option<&'a str>,
+    /// The address that the request first came from.
+    pub remote: Remote,
     /// The header fields; see [`lines`], [`joined`] and [`any_element`] for how to read repeated ones.
     pub headers: &'a HeaderMap,
+    /// The token that it bears, verified; `None` where it bears none or none was verified.
+    pub token: Option<&'a VerifiedToken>,
 }
 
-impl RequestView<'_> {
+impl<'a> RequestView<'a> {
+    /// The same with the token that was verified.
+    #[must_use]
+    pub const fn bearing(mut self, token: Option<&'a VerifiedToken>) -> Self {
+        self.token = token;
+        self
+    }
+
     /// The port of the authority, or that of the scheme.
     #[must_use]
     pub fn effective_port(&self) -> u16 {
@@ -275,19 +327,33 @@ pub fn canonicalize<'a>(
     method::check(method, options.methods)?;
     headers::check_transfer_coding(headers)?;
     let grpc = is_grpc(headers);
-    if grpc && method != Method::POST {
-        return Err(BadRequest::GrpcMethod);
+    if grpc {
+        check_grpc(method, headers)?;
     }
     let (authority, host) = authority(uri, headers)?;
+    let demand = match grpc || options.path_mode == PathMode::Strict {
+        true => Demand::Canonical,
+        false => Demand::Rewritable,
+    };
+    let (target, readings) = target(method, uri, demand, options)?;
     Ok(CanonicalRequest {
         method,
         scheme: scheme(uri, options.transport),
         authority,
         host: host.name,
         port: host.port,
-        uri: target(method, uri, grpc, options)?,
+        uri: target,
+        readings,
+        remote: remote::remote(headers, options.trusted_proxies),
         headers,
     })
+}
+
+fn check_grpc(method: &Method, headers: &HeaderMap) -> Result<(), BadRequest> {
+    if method != Method::POST {
+        return Err(BadRequest::GrpcMethod);
+    }
+    grpc_timeout(headers).map_err(|_| BadRequest::GrpcTimeout).map(drop)
 }
 
 fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {
@@ -325,26 +391,33 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, host:
     Ok((authority.as_str(), target))
 }
 
-/// The target with its path in canonical form.
-fn target<'a>(method: &Method, uri: &'a Uri, grpc: bool, options: Options) -> Result<Cow<'a, Uri>, BadRequest> {
+/// The target as it is forwarded, and what else its path may be taken for.
+fn target<'a>(
+    method: &Method,
+    uri: &'a Uri,
+    demand: Demand,
+    options: Options,
+) -> Result<(Cow<'a, Uri>, Vec<String>), BadRequest> {
     if *method == Method::CONNECT {
-        return tunnel(uri).map(|()| Cow::Borrowed(uri));
+        return tunnel(uri).map(|()| (Cow::Borrowed(uri), Vec::new()));
     }
     if *method == Method::OPTIONS && uri.path() == "*" {
-        return Ok(Cow::Borrowed(uri));
+        return Ok((Cow::Borrowed(uri), Vec::new()));
     }
     // `http://host?query` has the path `/`, which its text does not show.
     let shown = uri
         .path_and_query()
         .is_some_and(|target| target.as_str().starts_with('/'));
-    let path = match path::canonical(uri.path(), options.path_rules)? {
-        Cow::Borrowed(_) if shown => return Ok(Cow::Borrowed(uri)),
+    let Forms { forwarded, readings } =
+        normalization::forms(uri.path(), options.path_normalization, options.path_rules, demand)?;
+    let path = match forwarded {
+        Cow::Borrowed(_) if shown => return Ok((Cow::Borrowed(uri), readings)),
         path => path.into_owned(),
     };
-    if grpc || options.path_mode == PathMode::Strict {
+    if demand == Demand::Canonical {
         return Err(BadPath::NotCanonical.into());
     }
-    with_path(uri, path).map(Cow::Owned)
+    with_path(uri, path).map(|uri| (Cow::Owned(uri), readings))
 }
 
 /// `CONNECT` names a host and a port and nothing else (RFC 9112 §3.2.3); with a host and a path it is RFC 8441's.

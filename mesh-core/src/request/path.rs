@@ -1,30 +1,14 @@
 //! Paths: one spelling for each (RFC 3986 §6.2.2), the ambiguous ones refused.
 
-use std::borrow::Cow;
-
 use super::{BadPath, PathRules};
 
 /// Whether a path can stay as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
     Canonical,
+    /// But for several slashes in a row.
+    Slashes,
     Other,
-}
-
-/// The canonical form of a path; borrowed where it already is.
-///
-/// Takes time linear in the path's length.
-pub(super) fn canonical(path: &str, rules: PathRules) -> Result<Cow<'_, str>, BadPath> {
-    if !path.starts_with('/') {
-        return Err(BadPath::NotAbsolute);
-    }
-    if inspect(path, rules)? == Form::Canonical {
-        return Ok(Cow::Borrowed(path));
-    }
-    let rewritten = resolve(&collapse(&respell(path)))?;
-    // Decoding may have put together what was refused apart: `%25%32f` is `%252f` now.
-    inspect(&rewritten, rules)?;
-    Ok(Cow::Owned(rewritten))
 }
 
 /// What part of a path a pattern stands for.
@@ -52,6 +36,24 @@ pub enum PatternShape {
 ///
 /// [`BadPath`] where no request that is served can have such a path.
 pub fn canonical_pattern(text: &str, shape: PatternShape) -> Result<String, BadPath> {
+    pattern(text, shape, collapse)
+}
+
+/// The same with the slashes as they are written: routes look at what is forwarded, in which several may stand in a row.
+///
+/// ```
+/// use mesh_core::request::{PatternShape, route_pattern};
+/// assert_eq!(route_pattern("/%61//b/", PatternShape::Whole).unwrap(), "/a//b/");
+/// ```
+///
+/// # Errors
+///
+/// [`BadPath`] where no request that is served can have such a path.
+pub fn route_pattern(text: &str, shape: PatternShape) -> Result<String, BadPath> {
+    pattern(text, shape, str::to_owned)
+}
+
+fn pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) -> Result<String, BadPath> {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -60,28 +62,26 @@ pub fn canonical_pattern(text: &str, shape: PatternShape) -> Result<String, BadP
         }
     }
     inspect(&escaped, PathRules::Absent)?;
-    let collapsed = collapse(&respell(&escaped));
+    let spelt = slashes(&respell(&escaped));
     let pattern = match shape {
-        PatternShape::Whole if collapsed.starts_with('/') => resolve(&collapsed)?,
-        _ => collapsed,
+        PatternShape::Whole if spelt.starts_with('/') => resolve(&spelt)?,
+        _ => spelt,
     };
     inspect(&pattern, PathRules::Absent)?;
     Ok(pattern)
 }
 
 /// Refuses what is ambiguous, and tells whether the rest is in canonical form.
-fn inspect(path: &str, rules: PathRules) -> Result<Form, BadPath> {
+pub(super) fn inspect(path: &str, rules: PathRules) -> Result<Form, BadPath> {
     let mut form = Form::Canonical;
     let mut rest = path.as_bytes();
     while let [byte, tail @ ..] = rest {
         rest = tail;
         match byte {
-            b'/' if slash_needs_work(tail)? => form = Form::Other,
+            b'/' => form = form.max(after_slash(tail)?),
             b'%' => {
                 let (escape, after) = escape(tail)?;
-                if escape == Form::Other {
-                    form = Form::Other;
-                }
+                form = form.max(escape);
                 rest = after;
             }
             b';' if rules == PathRules::Present => return Err(BadPath::Parameters),
@@ -95,19 +95,39 @@ fn inspect(path: &str, rules: PathRules) -> Result<Form, BadPath> {
 }
 
 /// Whether what follows a slash is another one or a dot segment; refuses those that parameters hide.
-fn slash_needs_work(after: &[u8]) -> Result<bool, BadPath> {
+fn after_slash(after: &[u8]) -> Result<Form, BadPath> {
     let dots = match after {
-        [b'/', ..] => return Ok(true),
+        [b'/', ..] => return Ok(Form::Slashes),
         // An empty segment with parameters: `//` to who strips them.
         [b';', ..] => return Err(BadPath::DotParameters),
         [b'.', b'.', tail @ ..] | [b'.', tail @ ..] => tail,
-        _ => return Ok(false),
+        _ => return Ok(Form::Canonical),
     };
     match dots {
-        [] | [b'/', ..] => Ok(true),
+        [] | [b'/', ..] => Ok(Form::Other),
         [b';', ..] | [b'%', b'3', b'B' | b'b', ..] => Err(BadPath::DotParameters),
-        _ => Ok(false),
+        _ => Ok(Form::Canonical),
     }
+}
+
+/// Refuses what no path can hold, whatever is made of it.
+pub(super) fn check_characters(path: &str) -> Result<(), BadPath> {
+    match path.bytes().any(|byte| matches!(byte, 0..=b' ' | 0x7f..)) {
+        true => Err(BadPath::Character),
+        false => Ok(()),
+    }
+}
+
+/// Whether a path has a segment `.` or `..`, which would lead whoever resolves it elsewhere.
+///
+/// ```
+/// use mesh_core::request::has_dot_segments;
+/// assert!(has_dot_segments("/a/../b") && has_dot_segments("/."));
+/// assert!(!has_dot_segments("/a../.b"));
+/// ```
+#[must_use]
+pub fn has_dot_segments(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// Checks the escape whose `%` was just taken; gives its form and what follows it.
@@ -152,12 +172,10 @@ const fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// Whether an escaped `%` starts an escape of a slash, a backslash, a dot or a `%`.
-const fn doubled(after: &[u8]) -> bool {
-    matches!(
-        after,
-        [b'2', b'F' | b'f' | b'E' | b'e' | b'5', ..] | [b'5', b'C' | b'c', ..]
-    )
+/// Whether an escaped `%` starts an escape of a slash, a backslash, a `%`, or a character that nobody has to escape: whoever
+/// decodes twice would see another path, and nobody else writes such a thing.
+fn doubled(after: &[u8]) -> bool {
+    octet(after).is_ok_and(|(byte, ..)| is_unreserved(byte) || matches!(byte, b'/' | b'\\' | b'%'))
 }
 
 /// Reads the rest of the character that starts with the escaped byte `first`.
@@ -202,7 +220,7 @@ const fn needs_escape(byte: u8) -> bool {
 }
 
 /// Decodes the escapes of unreserved characters, writes the others in upper case, escapes what a path cannot hold.
-fn respell(path: &str) -> String {
+pub(super) fn respell(path: &str) -> String {
     let mut out = String::with_capacity(path.len() + 8);
     let mut rest = path.as_bytes();
     while let [byte, tail @ ..] = rest {
@@ -237,7 +255,7 @@ fn push_escape(out: &mut String, byte: u8) {
 }
 
 /// Makes one slash of several, as servers that serve files do.
-fn collapse(path: &str) -> String {
+pub(super) fn collapse(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for character in path.chars() {
         if character != '/' || !out.ends_with('/') {
@@ -248,7 +266,7 @@ fn collapse(path: &str) -> String {
 }
 
 /// Resolves dot segments (RFC 3986 §5.2.4).
-fn resolve(path: &str) -> Result<String, BadPath> {
+pub(super) fn resolve(path: &str) -> Result<String, BadPath> {
     let mut out = String::with_capacity(path.len());
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -263,7 +281,7 @@ fn resolve(path: &str) -> Result<String, BadPath> {
                 }
             }
             _ => {
-                slash_needs_work(segment.as_bytes())?;
+                after_slash(segment.as_bytes())?;
                 out.push('/');
                 out.push_str(segment);
             }

@@ -6,6 +6,8 @@
 
 mod compile;
 mod endpoints;
+mod external;
+mod forwarding;
 mod gateway;
 mod inbound;
 mod outbound;
@@ -21,6 +23,8 @@ mod visibility;
 use std::sync::Arc;
 
 pub use compile::CompileError;
+pub use external::{AskedAuthorizer, Unaskable};
+pub use forwarding::ClientCerts;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;
 pub use target::{
@@ -30,6 +34,7 @@ pub use target::{
 
 use crate::decide::route::Router;
 use crate::policy::model::{MeshSettings, Policy};
+use crate::request::{Options, Transport};
 use crate::workload::Workload;
 
 /// What a policy means for one workload.
@@ -48,6 +53,8 @@ pub struct Snapshot {
     pub targets: Vec<Target>,
     /// What guards this workload's own ports.
     pub inbound: Inbound,
+    /// What becomes of the certificates that callers have seen.
+    pub client_certs: ClientCerts,
     /// The gateways that this workload serves.
     pub gateways: Vec<GatewayConfig>,
 }
@@ -60,6 +67,20 @@ impl Snapshot {
     /// [`CompileError`] for a policy that no dialect would have let through: a regex that is none.
     pub fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Self, CompileError> {
         compile::compile(policy, workload, generation)
+    }
+
+    /// How requests are read that this workload receives.
+    #[must_use]
+    pub fn inbound_options(&self, transport: Transport) -> Options {
+        Options::inbound(transport, self.inbound.authorizer.path_rules())
+            .path_normalization(self.mesh.path_normalization)
+            .trusted_proxies(self.mesh.forwarding.trusted_proxies)
+    }
+
+    /// How requests are read that this workload sends.
+    #[must_use]
+    pub const fn outbound_options(&self) -> Options {
+        Options::outbound().path_normalization(self.mesh.path_normalization)
     }
 
     /// The target at `index`.

@@ -24,7 +24,7 @@ use crate::policy::model::OutboundMode;
 use crate::policy::model::filter::Abort;
 use crate::policy::model::traffic::RetryPolicy;
 use crate::random::SplitMix64;
-use crate::request::{Options, RequestView, canonicalize, is_grpc};
+use crate::request::{RequestView, canonicalize, is_grpc};
 use crate::snapshot::{ResolvedEndpoint, ResolvedTarget, Snapshot, TargetEndpoints};
 use crate::time::Timestamp;
 use crate::trial::read::RateLimited;
@@ -42,7 +42,8 @@ pub(super) fn run(
     seed: u64,
 ) -> Result<Map<String, Json>, String> {
     let request = asked.request(asked.url.clone());
-    let canonical = canonicalize(&request, Options::outbound()).map_err(|reason| unused(&reason.to_string()))?;
+    let canonical =
+        canonicalize(&request, snapshot.outbound_options()).map_err(|reason| unused(&reason.to_string()))?;
     let mut rng = SplitMix64::new(seed);
     let planned = plan(snapshot, &canonical.view(), gateway, &mut rng)?;
     let ended = match planned.next {

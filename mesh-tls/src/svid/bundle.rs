@@ -26,6 +26,9 @@ pub enum BundleError {
     /// The text is not PEM, or is cut off.
     #[error("trust bundle is not valid PEM: {0}")]
     Pem(String),
+    /// The text is no SPIFFE bundle: JSON with a list `keys`.
+    #[error("trust bundle is no SPIFFE bundle in JSON: {0}")]
+    Json(String),
     /// A certificate in it is damaged.
     #[error("certificate {0} of the trust bundle is malformed")]
     Malformed(usize),
@@ -122,6 +125,13 @@ impl TrustBundle {
     pub fn with_revocations(mut self, lists: Vec<RevocationList>) -> Self {
         self.lists = lists.into();
         self
+    }
+
+    /// Whether a list names one of the authorities as its issuer.
+    #[cfg(feature = "workload-api")]
+    pub(crate) fn is_issuer_of(&self, list: &RevocationList) -> bool {
+        let mut authorities = self.authorities.iter();
+        authorities.any(|authority| list.list().issuer() == authority.anchor.subject.as_ref())
     }
 
     /// The revocation lists.

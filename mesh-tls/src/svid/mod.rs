@@ -16,6 +16,7 @@
 //! ```
 
 mod bundle;
+pub(crate) mod document;
 mod revocation;
 #[cfg(test)]
 mod revocation_tests;
@@ -37,6 +38,7 @@ pub use self::revocation::{InDoubt, RevocationError, RevocationList, RevocationP
 use crate::clock::Clock;
 use crate::leaf::{Leaf, LeafError, Role};
 use crate::provider::provider;
+use crate::source::Lifetime;
 use crate::verify::{MAX_CHAIN, PeerError, verify_chain, verify_trust};
 
 /// Why this process's own certificate and key cannot be used.
@@ -72,6 +74,9 @@ pub enum OwnIdentityError {
         /// The id in force.
         expected: SpiffeId,
     },
+    /// The source took the identity back.
+    #[error("own identity is withdrawn by its source")]
+    Withdrawn,
 }
 
 /// A leaf and what stands between it and an authority.
@@ -82,6 +87,7 @@ type ChainRef<'a> = (&'a CertificateDer<'static>, &'a [CertificateDer<'static>])
 pub struct Svid {
     leaf: Arc<Leaf>,
     certified: Arc<CertifiedKey>,
+    is_withdrawn: bool,
 }
 
 impl Svid {
@@ -119,6 +125,7 @@ impl Svid {
         Ok(Self {
             leaf: Arc::new(leaf),
             certified: Arc::new(certified),
+            is_withdrawn: false,
         })
     }
 
@@ -126,6 +133,12 @@ impl Svid {
     #[must_use]
     pub fn id(&self) -> &SpiffeId {
         &self.leaf.id
+    }
+
+    /// The certificates, leaf first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// The first second at which the leaf is valid.
@@ -140,6 +153,26 @@ impl Svid {
         self.leaf.not_after()
     }
 
+    /// From the first to the last second at which the leaf is valid.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime::new(self.not_before(), self.not_after())
+    }
+
+    /// Whether its source took it back; no handshake succeeds with it then.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn
+    }
+
+    /// This identity, taken back.
+    pub(crate) fn withdrawn(&self) -> Self {
+        Self {
+            is_withdrawn: true,
+            ..self.clone()
+        }
+    }
+
     /// Asks whether a peer with these bundles would accept this identity now, but for revocation: a list that revokes
     /// it must come in force all the same ([`check_revocation`](Self::check_revocation)).
     ///
@@ -149,7 +182,7 @@ impl Svid {
     /// chain does not lead to the bundle of the leaf's trust domain.
     pub fn check(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
         self.check_time(clock)?;
-        let (chain, role) = self.chain()?;
+        let (chain, role) = self.presented()?;
         verify_trust(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
@@ -161,19 +194,22 @@ impl Svid {
     ///
     /// [`OwnIdentityError::Untrusted`], with [`PeerError::Revoked`] or [`PeerError::RevocationInDoubt`] in it.
     pub fn check_revocation(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
-        let (chain, role) = self.chain()?;
+        let (chain, role) = self.presented()?;
         verify_chain(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
     }
 
     /// The chain, and a side that it may stand on.
-    fn chain(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
+    fn presented(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
         let chain = self.certified.cert.split_first();
         Ok((chain.ok_or(OwnIdentityError::NoCertificate)?, self.leaf.any_role()?))
     }
 
     pub(crate) fn check_time(&self, clock: &Clock) -> Result<(), OwnIdentityError> {
+        if self.is_withdrawn {
+            return Err(OwnIdentityError::Withdrawn);
+        }
         Ok(self.leaf.check_time(clock.unix_now())?)
     }
 

@@ -152,7 +152,11 @@ impl WebClientConfig {
     ///
     /// [`WebClientError`] where the text holds no usable authority.
     pub fn with_roots(roots: &[u8], alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(root_store(roots)?.into(), provider());
+        Self::trusting(root_store(roots)?, alpn, clock)
+    }
+
+    fn trusting(roots: RootCertStore, alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
         Self::verifying(verifier, alpn, clock)
     }
 
@@ -191,6 +195,25 @@ impl WebClientConfig {
         inner.resumption = Resumption::disabled();
         inner.enable_early_data = false;
         Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl WebClientConfig {
+    /// Trusts the authorities of the machine (`SSL_CERT_FILE` names others) for the host name that is called.
+    ///
+    /// Reads files: call it off the runtime's threads.
+    ///
+    /// # Errors
+    ///
+    /// [`WebClientError`] where the machine has no usable authority.
+    pub fn with_system_roots(alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        match roots.is_empty() {
+            true => Err(BundleError::NoCertificate.into()),
+            false => Self::trusting(roots, alpn, clock),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::{AdminSource, host};
+use super::{AdminSource, host, plaintext};
 
 const INDEX: &str = r#"<!doctype html>
 <html lang="en">
@@ -18,8 +18,10 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/ready">/ready</a>: whether a policy is in force</li>
 <li><a href="/policy">/policy</a>: the policy in force and the last reload</li>
 <li><a href="/endpoints">/endpoints</a>: services, endpoints, ejections</li>
+<li><a href="/identity">/identity</a>: certificate, its source, and how long it lasts</li>
+<li><a href="/tokens">/tokens</a>: keys of tokens, their age, problems</li>
+<li><a href="/plaintext">/plaintext</a>: callers that speak plain text</li>
 </ul>
-</html>
 "#;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -40,6 +42,9 @@ enum Page {
     Ready,
     Policy,
     Endpoints,
+    Identity,
+    Tokens,
+    Plaintext,
 }
 
 impl Page {
@@ -50,6 +55,9 @@ impl Page {
             "/ready" => Self::Ready,
             "/policy" => Self::Policy,
             "/endpoints" => Self::Endpoints,
+            "/identity" => Self::Identity,
+            "/tokens" => Self::Tokens,
+            "/plaintext" => Self::Plaintext,
             _ => return None,
         })
     }
@@ -87,12 +95,19 @@ impl Site {
 
 fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
     match page {
-        Page::Index => answer(StatusCode::OK, HTML, INDEX),
+        Page::Index => answer(
+            StatusCode::OK,
+            HTML,
+            format!("{INDEX}{}</html>\n", plaintext::section(source)),
+        ),
         Page::Metrics => answer(StatusCode::OK, METRICS, source.metrics()),
         Page::Ready if source.is_ready() => answer(StatusCode::OK, TEXT, "ready\n"),
         Page::Ready => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
         Page::Policy => answer(StatusCode::OK, JSON, pretty(&source.policy())),
         Page::Endpoints => answer(StatusCode::OK, JSON, pretty(&source.endpoints())),
+        Page::Identity => answer(StatusCode::OK, JSON, pretty(&source.identity())),
+        Page::Tokens => answer(StatusCode::OK, JSON, pretty(&source.tokens())),
+        Page::Plaintext => answer(StatusCode::OK, JSON, pretty(&source.plaintext())),
     }
 }
 

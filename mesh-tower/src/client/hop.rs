@@ -7,6 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, TE, UPGRADE},
 };
+use mesh_core::request::is_mesh_managed;
 
 /// Whether a request may switch its connection to another protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +84,7 @@ fn is_hop_by_hop(name: &HeaderName, value: &HeaderValue) -> bool {
 }
 
 /// The names in `Connection`, without those that no sender may take out of a message that way:
-/// listing `Host` or a framing header is an attack on the next hop, not a wish.
+/// listing `Host`, a framing header or what the mesh says of the sender is an attack on the next hop, not a wish.
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers
         .get_all(CONNECTION)
@@ -93,10 +94,17 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         .filter(|name| {
-            !matches!(
+            let is_kept = matches!(
                 name.as_str(),
-                "host" | "content-length" | "transfer-encoding" | "authorization"
-            )
+                "host"
+                    | "content-length"
+                    | "transfer-encoding"
+                    | "authorization"
+                    | "x-forwarded-for"
+                    | "x-forwarded-proto"
+                    | "x-request-id"
+            );
+            !is_kept && !is_mesh_managed(name.as_str())
         })
         .collect()
 }
@@ -184,6 +192,30 @@ mod tests {
         assert_eq!(kept, owned(&[("connection", "upgrade"), ("upgrade", "websocket")]));
         assert_eq!(strip(&fields, Upgrades::Strip), owned(&[]));
         assert_eq!(strip(&[("upgrade", "h2c")], Upgrades::Allow), owned(&[]));
+    }
+
+    /// D9: in any case.
+    #[test]
+    fn connection_cannot_list_away_what_the_mesh_says_of_the_sender() {
+        let fields = [
+            (
+                "connection",
+                "close, X-Forwarded-For, x-mesh-peer, X-Forwarded-Client-Cert, x-real-ip",
+            ),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-mesh-peer", "a"),
+            ("x-forwarded-client-cert", "URI=a"),
+            ("x-real-ip", "192.0.2.2"),
+        ];
+
+        assert_eq!(
+            strip(&fields, Upgrades::Strip),
+            owned(&[
+                ("x-forwarded-client-cert", "URI=a"),
+                ("x-forwarded-for", "192.0.2.1"),
+                ("x-mesh-peer", "a")
+            ])
+        );
     }
 
     #[test]

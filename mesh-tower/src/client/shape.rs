@@ -16,7 +16,7 @@ use mesh_core::decide::shape::{
 use mesh_core::outcome::{Outcome, grpc_of_http};
 use mesh_core::policy::model::filter::Abort;
 use mesh_core::random::Rng;
-use mesh_core::request::{RequestView, is_grpc};
+use mesh_core::request::{RequestView, has_dot_segments, is_grpc};
 
 use super::error::Error;
 use super::exchange::Exchange;
@@ -276,7 +276,8 @@ fn set_path(request: &mut Request<Body>, path: &str) -> Result<(), Error> {
     }
     let unusable = || Error::new(Outcome::BadRequest).message(format!("the rewritten path `{path}` is none"));
     let new = PathAndQuery::try_from(path).map_err(|_| unusable())?;
-    if !path.starts_with('/') {
+    // A prefix may have been cut off in the middle of a segment: `/a` of `/a../b` leaves `/../b`.
+    if !path.starts_with('/') || has_dot_segments(new.path()) {
         return Err(unusable());
     }
     let old = HeaderValue::try_from(old);

@@ -24,15 +24,16 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Version};
+use http::{Extensions, HeaderValue, Request, Response, Version};
 use mesh_core::decide::deadline::{Deadline, format_grpc_timeout, grpc_timeout};
+use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::decide::retry::{Repeat, default_policy};
 use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
 use mesh_core::decide::shape::Edit;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::OutboundMode;
 use mesh_core::policy::model::traffic::RetryPolicy;
-use mesh_core::request::{BadRequest, Options, RequestView, Transport, canonicalize};
+use mesh_core::request::{BadRequest, CLIENT_CERT, Options, RequestView, Transport, canonicalize};
 use mesh_core::snapshot::{Snapshot, Target};
 use mesh_core::time::Timestamp;
 use tracing::Instrument;
@@ -45,6 +46,7 @@ use super::mirror;
 use super::shape::{Changes, Local, Setting, shape};
 use crate::body::Body;
 use crate::mesh::{Live, Shared};
+use crate::server::Claims;
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -68,8 +70,8 @@ pub(crate) enum Via {
 
 impl Via {
     /// How the canonical view is made.
-    fn options(&self) -> Options {
-        let mut options = Options::outbound();
+    fn options(&self, snapshot: &Snapshot) -> Options {
+        let mut options = snapshot.outbound_options();
         if let Self::Gateway { caller, .. } = self {
             options.transport = caller.map(|(transport, _)| transport);
         }
@@ -81,6 +83,14 @@ impl Via {
         match self {
             Self::Mesh => dialled,
             Self::Gateway { port, .. } => *port,
+        }
+    }
+
+    /// The token that a gateway has verified. A client's own requests bear none, whatever request they stem from.
+    fn token<'r>(&self, extensions: &'r Extensions) -> Option<&'r VerifiedToken> {
+        match self {
+            Self::Mesh => None,
+            Self::Gateway { .. } => extensions.get::<Claims>().map(Claims::token),
         }
     }
 
@@ -199,7 +209,7 @@ async fn answer(
 }
 
 /// The error of a request that has no response, with what is known of it.
-fn refuse(mut exchange: Exchange, error: Error) -> Error {
+pub(super) fn refuse(mut exchange: Exchange, error: Error) -> Error {
     let outcome = error.outcome();
     let flags = exchange.flags(outcome);
     let error = error
@@ -214,8 +224,12 @@ fn refuse(mut exchange: Exchange, error: Error) -> Error {
 }
 
 fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Planned, Error> {
-    let canonical = canonicalize(&*request, via.options()).map_err(|reason| bad_request(&reason))?;
-    let view = canonical.view();
+    if let Via::Mesh = via {
+        // An application that hands the headers of its caller on would speak for that caller.
+        request.headers_mut().remove(CLIENT_CERT);
+    }
+    let canonical = canonicalize(&*request, via.options(&live.snapshot)).map_err(|reason| bad_request(&reason))?;
+    let view = canonical.view().bearing(via.token(request.extensions()));
     let arrived = Arrived {
         live,
         via,
@@ -395,7 +409,7 @@ fn limits(
     retry: &RetryPolicy,
     headers: &http::HeaderMap,
 ) -> Deadline {
-    // A timeout that cannot be read is the server's to refuse.
+    // One that cannot be read was refused with the canonical view.
     let own = exchange
         .is_grpc()
         .then(|| grpc_timeout(headers).ok().flatten())

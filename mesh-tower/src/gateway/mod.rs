@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use mesh_core::request::{Transport, is_grpc};
+use mesh_core::request::{Transport, is_grpc, lines};
 use mesh_tls::web::accept_web;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -230,9 +230,13 @@ async fn forward(shared: Arc<Shared>, port: u16, mut request: Request<Body>) -> 
 /// Tells the service where the request came from: the address is appended to what earlier proxies said.
 fn say_who(headers: &mut HeaderMap, peer: &Peer) {
     let address = peer.remote_addr().ip().to_string();
-    let earlier = headers.get(&FORWARDED_FOR).and_then(|value| value.to_str().ok());
-    let chain = earlier.map_or_else(|| address.clone(), |earlier| format!("{earlier}, {address}"));
-    if let Ok(chain) = HeaderValue::try_from(chain) {
+    let mut chain = Vec::new();
+    for line in lines(headers, &FORWARDED_FOR) {
+        chain.extend_from_slice(line);
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(address.as_bytes());
+    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
         headers.insert(FORWARDED_FOR, chain);
     }
     let scheme = match peer.transport() {

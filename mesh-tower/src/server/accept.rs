@@ -165,9 +165,11 @@ impl Living<'_> {
     }
 
     async fn drive(&self, connection: impl Graceful) {
-        let mut connection = pin!(connection);
+        let (mut connection, mut cut) = (pin!(connection), pin!(self.connection.conduct.ends()));
         let end = tokio::select! {
             _ = connection.as_mut() => return,
+            // Whoever behaves badly is not waited for.
+            _ = cut.as_mut() => return,
             end = self.end() => end,
         };
         // An idle HTTP/1 connection would be closed under a request that is on its way; responses ask to close it.
@@ -175,12 +177,18 @@ impl Living<'_> {
         if !is_asked {
             connection.as_mut().graceful_shutdown();
         }
-        match end {
-            End::Stopping => drop(connection.await),
-            End::NotAllowed(_) => {
-                let drain = self.shared.live.load().snapshot.mesh.live.drain;
-                let _ = tokio::time::timeout(drain, connection).await;
+        let drained = async {
+            match end {
+                End::Stopping => drop(connection.await),
+                End::NotAllowed(_) => {
+                    let drain = self.shared.live.load().snapshot.mesh.live.drain;
+                    let _ = tokio::time::timeout(drain, connection).await;
+                }
             }
+        };
+        tokio::select! {
+            () = drained => {}
+            _ = cut => {}
         }
     }
 
@@ -231,6 +239,9 @@ impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(self.port.answer(Arc::clone(&self.connection), request.map(Body::from)))
+        let (head, body) = request.into_parts();
+        let body = self.connection.body(&head.headers, body);
+        let request = Request::from_parts(head, body);
+        Box::pin(self.port.answer(Arc::clone(&self.connection), request))
     }
 }

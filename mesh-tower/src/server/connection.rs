@@ -6,16 +6,21 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::{HeaderMap, HeaderValue};
+use hyper::body::Incoming;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::policy::model::identity::MtlsMode;
-use mesh_core::request::Transport;
+use mesh_core::request::{Transport, is_grpc};
 use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
 use mesh_tls::peer::PeerIdentity;
 use mesh_tls::svid::{InDoubt, RevocationPolicy};
 use mesh_tls::verify::PeerError;
 
+use super::conduct::{self, Conduct};
+use super::plaintext::Caller;
 use super::running::Running;
+use crate::body::Body;
 use crate::mesh::{Shared, tls_policy};
 use crate::telemetry::metrics::{ConnectionGuard, EndReason, SecurityPolicy, SeriesGroup, Side};
 
@@ -42,8 +47,14 @@ pub(crate) struct Connection {
     pub(crate) security: Security,
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// How the peer behaves.
+    pub(crate) conduct: Arc<Conduct>,
     /// Series of the requests of this peer.
     pub(crate) series: SeriesGroup,
+    /// The caller, where it speaks plain text within the mesh.
+    pub(super) plain: Option<Arc<Caller>>,
+    /// The peer's certificate as `x-forwarded-client-cert` names it, once a policy wants it named.
+    pub(super) client_cert: OnceLock<Option<HeaderValue>>,
     /// The trust that the peer was verified under, see [`trust`].
     verified: AtomicU64,
     /// When it was first seen that the peer is trusted no more.
@@ -92,8 +103,12 @@ impl Connection {
         let id = security.identity().map(|identity| identity.id().as_str());
         let authorizer = &shared.live.load_full().snapshot.inbound.authorizer;
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
+        let hurried = security.is_hurried().then_some(shared.settings.send_timeout);
         Self {
+            conduct: Arc::new(Conduct::new(shared.clock, shared.metrics.clone(), hurried)),
             series: shared.served.group(id),
+            plain: matches!(security, Security::Plain).then(|| shared.plain_text.caller(remote, local)),
+            client_cert: OnceLock::new(),
             verified: AtomicU64::new(UNVERIFIED),
             lost_trust: OnceLock::new(),
             upgraded_by: ArcSwapOption::empty(),
@@ -122,13 +137,23 @@ impl Connection {
     }
 
     /// The time for the head of a request, and so for which an idle HTTP/1 connection is kept.
-    ///
-    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
     pub(crate) fn head_limit(&self) -> Option<Duration> {
-        match self.security {
-            Security::Mutual(..) => None,
-            Security::Plain | Security::Web { .. } => Some(self.shared.settings.header_timeout),
+        let limit = self.shared.settings.header_timeout;
+        self.security.is_hurried().then_some(limit)
+    }
+
+    /// The body of a request, at the pace that this peer has to keep.
+    ///
+    /// Calls of gRPC wait for messages as long as they like: a stream of theirs may be silent for hours.
+    pub(crate) fn body(&self, headers: &HeaderMap, body: Incoming) -> Body {
+        if !self.security.is_hurried() || is_grpc(headers) {
+            return Body::from(body);
         }
+        Body::paced(
+            body,
+            self.shared.settings.body_timeout,
+            conduct::listener(&self.conduct),
+        )
     }
 
     pub(crate) const fn security_policy(&self) -> SecurityPolicy {
@@ -203,6 +228,13 @@ const fn trust(generation: u64, policy: RevocationPolicy) -> u64 {
 }
 
 impl Security {
+    /// Whether time is limited for what the peer sends and takes.
+    ///
+    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
+    const fn is_hurried(&self) -> bool {
+        matches!(self, Self::Plain | Self::Web { .. })
+    }
+
     pub(crate) const fn identity(&self) -> Option<&PeerIdentity> {
         match self {
             Self::Mutual(identity, _) => Some(identity),
@@ -210,7 +242,7 @@ impl Security {
         }
     }
 
-    fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         match self {
             Self::Mutual(_, name) | Self::Web { server_name: name, .. } => name.as_deref(),
             Self::Plain => None,

@@ -8,12 +8,12 @@
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use http::Request;
 use mesh_core::policy::model::connections::Recheck;
-use mesh_core::request::{Options, canonicalize};
+use mesh_core::request::canonicalize;
 use mesh_core::snapshot::Snapshot;
 
 use super::connection::{Connection, Ended, Security};
+use super::jwt::Claims;
 use super::running::Running;
 use crate::mesh::{Live, Shared};
 use crate::stream::Switch;
@@ -68,7 +68,7 @@ fn judge(live: &Live, connection: &Connection) -> Result<(), Ended> {
     if recheck != Recheck::Off
         && let Some(upgraded_by) = &*connection.upgraded_by.load()
     {
-        connection.authorize_again(snapshot, &upgraded_by.request)?;
+        connection.authorize_again(snapshot, upgraded_by)?;
     }
     end_denied(connection, snapshot);
     Ok(())
@@ -81,7 +81,7 @@ fn end_denied(connection: &Connection, snapshot: &Snapshot) {
         running.iter().filter_map(Weak::upgrade).collect()
     };
     for running in running {
-        if connection.authorize_again(snapshot, &running.request).is_err() && running.doom() {
+        if connection.authorize_again(snapshot, &running).is_err() && running.doom() {
             connection.shared.metrics.ended(Side::Server, Ended::Denied.reason());
             let (drain, running) = (snapshot.mesh.live.drain, Arc::downgrade(&running));
             tokio::spawn(async move {
@@ -110,11 +110,17 @@ pub(crate) async fn watch(shared: Arc<Shared>, connection: Arc<Connection>, swit
 
 impl Connection {
     /// Whether the rules of now allow a request that was let in before.
-    fn authorize_again(&self, snapshot: &Snapshot, request: &Request<()>) -> Result<(), Ended> {
+    fn authorize_again(&self, snapshot: &Snapshot, running: &Running) -> Result<(), Ended> {
         let authorizer = &snapshot.inbound.authorizer;
-        let options = Options::inbound(self.transport(), authorizer.path_rules());
-        let canonical = canonicalize(request, options).map_err(|_| Ended::Denied)?;
-        match self.rules(authorizer).authorize(&canonical.view()).is_allowed() {
+        let options = snapshot.inbound_options(self.transport());
+        let canonical = canonicalize(&running.request, options).map_err(|_| Ended::Denied)?;
+        let token = running.request.extensions().get::<Claims>().map(Claims::token);
+        let (rules, view) = (self.rules(authorizer), canonical.view().bearing(token));
+        let decision = match running.was_asked {
+            true => rules.authorize_allowed(&view),
+            false => rules.authorize(&view),
+        };
+        match decision.is_allowed() {
             true => Ok(()),
             false => Err(Ended::Denied),
         }

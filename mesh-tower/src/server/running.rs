@@ -15,12 +15,15 @@ use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
 
 use super::connection::Connection;
+use super::jwt::Claims;
 use crate::body::{Body, BoxError};
 
 /// What is kept of a request that was let in, to judge it again when the rules change.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(super) request: Request<()>,
+    /// Whether an external authorizer has allowed it; it is not asked again.
+    pub(super) was_asked: bool,
     is_doomed: AtomicBool,
     is_ended: AtomicBool,
     waker: AtomicWaker,
@@ -32,11 +35,16 @@ pub(crate) struct Running {
 pub(super) struct DeniedMeanwhile;
 
 /// Keeps what the policy wants to be able to judge again.
-pub(super) fn keep(connection: &Connection, snapshot: &Snapshot, request: &Request<Body>) -> Option<Arc<Running>> {
+pub(super) fn keep(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    request: &Request<Body>,
+    was_asked: bool,
+) -> Option<Arc<Running>> {
     let recheck = snapshot.mesh.live.recheck;
     // Upgraded connections last, so that a later policy may want them judged.
     let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
-    let running = is_kept.then(|| Arc::new(Running::of(request)))?;
+    let running = is_kept.then(|| Arc::new(Running::of(request, was_asked)))?;
     if recheck == Recheck::Requests {
         connection.runs(&running);
     }
@@ -50,14 +58,18 @@ fn asks_to_upgrade(request: &Request<Body>) -> bool {
 }
 
 impl Running {
-    fn of(request: &Request<Body>) -> Self {
+    fn of(request: &Request<Body>, was_asked: bool) -> Self {
         let mut kept = Request::new(());
         kept.method_mut().clone_from(request.method());
         kept.uri_mut().clone_from(request.uri());
         kept.headers_mut().clone_from(request.headers());
         *kept.version_mut() = request.version();
+        if let Some(claims) = request.extensions().get::<Claims>() {
+            kept.extensions_mut().insert(claims.clone());
+        }
         Self {
             request: kept,
+            was_asked,
             is_doomed: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),

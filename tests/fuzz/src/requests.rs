@@ -30,7 +30,7 @@ fuzz_target!(|input: (&str, Vec<(u8, &str)>, &str)| {
     *request.uri_mut() = uri;
     let Ok(canonical) = canonicalize(&request, Options::outbound()) else { return };
     let view = canonical.view();
-    assert!(view.path.starts_with('/') && !view.path.contains("//"), "{}", view.path);
+    assert!(view.path.starts_with('/') && !view.path.contains('\\'), "{}", view.path);
     assert_eq!(view.host, view.host.to_ascii_lowercase());
     let _ = (host_covers(pattern, view.host), host_matches(pattern, view.host));
     let _ = PathTemplate::parse(pattern).map(|template| template.is_match(view.path));

@@ -177,8 +177,8 @@ impl Oracle<'_> {
             "destinationPort" => Truth::from(value.as_text() == Some(&asked.port.to_string())),
             "destinationIp" => Truth::from(block(value).contains(&asked.local)),
             "directRemoteIp" => Truth::from(block(value).contains(&asked.address)),
-            // No proxy is trusted to say whom it speaks for.
-            "remoteIp" => self.known(None, |()| block(value).contains(&asked.address)),
+            // No proxy is trusted to say whom it speaks for: the address is the connection's. Envoy has it there without HTTP, too.
+            "remoteIp" => Truth::from(block(value).contains(&asked.address)),
             "requestedServerName" => self.known(asked.server_name.as_deref(), |name| self.string(value, name)),
             "authenticated" => self.known(asked.id.as_deref(), |id| {
                 let matcher = value.get("principalName").unwrap();

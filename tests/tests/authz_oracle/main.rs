@@ -43,6 +43,8 @@ enum Why {
     HostPort,
     /// A path that is denied is denied with a slash at its end, too.
     FinalSlash,
+    /// A path with doubled slashes has to be allowed with them and without.
+    Slashes,
     /// Nobody can be asked about a connection, and the rule demands that somebody is; Istio leaves it out.
     NotAsked,
 }
@@ -198,6 +200,10 @@ fn compare(oracle: Oracle<'_>, authorizer: &Authorizer, requests: &[Asked], prot
             path: asked.path.trim_end_matches('/').to_owned(),
             ..asked.clone()
         };
+        let merged = Asked {
+            path: asked.path.replace("//", "/"),
+            ..asked.clone()
+        };
         let why = if ours == strict.verdict(asked) {
             assert!(!ours.0 || ours.1 == Some(false), "what is not known allows: {asked:?}");
             Why::NotKnown
@@ -206,6 +212,9 @@ fn compare(oracle: Oracle<'_>, authorizer: &Authorizer, requests: &[Asked], prot
         } else if ours == strict.verdict(&without_slash) {
             assert!(!ours.0 || ours.1 == Some(false), "a final slash allows: {asked:?}");
             Why::FinalSlash
+        } else if ours == strict.verdict(&merged) {
+            assert!(!ours.0 || ours.1 == Some(false), "slashes allow: {asked:?}");
+            Why::Slashes
         } else if oracle.filters.is_empty() && !ours.0 {
             Why::NotAsked
         } else {
@@ -296,7 +305,7 @@ const NOT_KNOWN: &[Why] = &[Why::NotKnown];
 const FIELDS: &[(&str, &str, usize, &[Why])] = &[
     ("hosts", "andRules", 0, &[Why::HostPort]),
     ("methods", "andRules", 1, &[]),
-    ("paths", "andRules", 2, &[Why::FinalSlash]),
+    ("paths", "andRules", 2, &[Why::FinalSlash, Why::Slashes]),
     ("ports", "andRules", 3, &[]),
     ("destination.ip", "andRules", 4, &[]),
     ("destination.port", "andRules", 5, &[]),
@@ -305,11 +314,11 @@ const FIELDS: &[(&str, &str, usize, &[Why])] = &[
     ("principals", "andIds", 0, NOT_KNOWN),
     ("requestPrincipals", "andIds", 1, NOT_KNOWN),
     ("namespaces", "andIds", 2, NOT_KNOWN),
-    ("remoteIpBlocks", "andIds", 3, NOT_KNOWN),
+    ("remoteIpBlocks", "andIds", 3, &[]),
     ("ipBlocks", "andIds", 4, &[]),
     ("request.headers[X-header]", "andIds", 5, &[]),
     ("source.ip", "andIds", 6, &[]),
-    ("remote.ip", "andIds", 7, NOT_KNOWN),
+    ("remote.ip", "andIds", 7, &[]),
     ("source.namespace", "andIds", 8, NOT_KNOWN),
     ("source.principal", "andIds", 9, NOT_KNOWN),
     ("request.auth.principal", "andIds", 10, NOT_KNOWN),

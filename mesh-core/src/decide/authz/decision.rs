@@ -40,6 +40,8 @@ pub struct PolicyInfo {
     pub namespace: String,
     /// What its rules do.
     pub action: Action,
+    /// Who is asked where they have an external authorizer asked.
+    pub provider: Option<Arc<str>>,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -50,6 +52,7 @@ impl PolicyInfo {
             name: policy.meta.name.clone(),
             namespace: policy.meta.namespace.clone(),
             action: policy.action,
+            provider: policy.provider.as_deref().map(Arc::from),
             origin: policy.meta.origin.clone(),
         }
     }
@@ -85,7 +88,7 @@ pub enum Reason<'a> {
     Rule(&'a Arc<RuleInfo>),
     /// This `DENY` rule looks at what the peer or the request does not have, such as an identity on plain text.
     Unknown(&'a Arc<RuleInfo>),
-    /// This `CUSTOM` rule demands that an external authorizer is asked, and none is.
+    /// This `CUSTOM` rule demands that an external authorizer is asked, and none was.
     NotAsked(&'a Arc<RuleInfo>),
     /// There are `ALLOW` policies, and none of them matched.
     NoAllowMatched,
@@ -118,6 +121,21 @@ impl<'a> Decision<'a> {
     pub(super) const fn with_trial(mut self, trial: Self) -> Self {
         self.trial = Some((trial.verdict, trial.reason));
         self
+    }
+
+    /// This one, or the other where that denies and this does not; marked where either is.
+    pub(super) fn and(self, other: Self) -> Self {
+        let denial = |one: (Verdict, Reason<'a>), other: (Verdict, Reason<'a>)| match (one.0, other.0) {
+            (Verdict::Allow, Verdict::Deny) => other,
+            _ => one,
+        };
+        let (verdict, reason) = denial((self.verdict, self.reason), (other.verdict, other.reason));
+        Self {
+            verdict,
+            reason,
+            audited: self.audited.or(other.audited),
+            trial: self.trial.zip(other.trial).map(|(one, other)| denial(one, other)),
+        }
     }
 
     /// The first `AUDIT` rule that matches, or that cannot be told not to: the request is to be recorded.
@@ -217,8 +235,10 @@ impl fmt::Display for Decision<'_> {
             }
             Reason::NotAsked(rule) => write!(
                 f,
-                "rule {} of policy `{}` has an external authorizer asked, and there is none: it is denied",
-                rule.index, rule.policy
+                "rule {} of policy `{}` has the authorizer `{}` asked, and it was not: it is denied",
+                rule.index,
+                rule.policy,
+                rule.policy.provider.as_deref().unwrap_or_default()
             ),
             Reason::Unknown(rule) => write!(
                 f,

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use http::Method;
 use rustc_hash::FxHashMap;
@@ -15,10 +16,19 @@ use super::routed::{RoutedPort, Taken, take};
 use super::rule::{CompiledRule, CompiledSource};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::Action;
-use crate::request::RequestView;
+use crate::request::{Remote, RequestView};
 
 /// A group of more rules than this has an index by path.
 const LARGE: usize = 8;
+
+/// What an external authorizer has said of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nobody was asked.
+    None,
+    /// It allows the request.
+    Allowed,
+}
 
 /// What is asked: a peer, and a request where there is one.
 #[derive(Debug)]
@@ -27,6 +37,8 @@ pub(super) struct Ask<'a> {
     pub(super) request: Option<&'a RequestView<'a>>,
     /// The route that takes the request, on ports that have any.
     pub(super) taken: Taken,
+    /// What the external authorizer has said.
+    pub(super) answer: Answer,
     /// Path and query as one text, once a rule has looked at it.
     target: OnceCell<String>,
 }
@@ -35,16 +47,24 @@ impl<'a> Ask<'a> {
     pub(super) fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>, routed: &[RoutedPort]) -> Self {
         Self {
             taken: take(routed, facts.port, request),
+            answer: Answer::None,
             facts,
             request,
             target: OnceCell::new(),
         }
     }
 
+    /// The same once the external authorizer has allowed it.
+    pub(super) fn allowed(mut self) -> Self {
+        self.answer = Answer::Allowed;
+        self
+    }
+
     /// The same where no port has routes.
     pub(super) fn without_routes(&self) -> Self {
         Self {
             taken: Taken::Free,
+            answer: Answer::None,
             target: OnceCell::new(),
             ..*self
         }
@@ -52,6 +72,15 @@ impl<'a> Ask<'a> {
 
     pub(super) fn is_connect(&self) -> bool {
         self.request.is_some_and(|request| request.method == Method::CONNECT)
+    }
+
+    /// The address that the request first came from; that of a connection without requests nobody tells.
+    pub(super) fn remote(&self) -> Option<IpAddr> {
+        match self.request?.remote {
+            Remote::Peer => Some(self.facts.address),
+            Remote::At(address) => Some(address),
+            Remote::Unknown => None,
+        }
     }
 
     /// The path; a `CONNECT` has none.

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 
 use super::condition::{Check, contains, parsed_blocks, texts};
 use super::hosts::HostSet;
+use super::index::Ask;
 use super::peer::Facts;
+use super::token::TokenCheck;
 use super::{InvalidPattern, Truth};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::{Action, Attribute, Condition, Pattern, When};
@@ -41,6 +43,8 @@ enum OfRequest {
     Header(HeaderCheck),
     Method(Check<PatternSet>),
     Host(Check<HostSet>),
+    Remote(Check<Box<[IpNet]>>),
+    Token(TokenCheck),
     /// What nothing here can tell.
     Unknown,
 }
@@ -71,8 +75,8 @@ impl Conditions {
     }
 
     /// Whether those hold that look at the request.
-    pub(super) fn request(&self, request: Option<&RequestView<'_>>) -> Truth {
-        Truth::all(self.of_request.iter().map(|condition| condition.truth(request)))
+    pub(super) fn request(&self, ask: &Ask<'_>) -> Truth {
+        Truth::all(self.of_request.iter().map(|condition| condition.truth(ask)))
     }
 
     /// The principals one of which a peer must have.
@@ -108,18 +112,17 @@ impl Conditions {
 /// The condition, where only a request can meet it.
 fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, InvalidPattern> {
     let values = &when.values;
+    if let Some(check) = TokenCheck::of(&when.attribute, &patterns(values), action)? {
+        return Ok(Some(OfRequest::Token(check)));
+    }
     Ok(Some(match &when.attribute {
         Attribute::Header(name) => OfRequest::Header(HeaderCheck::new(name, &patterns(values), action)?),
         Attribute::Pseudo(name) if name == ":method" => OfRequest::Method(texts(&patterns(values))?),
         Attribute::Pseudo(name) if name == ":authority" => {
             OfRequest::Host(Check::new(&lower_case(values), |patterns, _| HostSet::new(patterns))?)
         }
-        Attribute::Pseudo(_)
-        | Attribute::RequestPrincipal
-        | Attribute::Audiences
-        | Attribute::Presenter
-        | Attribute::Claims(_)
-        | Attribute::Foreign(_) => OfRequest::Unknown,
+        Attribute::RemoteIp => OfRequest::Remote(blocks(values)?),
+        Attribute::Pseudo(_) | Attribute::Foreign(_) => OfRequest::Unknown,
         _ => return Ok(None),
     }))
 }
@@ -156,11 +159,14 @@ impl OfPeer {
 }
 
 impl OfRequest {
-    fn truth(&self, request: Option<&RequestView<'_>>) -> Truth {
+    fn truth(&self, ask: &Ask<'_>) -> Truth {
+        let request: Option<&RequestView<'_>> = ask.request;
         match self {
             Self::Header(header) => header.truth(request.map(|request| request.headers)),
             Self::Method(check) => check.test(request.map(|request| request.method.as_str()), PatternSet::is_match),
             Self::Host(check) => check.test(request, HostSet::is_match),
+            Self::Remote(check) => check.test(ask.remote(), |blocks, address| contains(blocks, address)),
+            Self::Token(check) => check.truth(request),
             Self::Unknown => Truth::Unknown,
         }
     }

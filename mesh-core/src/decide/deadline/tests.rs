@@ -94,6 +94,7 @@ fn grpc_timeouts_read_as_grpc_writes_them() {
     }
 }
 
+/// E3.
 #[test]
 fn malformed_grpc_timeouts_are_refused_by_kind() {
     use GrpcTimeoutError::{Number, TooLong, Unit};
@@ -117,6 +118,7 @@ fn malformed_grpc_timeouts_are_refused_by_kind() {
     }
 }
 
+/// E3.
 #[test]
 fn the_header_counts_once() {
     let mut headers = HeaderMap::new();
@@ -132,6 +134,7 @@ fn the_header_counts_once() {
     assert!(matches!(grpc_timeout(&bytes), Err(GrpcTimeoutError::Unit(_))));
 }
 
+/// E3.
 #[test]
 fn a_huge_caller_limit_is_capped_by_the_route() {
     let limit = parse_grpc_timeout("99999999H").unwrap();

@@ -6,7 +6,7 @@ use super::InvalidShape;
 use crate::decide::route::string::InvalidMatch;
 use crate::policy::model::filter::PathRewrite;
 use crate::policy::model::route::{RouteMatch, StringMatch};
-use crate::request::{PatternShape, canonical_pattern};
+use crate::request::{PatternShape, route_pattern};
 
 /// Memory that a compiled regex may take.
 const REGEX_SIZE: usize = 1 << 20;
@@ -79,7 +79,7 @@ impl PathRewriter {
 
 /// The prefix as it stands in the paths that it matches.
 fn canonical(prefix: &str) -> String {
-    canonical_pattern(prefix, PatternShape::Part).unwrap_or_else(|_| prefix.to_owned())
+    route_pattern(prefix, PatternShape::Part).unwrap_or_else(|_| prefix.to_owned())
 }
 
 fn segments(prefix: &str, text: &str) -> Kind {

@@ -12,17 +12,22 @@ use super::dialect::istio::delegate::Documents;
 use super::model::{Meta, Origin, Policy};
 use modes::Modes;
 
+mod authorizers;
 mod authz;
 mod gateways;
 mod hosts;
 mod modes;
+mod paths;
 mod profiles;
 mod reach;
 mod references;
 mod rules;
 mod services;
 mod shadowed;
+mod tokens;
 mod traffic;
+
+pub(crate) use tokens::MeshHosts;
 
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
@@ -63,10 +68,12 @@ impl Known {
 
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
+    authorizers::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits(policy, report);
     profiles::check(policy, report);
     shadowed::check(policy, report);
+    paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
         check_meaning(policy, report);
@@ -76,6 +83,8 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
 /// What loads, and hardly does what was meant.
 fn check_meaning(policy: &Policy, report: &mut Report) {
     reach::check(policy, report);
+    tokens::check(policy, report);
+    tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);

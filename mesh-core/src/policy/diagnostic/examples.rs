@@ -4,8 +4,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read and write their snapshots")]
 
+use std::time::Duration;
+
 use super::{Code, Paint};
 use crate::policy::Loaded;
+use crate::policy::seen::{self, PlainCaller, PlainCallers, SeenWorkload};
 use crate::snapshot::Snapshot;
 use crate::workload::Workload;
 
@@ -23,14 +26,35 @@ fn loaded(code: Code, text: &str) -> Loaded {
     } else {
         text.as_bytes().to_vec()
     };
-    Loaded::from_files([("policy.yaml", bytes)])
+    let mut loaded = Loaded::from_files([("policy.yaml", bytes)]);
+    if let Some(policy) = loaded.policy.as_ref().filter(|_| code == Code::CUTS_OFF_CALLERS) {
+        seen::check(policy, &[seen_caller()], Duration::from_secs(3_600), &mut loaded.report);
+    }
+    loaded
 }
 
-/// Findings that stand beside a code wherever it is: later versions put TLS of this kind and tokens in force, and what configures
+/// What a server of the example has seen.
+fn seen_caller() -> PlainCallers {
+    PlainCallers {
+        now: 10_000,
+        workload: SeenWorkload::from(&Workload::new("shop", "legacy").label("app", "legacy")),
+        service: "legacy.shop.svc.cluster.local".into(),
+        callers: vec![PlainCaller {
+            address: "10.0.0.7".parse().unwrap(),
+            port: 8080,
+            requests: 12,
+            first_seen: 2_000,
+            last_seen: 9_990,
+            user_agent: Some("curl/8.5.0".into()),
+        }],
+        forgotten: 0,
+    }
+}
+
+/// Findings that stand beside a code wherever it is: later versions put TLS of this kind in force, and what configures
 /// nothing is told of by itself, too.
 const BESIDE: &[(Code, Code)] = &[
     (Code::SYSTEM_AUTHORITIES, Code::NOT_YET_IN_FORCE),
-    (Code::CLAIMS_NOT_CHECKED, Code::NOT_YET_IN_FORCE),
     (Code::NOTHING_CONFIGURED, Code::NO_EFFECT),
 ];
 

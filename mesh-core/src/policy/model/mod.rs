@@ -5,9 +5,11 @@
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
 pub mod attachment;
+pub mod authorizer;
 pub mod authz;
 pub mod connections;
 pub mod filter;
+pub mod forwarding;
 pub mod gateway;
 pub mod identity;
 pub mod jwt;
@@ -21,6 +23,8 @@ pub mod traffic;
 use std::collections::BTreeMap;
 
 pub use super::source::Origin;
+
+use crate::request::PathNormalization;
 
 /// Labels of a workload, an endpoint or a selector.
 pub type Labels = BTreeMap<String, String>;
@@ -63,6 +67,8 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// Who is asked about requests (`meshConfig.extensionProviders`, native `authorizers`).
+    pub authorizers: Vec<authorizer::ExternalAuthorizer>,
     /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
     pub rate_limits: Vec<server::RateLimit>,
     /// Ports of workloads with rules of their own (`Server`).
@@ -108,6 +114,10 @@ pub struct MeshSettings {
     pub outbound: OutboundMode,
     /// Where the access log goes. Default none.
     pub access_log: Option<AccessLog>,
+    /// How far paths are normalised. Default [`PathNormalization::Base`], as in Istio.
+    pub path_normalization: PathNormalization,
+    /// What is believed of the hops before the caller. Default nothing.
+    pub forwarding: forwarding::Forwarding,
     /// What becomes of open connections when policy or trust changes.
     pub live: connections::LiveSettings,
     /// How TLS is spoken within the mesh.
@@ -123,6 +133,8 @@ impl Default for MeshSettings {
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
             access_log: None,
+            path_normalization: PathNormalization::Base,
+            forwarding: forwarding::Forwarding::default(),
             live: connections::LiveSettings::default(),
             tls: connections::TlsSettings::default(),
         }

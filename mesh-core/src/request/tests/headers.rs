@@ -200,3 +200,30 @@ proptest! {
         prop_assert_eq!(single(&before, &role()), single(&after, &role()));
     }
 }
+
+/// E3: a deadline that servers may read otherwise is refused, gRPC's only; zero is one that is over already.
+#[test]
+fn a_malformed_grpc_timeout_is_refused() {
+    let call = |content_type: &str, timeouts: &[&str]| {
+        let mut headers = vec![("host", "a"), ("content-type", content_type)];
+        headers.extend(timeouts.iter().map(|timeout| ("grpc-timeout", *timeout)));
+        canonicalize(&request("POST", "/s/m", &headers), WITHOUT_RULES).map(drop)
+    };
+    for timeouts in [
+        &["-1S"][..],
+        &["123456789S"],
+        &["1X"],
+        &["1"],
+        &[""],
+        &["1S", "1S"],
+        &["1 S"],
+    ] {
+        let refused = call("application/grpc", timeouts);
+        assert_eq!(refused, Err(BadRequest::GrpcTimeout), "{timeouts:?}");
+        assert_eq!(refused.map_err(BadRequest::grpc_status), Err(3));
+        assert_eq!(call("application/json", timeouts), Ok(()), "{timeouts:?}");
+    }
+    for timeouts in [&["99999999H"][..], &["0u"], &["250m"], &[]] {
+        assert_eq!(call("application/grpc", timeouts), Ok(()), "{timeouts:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Attack cases on paths (A), hosts (B), methods (C) and headers (D), each a row with its required outcome.
 
+mod client_cert;
 mod headers;
 mod hosts;
 mod paths;

@@ -317,7 +317,7 @@ fn a_path_is_found_in_whatever_spelling_the_policy_has() {
   hosts: [orders]
   http:
     - { name: exact, match: [{ uri: { exact: /%61dmin/caf\u{e9} } }], route: [{ destination: { host: orders } }] }
-    - { name: prefix, match: [{ uri: { prefix: //a%2db } }], route: [{ destination: { host: orders } }] }
+    - { name: prefix, match: [{ uri: { prefix: /a%2db } }], route: [{ destination: { host: orders } }] }
 ";
     let snapshot = compile(&object("VirtualService", "shop", "v", spec), &in_namespace("shop"));
     assert_eq!(route(&snapshot, "http://orders/admin/caf%c3%a9"), "exact");

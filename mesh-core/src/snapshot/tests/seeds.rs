@@ -244,7 +244,7 @@ fn payments_take_two_callers_over_mtls_and_two_paths() {
         &[
             (Method::POST, "/api/v1/charge", "production/order-service", "allow"),
             (Method::POST, "/api/v1/refund", "production/billing-service", "allow"),
-            (Method::POST, "/api//v1/charge", "production/order-service", "allow"),
+            (Method::POST, "/api//v1/charge", "production/order-service", "deny"),
             (Method::GET, "/api/v1/charge", "production/order-service", "deny"),
             (Method::POST, "/api/v1/charge/all", "production/order-service", "deny"),
             (Method::POST, "/api/v1/charge", "production/web", "deny"),

@@ -143,6 +143,7 @@ impl Clusters {
             snapshot,
             targets,
             refused,
+            checks: OnceLock::new(),
         }
     }
 

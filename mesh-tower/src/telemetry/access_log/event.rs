@@ -33,6 +33,8 @@ pub(super) fn emit(record: &AccessRecord) {
         trial = record.trial.map(Verdict::as_str),
         attempts = record.attempts,
         source_principal = record.source_principal.as_deref(),
+        forwarded_client = record.forwarded_client.as_deref().map(|text| tracing::field::display(Escaped(text.as_bytes()))),
         destination_principal = record.destination_principal.as_deref(),
+        request_principal = record.request_principal.as_deref(),
     );
 }

@@ -61,7 +61,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
     )?;
     write!(
         out,
-        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} trace_id={}",
+        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} authorizer={} authorizer_result={} request_principal={} trace_id={} forwarded_client={}",
         record.reporter.as_str(),
         record.attempts,
         Dash(record.source_principal.as_deref().map(escaped)),
@@ -84,7 +84,11 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
                 .map(escaped)
         ),
         Dash(record.trial.map(Verdict::as_str)),
+        Dash(record.asked.as_ref().map(|(name, _)| escaped(name))),
+        Dash(record.asked.as_ref().map(|(_, result)| result.as_str())),
+        Dash(record.request_principal.as_deref().map(escaped)),
         Dash(record.trace_id.map(TraceId)),
+        Dash(record.forwarded_client.as_deref().map(escaped)),
     )
 }
 
@@ -117,11 +121,15 @@ struct JsonLine<'a> {
     reporter: &'static str,
     attempts: u32,
     source_principal: Option<&'a str>,
+    forwarded_client: Option<&'a str>,
     destination_principal: Option<&'a str>,
     policy_origin: Option<String>,
     policy_generation: u64,
     audited_by: Option<String>,
     trial: Option<&'static str>,
+    authorizer: Option<&'a str>,
+    authorizer_result: Option<&'static str>,
+    request_principal: Option<&'a str>,
     trace_id: Option<String>,
 }
 
@@ -154,11 +162,15 @@ impl<'a> JsonLine<'a> {
             reporter: record.reporter.as_str(),
             attempts: record.attempts,
             source_principal: record.source_principal.as_deref(),
+            forwarded_client: record.forwarded_client.as_deref(),
             destination_principal: record.destination_principal.as_deref(),
             policy_origin: record.policy_origin.as_ref().map(ToString::to_string),
             policy_generation: record.policy_generation,
             audited_by: record.audited_by.as_ref().map(|rule| rule.policy.to_string()),
             trial: record.trial.map(Verdict::as_str),
+            authorizer: record.asked.as_ref().map(|(name, _)| &**name),
+            authorizer_result: record.asked.as_ref().map(|(_, result)| result.as_str()),
+            request_principal: record.request_principal.as_deref(),
             trace_id: record.trace_id.map(|id| TraceId(id).to_string()),
         }
     }

@@ -215,6 +215,11 @@ impl Destination {
         }
     }
 
+    /// The full host.
+    pub(crate) const fn host(&self) -> &Arc<str> {
+        &self.host
+    }
+
     /// A service by its host: `NAME.NAMESPACE.svc.…` says all three, any other host is its own name in `namespace`, as Istio has it.
     #[must_use]
     pub fn of_host(host: &str, namespace: &str) -> Self {

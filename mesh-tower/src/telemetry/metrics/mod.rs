@@ -33,29 +33,39 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod checks;
 mod connections;
+mod identity;
 mod labels;
 mod operations;
 mod peers;
+mod plaintext;
 mod registry;
 mod series;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use checks::{CheckMetrics, CheckResult};
 pub use connections::{EndReason, HandshakeResult};
+pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
-pub use operations::{ConnectionGuard, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
+pub use operations::{ConnectionGuard, Cut, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
+pub(crate) use plaintext::PlaintextCounter;
 pub use series::{RequestRecord, SeriesGroup};
+pub use tokens::TokenMetrics;
 
 use operations::Operations;
+use plaintext::Plaintext;
 use registry::Registry;
 use series::{Budget, Family};
 
@@ -131,6 +141,7 @@ struct Inner {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     operations: Operations,
+    plaintext: Plaintext,
     groups: Mutex<FxHashMap<Arc<Family>, SeriesGroup>>,
     /// Where requests are counted once there are too many series, by reporter.
     overflow: [SeriesGroup; 2],
@@ -168,6 +179,7 @@ impl Metrics {
                 registry,
                 budget,
                 operations,
+                plaintext: Plaintext::new(options.peers_limit),
                 groups: Mutex::new(FxHashMap::default()),
                 options,
             }),
@@ -217,6 +229,12 @@ impl Metrics {
         self.inner.operations.policy()
     }
 
+    /// The metrics of the process's identity; made anew at each call.
+    #[must_use]
+    pub fn identity(&self) -> IdentityMetrics {
+        self.inner.operations.identity()
+    }
+
     /// The operational metrics of the service `name`. Takes a lock: ask once and keep the answer.
     #[must_use]
     pub fn service(&self, name: &str) -> ServiceMetrics {
@@ -226,6 +244,11 @@ impl Metrics {
     /// Counts an open connection for as long as the guard lives (`mesh_connections`).
     pub fn connection(&self, side: Side) -> ConnectionGuard {
         self.inner.operations.connection(side)
+    }
+
+    /// Counts what was ended because of how the peer behaved (`mesh_peers_cut_total`).
+    pub fn cut(&self, reason: Cut) {
+        self.inner.operations.cut(reason);
     }
 
     /// Counts a TLS handshake (`mesh_tls_handshakes_total`, `mesh_tls_resumptions_total`).
@@ -238,9 +261,12 @@ impl Metrics {
         self.inner.operations.ends().ended(side, reason);
     }
 
-    /// Counts a request that a server took over plain text (`mesh_plaintext_requests_total`).
-    pub fn plaintext_request(&self) {
-        self.inner.operations.plaintext_request();
+    /// The counter of the requests that a server takes over plain text from an address (`mesh_plaintext_requests_total`);
+    /// addresses past the limit of peers are counted together. Takes a lock: ask once a connection.
+    pub(crate) fn plaintext(&self, source: Option<IpAddr>, service: &str, port: u16) -> PlaintextCounter {
+        self.inner
+            .plaintext
+            .counter(&self.inner.registry, source, service, port)
     }
 
     /// Counts a request that an `AUDIT` policy marked (`mesh_authorization_audited_total`).
@@ -251,6 +277,18 @@ impl Metrics {
     /// Counts what policies on trial decide (`mesh_authorization_trial_total`).
     pub fn tried_request(&self, verdict: mesh_core::decide::authz::Verdict) {
         self.inner.operations.tried_request(verdict);
+    }
+
+    /// What becomes of tokens, and of their keys.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenMetrics {
+        self.inner.operations.tokens()
+    }
+
+    /// The metrics of the external authorizer `name`. Takes a lock: ask once and keep the answer.
+    #[must_use]
+    pub fn checks(&self, name: &str) -> CheckMetrics {
+        CheckMetrics::new(&self.inner.registry, name)
     }
 
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).

@@ -11,8 +11,10 @@ use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
 use super::connections::ConnectionMetrics;
+use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
+use super::tokens::TokenMetrics;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +57,26 @@ impl Side {
     }
 }
 
+/// Why the mesh ended what a peer that behaves badly had open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cut {
+    /// The body of a request came too slowly.
+    SlowRequest,
+    /// Answers were not taken.
+    SlowResponse,
+    /// Most requests were given up right after they had begun.
+    GivenUp,
+}
+
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
+    tokens: TokenMetrics,
     connections: [Gauge; 2],
     ends: ConnectionMetrics,
-    plaintext: Counter,
+    /// By [`Cut`].
+    cut: [Counter; 3],
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -73,13 +89,16 @@ pub(super) struct Operations {
 impl Operations {
     pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
         describe(&registry);
+        super::checks::describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
         Self {
             policy: PolicyMetrics::new(&registry),
+            tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             ends: ConnectionMetrics::new(Arc::clone(&registry)),
-            plaintext: registry.counter("mesh_plaintext_requests_total", Vec::new()),
+            cut: ["slow_request", "slow_response", "given_up"]
+                .map(|reason| registry.counter("mesh_peers_cut_total", labels(&[("reason", reason)]))),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
                 let labels = labels(&[("decision", decision)]);
@@ -95,6 +114,14 @@ impl Operations {
 
     pub(super) fn policy(&self) -> &PolicyMetrics {
         &self.policy
+    }
+
+    pub(super) fn identity(&self) -> IdentityMetrics {
+        IdentityMetrics::new(&self.registry)
+    }
+
+    pub(super) fn tokens(&self) -> &TokenMetrics {
+        &self.tokens
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {
@@ -127,8 +154,13 @@ impl Operations {
         &self.ends
     }
 
-    pub(super) fn plaintext_request(&self) {
-        self.plaintext.increment(1);
+    pub(super) fn cut(&self, reason: Cut) {
+        let [slow_request, slow_response, given_up] = &self.cut;
+        match reason {
+            Cut::SlowRequest => slow_request.increment(1),
+            Cut::SlowResponse => slow_response.increment(1),
+            Cut::GivenUp => given_up.increment(1),
+        }
     }
 
     pub(super) fn audited_request(&self) {
@@ -165,7 +197,11 @@ fn describe(registry: &Registry) {
         ),
         (
             "mesh_plaintext_requests_total",
-            "Requests that were taken over plain text.",
+            "Requests that were taken over plain text, by the address of the caller, the service and its port.",
+        ),
+        (
+            "mesh_peers_cut_total",
+            "Requests and connections that were ended because of how the peer behaved, by reason.",
         ),
         (
             "mesh_authorization_audited_total",

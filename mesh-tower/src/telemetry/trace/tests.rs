@@ -120,6 +120,7 @@ fn an_invalid_trace_is_replaced_with_its_state() {
     }
 }
 
+/// D18.
 #[test]
 fn a_request_id_that_is_not_sane_is_replaced() {
     for id in ["", &"x".repeat(65_536), "a b", "a\tb", "\u{fc}"] {
@@ -133,6 +134,7 @@ fn a_request_id_that_is_not_sane_is_replaced() {
     assert_eq!(twice.get_all("x-request-id").iter().count(), 1);
 }
 
+/// E11.
 #[test]
 fn state_and_baggage_beyond_their_standards_are_dropped() {
     let long = vec!["k=v"; 5_000].join(",");

@@ -125,3 +125,21 @@ fn connect_needs_a_rule_that_names_it() {
         );
     }
 }
+
+/// A25: a long path among many rules finds the one that names it, and none that does not.
+#[test]
+fn a_long_path_finds_its_rule_among_ten_thousand() {
+    let long = "/segment".repeat(2_000);
+    let mut rules: Vec<Rule> = (0..10_000)
+        .map(|index| rule(&[], &[&format!("paths=/path/{index}|/folder{index}/*")]))
+        .collect();
+    rules.push(rule(&[], &[&format!("paths={long}")]));
+    let policy = deny(rules);
+    for (path, expected) in [(long.as_str(), 403), ("/folder9999/x", 403), (&format!("{long}x"), 200)] {
+        assert_eq!(
+            status(std::slice::from_ref(&policy), &sleep(), &get(path)),
+            expected,
+            "{path:.20}"
+        );
+    }
+}

@@ -5,6 +5,8 @@ mod cases;
 mod conditions;
 mod modes;
 mod properties;
+mod spellings;
+mod tokens;
 
 use std::net::IpAddr;
 

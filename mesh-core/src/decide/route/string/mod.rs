@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use super::matcher::PathKey;
 use crate::policy::model::route::{PathCase, StringMatch};
-use crate::request::{BadPath, PatternShape, canonical_pattern};
+use crate::request::{BadPath, PatternShape, canonical_pattern, route_pattern};
 
 pub use field::{HeaderMatcher, QueryMatcher, query_value};
 pub use host::{host_covers, host_matches, hosts_overlap, more_specific};
@@ -93,9 +93,9 @@ impl TextMatcher {
     /// [`InvalidMatch`] as for [`compile`](Self::compile), and where no path that is served can match.
     pub fn path(text: &StringMatch, case: PathCase) -> Result<Self, InvalidMatch> {
         let canonical = match text {
-            StringMatch::Exact(text) if text != "*" => StringMatch::Exact(path_text(text, PatternShape::Whole)?),
-            StringMatch::Prefix(text) => StringMatch::Prefix(path_text(text, PatternShape::Part)?),
-            StringMatch::SegmentPrefix(text) => StringMatch::SegmentPrefix(path_text(text, PatternShape::Part)?),
+            StringMatch::Exact(text) if text != "*" => StringMatch::Exact(route_text(text, PatternShape::Whole)?),
+            StringMatch::Prefix(text) => StringMatch::Prefix(route_text(text, PatternShape::Part)?),
+            StringMatch::SegmentPrefix(text) => StringMatch::SegmentPrefix(route_text(text, PatternShape::Part)?),
             other => other.clone(),
         };
         Self::with_case(&canonical, case)
@@ -158,12 +158,21 @@ fn folded_prefix(text: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// The text of a path rule in the form that canonical paths have.
+/// The text of a rule that guards paths, in the form that canonical paths have.
 fn path_text(text: &str, shape: PatternShape) -> Result<String, InvalidMatch> {
-    canonical_pattern(text, shape).map_err(|reason| InvalidMatch::Path {
+    canonical_pattern(text, shape).map_err(|reason| not_served(text, reason))
+}
+
+/// The same for a rule that routes.
+fn route_text(text: &str, shape: PatternShape) -> Result<String, InvalidMatch> {
+    route_pattern(text, shape).map_err(|reason| not_served(text, reason))
+}
+
+fn not_served(text: &str, reason: BadPath) -> InvalidMatch {
+    InvalidMatch::Path {
         text: text.into(),
         reason,
-    })
+    }
 }
 
 /// Compiles a regex that has to match a whole text, as RE2's `FullMatch` does.

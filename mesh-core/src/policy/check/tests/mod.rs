@@ -3,6 +3,7 @@ use super::super::Loaded;
 mod authz;
 mod gateways;
 mod oracle;
+mod paths;
 mod reach;
 mod rules;
 mod services;

@@ -119,13 +119,9 @@ fn in_brackets(text: &str) -> Option<Attribute> {
 /// Why a condition on an attribute is not in force; it then never allows, and always denies.
 fn not_yet(attribute: &Attribute) -> Option<&'static str> {
     match attribute {
-        Attribute::RequestPrincipal | Attribute::Audiences | Attribute::Presenter | Attribute::Claims(_) => {
-            Some("tokens of requests are not checked")
-        }
         Attribute::Pseudo(name) if !matches!(name.as_str(), ":method" | ":authority") => {
             Some("write it as an operation")
         }
-        Attribute::RemoteIp => Some("the address is that of the connection"),
         Attribute::Foreign(_) => Some("there is no Envoy, whose filters would tell"),
         _ => None,
     }

@@ -1,6 +1,8 @@
 //! `IstioOperator`, of which only `meshConfig` has a meaning in a process.
 
+use super::extension_provider::provider;
 use super::names::{dns_label, is_dns_name};
+use super::topology::{path_normalization, topology};
 use super::values::given_or;
 use super::{NOT_HERE, NOT_YET, refuse_all, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
@@ -29,7 +31,13 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
         return;
     };
-    fields.optional("meshConfig", |cx, node| mesh_config(cx, node, &mut policy.mesh));
+    fields.optional("meshConfig", |cx, node| {
+        mesh_config(cx, node, &mut policy.mesh, |cx, node| {
+            let known = &policy.authorizers;
+            let found = provider(cx, node, object, known);
+            policy.authorizers.extend(found);
+        })
+    });
     for name in INSTALLATION {
         fields.refuse(name, NOT_HERE, "nothing is installed");
     }
@@ -39,7 +47,6 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
 const REFUSED: &[(&str, &str)] = &[
     ("accessLogFormat", "lines have the default fields"),
     ("defaultProviders", "providers are not chosen by policy"),
-    ("extensionProviders", "providers are not chosen by policy"),
     ("caCertificates", "trust bundles are files of the process"),
     ("certificates", "certificates are files of the process"),
     ("defaultHttpRetryPolicy", "retries are set by route or service"),
@@ -48,7 +55,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("defaultVirtualServiceExportTo", EXPORT),
     ("defaultDestinationRuleExportTo", EXPORT),
     ("localityLbSetting", "localities are not weighed"),
-    ("pathNormalization", "paths have one canonical form"),
     ("tcpKeepalive", "probes are those of the system"),
     ("connectTimeout", "the limit for connecting is set by service"),
     ("h2UpgradePolicy", "protocols are set by service"),
@@ -66,7 +72,12 @@ const REFUSED: &[(&str, &str)] = &[
 const EXPORT: &str = "documents are exported to all namespaces where they do not say";
 const TLS: &str = "versions and cipher suites are those of the TLS library";
 
-fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<()> {
+fn mesh_config(
+    cx: &Reader<'_>,
+    node: &Node,
+    mesh: &mut MeshSettings,
+    mut provider: impl FnMut(&Reader<'_>, &Node),
+) -> Option<()> {
     let mut fields = cx.mapping(node)?;
     access_log(cx, &mut fields, mesh);
     if let Some(trust_domain) = fields.optional("trustDomain", trust_domain) {
@@ -82,7 +93,14 @@ fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<
     if fields.optional("enableTracing", Reader::bool) == Some(true) {
         accept(&mut fields, "enableTracing");
     }
-    fields.optional("defaultConfig", default_config);
+    fields.list("extensionProviders", |cx, node| {
+        provider(cx, node);
+        Some(())
+    });
+    if let Some(normalization) = fields.optional("pathNormalization", path_normalization) {
+        mesh.path_normalization = normalization;
+    }
+    fields.optional("defaultConfig", |cx, node| default_config(cx, node, mesh));
     refuse_all(&mut fields, NOT_YET, REFUSED);
     fields.finish();
     Some(())
@@ -139,8 +157,9 @@ fn outbound(cx: &Reader<'_>, node: &Node) -> Option<OutboundMode> {
     mode
 }
 
-fn default_config(cx: &Reader<'_>, node: &Node) -> Option<()> {
+fn default_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<()> {
     let mut fields = cx.mapping(node)?;
+    fields.optional("gatewayTopology", |cx, node| topology(cx, node, mesh));
     fields.optional("tracing", tracing);
     accept(&mut fields, "tracing");
     for name in PROXY {
@@ -164,7 +183,6 @@ const PROXY: &[&str] = &[
     "runtimeValues",
     "statusPort",
     "extraStatTags",
-    "gatewayTopology",
     "proxyStatsMatcher",
     "readinessProbe",
     "caCertificatesPem",

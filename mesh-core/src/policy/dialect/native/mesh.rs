@@ -3,6 +3,7 @@
 use super::connections::{Live, Tls};
 use super::envelope::namespace;
 use super::form::{Form, List, Schema, Text, Tree};
+use super::forwarding::{ForwardingForm, Normalization};
 use super::mtls::{MODES, Mode};
 use super::names::is_dns_name;
 use super::scope::Scope;
@@ -34,16 +35,16 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, policy: &mut Policy) {
     set(&mut mesh.cluster_domain, fields.optional("cluster_domain", domain));
     set(&mut mesh.outbound, fields.optional("outbound", choice(OUTBOUND)));
     mesh.access_log = fields.optional("access_log", access_log);
-    let defaults = MeshSettings::default();
-    let scope = Scope::new("", &defaults);
-    set(
-        &mut mesh.live,
-        fields.optional("live", |cx, node| Live::read(cx, node, scope)),
-    );
-    set(
-        &mut mesh.tls,
-        fields.optional("tls", |cx, node| Tls::read(cx, node, scope)),
-    );
+    let known = mesh.clone();
+    let scope = Scope::new(&known.root_namespace, &known);
+    let normalization = fields.optional("path_normalization", |cx, node| Normalization::read(cx, node, scope));
+    set(&mut mesh.path_normalization, normalization);
+    let forwarding = fields.optional("forwarding", |cx, node| ForwardingForm::read(cx, node, scope));
+    set(&mut mesh.forwarding, forwarding);
+    let live = fields.optional("live", |cx, node| Live::read(cx, node, scope));
+    set(&mut mesh.live, live);
+    let tls = fields.optional("tls", |cx, node| Tls::read(cx, node, scope));
+    set(&mut mesh.tls, tls);
     let mode = fields.optional("mtls", spanned(choice(MODES)));
     fields.finish();
     policy.peer_authentications.extend(mode.map(|mode| PeerAuthentication {
@@ -114,6 +115,12 @@ pub(super) fn write(mesh: &MeshSettings) -> Tree {
         entry.put("encoding", Tree::text(name.map_or("text", |(name, _)| *name)));
         map.put("access_log", entry);
     }
+    if mesh.path_normalization != default.path_normalization {
+        map.put("path_normalization", Normalization::write(&mesh.path_normalization));
+    }
+    if mesh.forwarding != default.forwarding {
+        map.put("forwarding", ForwardingForm::write(&mesh.forwarding));
+    }
     if mesh.live != default.live {
         map.put("live", Live::write(&mesh.live));
     }
@@ -137,6 +144,8 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
             object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
         });
         object.property("access_log", log, false);
+        object.property("path_normalization", Normalization::schema(schema), false);
+        object.property("forwarding", ForwardingForm::schema(schema), false);
         object.property("live", Live::schema(schema), false);
         object.property("tls", Tls::schema(schema), false);
     })

@@ -25,6 +25,7 @@ fn invented_codes_end_up_in_the_series_of_their_class() {
     assert_eq!(named(&samples, "mesh_metric_series_overflow_total")[0].2, 992.0);
 }
 
+/// K6.
 #[test]
 fn destinations_past_the_limit_share_the_overflow() {
     let metrics = Metrics::new(MetricsOptions {
@@ -77,6 +78,7 @@ fn the_limit_holds_for_the_codes_of_all_groups_together() {
     assert_eq!(requests.iter().map(|(.., count)| count).sum::<f64>(), 40.0);
 }
 
+/// K6.
 #[test]
 fn identities_past_the_limit_are_counted_together() {
     let metrics = Metrics::new(MetricsOptions {
@@ -127,4 +129,27 @@ fn services_past_the_limit_share_the_overflow() {
         total(&samples, "mesh_outlier_ejections_total", "service", "__overflow__"),
         2.0
     );
+}
+
+#[test]
+fn callers_in_plain_text_past_the_limit_are_counted_together() {
+    let metrics = Metrics::new(MetricsOptions {
+        peers_limit: 10,
+        ..MetricsOptions::default()
+    });
+    for n in 0..100_u8 {
+        let address = IpAddr::from([10, 0, 0, n]);
+        metrics.plaintext(Some(address), "orders", 8080).increment();
+    }
+    metrics
+        .plaintext(Some([10, 0, 0, 1].into()), "orders", 8080)
+        .increment();
+    metrics.plaintext(None, "orders", 0).increment();
+
+    let samples = scrape(&metrics.render());
+    let name = "mesh_plaintext_requests_total";
+    assert_eq!(named(&samples, name).len(), 10 + 2);
+    assert_eq!(total(&samples, name, "source_address", "__overflow__"), 90.0);
+    assert_eq!(total(&samples, name, "source_address", "10.0.0.1"), 2.0);
+    assert_eq!(total(&samples, name, "source_address", "unknown"), 1.0);
 }

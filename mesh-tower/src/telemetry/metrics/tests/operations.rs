@@ -27,7 +27,8 @@ fn the_work_of_the_mesh_is_counted() {
     );
     metrics.handshake(Side::Server, HandshakeResult::Resumed);
     metrics.ended(Side::Client, EndReason::NotTrusted);
-    metrics.plaintext_request();
+    let address = Some("10.0.0.7".parse().unwrap());
+    metrics.plaintext(address, "orders.shop", 8080).increment();
     metrics.audited_request();
     metrics.tried_request(mesh_core::decide::authz::Verdict::Deny);
     let open = metrics.connection(Side::Client);
@@ -51,7 +52,7 @@ fn the_work_of_the_mesh_is_counted() {
         r#"mesh_tls_handshakes_total{side="client",result="ok",reason="none"} 0"#,
         r#"mesh_tls_resumptions_total{side="server"} 1"#,
         r#"mesh_connections_ended_total{side="client",reason="not_trusted"} 1"#,
-        "mesh_plaintext_requests_total 1",
+        r#"mesh_plaintext_requests_total{source_address="10.0.0.7",destination_service="orders.shop",port="8080"} 1"#,
         "mesh_authorization_audited_total 1",
         r#"mesh_authorization_trial_total{decision="allow"} 0"#,
         r#"mesh_authorization_trial_total{decision="deny"} 1"#,

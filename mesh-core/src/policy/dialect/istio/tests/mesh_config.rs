@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::model::forwarding::ClientCertHeader;
 use crate::policy::model::{AccessLog, AccessLogEncoding, MeshSettings, OutboundMode};
 
 /// An `IstioOperator` with this mesh configuration, written in line 4.
@@ -51,6 +52,63 @@ fn tracing_loads_with_a_warning() {
     );
     let misspelt = load_config("defaultConfig: { tracing: { smapling: 1.0 } }");
     assert_eq!(misspelt.lines[1], "4:29: error[MESH0101]: unknown field `smapling`");
+}
+
+#[test]
+fn paths_are_normalised_as_it_says() {
+    use crate::request::PathNormalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
+    for (written, mode) in [
+        ("{}", Base),
+        ("{ normalization: DEFAULT }", Base),
+        ("{ normalization: NONE }", None),
+        ("{ normalization: BASE }", Base),
+        ("{ normalization: MERGE_SLASHES }", MergeSlashes),
+        ("{ normalization: DECODE_AND_MERGE_SLASHES }", DecodeAndMergeSlashes),
+    ] {
+        let loaded = load_config(&format!("pathNormalization: {written}"));
+        assert_eq!(loaded.lines, [""; 0], "{written}");
+        assert_eq!(loaded.policy.mesh.path_normalization, mode, "{written}");
+    }
+    let misspelt = load_config("pathNormalization: { normalization: MERGE }");
+    assert_eq!(misspelt.lines.len(), 1, "{:?}", misspelt.lines);
+}
+
+#[test]
+fn the_topology_says_whom_to_believe() {
+    let forwarding = |written: &str| {
+        let loaded = load_config(&format!("defaultConfig: {{ gatewayTopology: {{ {written} }} }}"));
+        assert_eq!(loaded.lines, [""; 0], "{written}");
+        loaded.policy.mesh.forwarding
+    };
+    for (written, client_cert, trusts) in [
+        ("numTrustedProxies: 2", ClientCertHeader::Strip, false),
+        ("forwardClientCertDetails: SANITIZE", ClientCertHeader::Strip, false),
+        (
+            "forwardClientCertDetails: FORWARD_ONLY",
+            ClientCertHeader::Forward,
+            true,
+        ),
+        (
+            "forwardClientCertDetails: APPEND_FORWARD",
+            ClientCertHeader::Append,
+            true,
+        ),
+        ("forwardClientCertDetails: SANITIZE_SET", ClientCertHeader::Set, false),
+        (
+            "forwardClientCertDetails: ALWAYS_FORWARD_ONLY",
+            ClientCertHeader::AlwaysForward,
+            false,
+        ),
+    ] {
+        let found = forwarding(written);
+        assert_eq!(found.client_cert, client_cert, "{written}");
+        assert_eq!(!found.trusted_callers.is_empty(), trusts, "{written}");
+    }
+    assert_eq!(forwarding("numTrustedProxies: 2").trusted_proxies, 2);
+    let refused = load_config("defaultConfig: { gatewayTopology: { proxyProtocol: {} } }");
+    let line =
+        "4:37: warning[MESH0401]: field `proxyProtocol` is not yet in force: listeners do not read PROXY headers";
+    assert_eq!(refused.lines, [line]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::policy::Loaded;
 use crate::policy::model::Policy;
 
 mod authorization;
+mod forwarding;
 mod gateways;
 mod mistakes;
 mod mistakes_of_items;

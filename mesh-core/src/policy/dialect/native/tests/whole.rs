@@ -200,7 +200,7 @@ fn what_is_not_yet_in_force_is_read_and_told_at_each_field() {
         lines.iter().all(|line| line.contains("warning[MESH0401]")),
         "{lines:#?}"
     );
-    assert!(lines.len() > 25, "{lines:#?}");
+    assert!(lines.len() > 15, "{lines:#?}");
     assert!(loaded.policy.is_some());
     assert!(loaded.in_force().policy.is_none());
 }
@@ -231,6 +231,7 @@ fn every_field_of_the_schema_is_documented() {
     );
 }
 
+/// M12.
 #[test]
 fn examples_are_the_same_when_they_are_printed_and_read_again() {
     for text in examples().into_iter().chain(deferred_examples()) {
