@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{Inbound, Place, of_decision};
+use super::inbound::of_decision;
+use super::{Inbound, Place};
 use crate::decide::authz::{Peer, Question};
 use crate::policy::model::authorizer::{ExternalAuthorizer, OnFailure};
 use crate::policy::model::identity::MtlsMode;
