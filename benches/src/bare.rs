@@ -104,7 +104,12 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, app: Router, versio
 }
 
 /// What an authority has signed, and how to trust it.
-fn configs(version: Version) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+///
+/// # Panics
+///
+/// Where the cryptography fails.
+#[must_use]
+pub fn configs(version: Version) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

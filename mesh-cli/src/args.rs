@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use mesh_core::identity::SpiffeId;
 use mesh_core::workload::Workload;
 
+use crate::cert::CertCommand;
+
 /// Asks the code that serves traffic what a mesh policy means.
 #[derive(Debug, Parser)]
 #[command(
@@ -23,7 +25,8 @@ Examples:
   mesh test policy-tests/
   mesh diff policy/ policy-next/
   mesh convert istio/ > policy/shop.yaml
-  mesh schema > mesh.schema.json"
+  mesh schema > mesh.schema.json
+  mesh cert verify /run/identity"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -49,6 +52,9 @@ pub(crate) enum Command {
     Convert(ConvertArguments),
     /// Print the JSON Schema of the native dialect, for editors
     Schema,
+    /// Make certificates for development, look at certificates, judge them as a peer does
+    #[command(subcommand)]
+    Cert(CertCommand),
 }
 
 /// When to print colours.
@@ -171,6 +177,15 @@ pub(crate) struct ExplainArguments {
     /// Inbound: the caller's address
     #[arg(long, requires = "inbound", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
     pub(crate) source_ip: IpAddr,
+    /// Inbound: a claim of the request's token, which counts as genuine; JSON or text; may be given again
+    #[arg(long = "claim", requires = "inbound", conflicts_with = "token", value_name = "NAME=VALUE", value_parser = claim)]
+    pub(crate) claims: Vec<(String, serde_json::Value)>,
+    /// Inbound: the file of the request's token, which is verified now; `-` is the standard input
+    #[arg(long, requires = "inbound", value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
+    /// Inbound: the file of a JSON Web Key Set, in place of those that services fetch
+    #[arg(long, requires = "inbound", conflicts_with = "claims", value_name = "FILE")]
+    pub(crate) jwks: Option<PathBuf>,
     /// The request's URL; `http://` may be left out. Without --policy, the code of a finding
     #[arg(value_name = "URL | CODE", value_parser = url)]
     pub(crate) url: Uri,
@@ -285,8 +300,19 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
+/// A claim whose value is JSON, or else a text.
+fn claim(text: &str) -> Result<(String, serde_json::Value), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            Ok((name.into(), value))
+        }
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
 /// Reads an identity, whose scheme may be left out.
-fn identity(text: &str) -> Result<SpiffeId, String> {
+pub(crate) fn identity(text: &str) -> Result<SpiffeId, String> {
     let id = match text.contains("://") {
         true => SpiffeId::parse(text),
         false => SpiffeId::parse(&format!("spiffe://{text}")),

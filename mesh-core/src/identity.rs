@@ -262,6 +262,7 @@ fn check_segment(segment: &str, start: usize) -> Result<(), SpiffeIdError> {
 mod tests {
     use super::*;
 
+    /// ID-1a, ID-1b.
     #[test]
     fn valid_ids_are_read_and_printed_unchanged() {
         for (text, trust_domain, path) in [
@@ -281,6 +282,7 @@ mod tests {
         }
     }
 
+    /// ID-1d, F8, F28.
     #[test]
     fn invalid_ids_are_refused_with_their_reason() {
         use SpiffeIdError as E;
@@ -325,6 +327,7 @@ mod tests {
         }
     }
 
+    /// F27.
     #[test]
     fn lengths_are_bounded_at_2048_and_255_bytes() {
         let of_length = |n: usize| format!("spiffe://td/{}", "a".repeat(n - 12));

@@ -41,6 +41,12 @@ pub enum Outcome {
     UpstreamProtocol,
     /// The caller is not allowed to.
     Denied,
+    /// An external authorizer does not allow it.
+    DeniedExternally,
+    /// An external authorizer had to be asked, and there is no answer.
+    AuthorizerFailed,
+    /// The part of a body that an external authorizer sees is larger than it may be.
+    CheckedBodyTooLarge,
     /// The caller has to show an identity and has none.
     Unauthenticated,
     /// The request has no unambiguous form.
@@ -70,7 +76,7 @@ struct Words {
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Response,
         Self::NoRoute,
         Self::NoService,
@@ -87,6 +93,9 @@ impl Outcome {
         Self::UpstreamClosed,
         Self::UpstreamProtocol,
         Self::Denied,
+        Self::DeniedExternally,
+        Self::AuthorizerFailed,
+        Self::CheckedBodyTooLarge,
         Self::Unauthenticated,
         Self::BadRequest,
         Self::Misdirected,
@@ -119,6 +128,9 @@ impl Outcome {
             Self::UpstreamClosed => row(503, 14, "UC", "mesh.upstream_closed", "upstream_reset_before_response_started{connection_termination}"),
             Self::UpstreamProtocol => row(502, 14, "UPE", "mesh.upstream_protocol", "upstream_reset_before_response_started{protocol_error}"),
             Self::Denied => row(403, 7, "-", "mesh.denied", "rbac_access_denied"),
+            Self::DeniedExternally => row(403, 7, "UAEX", "mesh.denied_externally", "ext_authz_denied"),
+            Self::AuthorizerFailed => row(403, 7, "UAEX", "mesh.authorizer_failed", "ext_authz_error"),
+            Self::CheckedBodyTooLarge => row(413, 8, "-", "mesh.checked_body_too_large", "request_payload_too_large"),
             Self::Unauthenticated => row(401, 16, "-", "mesh.unauthenticated", "mtls_required"),
             Self::BadRequest => row(400, 3, "IH", "mesh.bad_request", "request_not_canonical"),
             Self::Misdirected => row(421, 14, "-", "mesh.misdirected", "misdirected_request"),

@@ -12,6 +12,7 @@
 //! | [`handshake`] | accept, connect, and whose fault was it? |
 //! | [`peer`] | who is on the other side, for certain? |
 //! | [`verify`], [`leaf`] | when is a certificate somebody's proof? |
+//! | [`inspect`] | what does this certificate say, and would a peer accept it? |
 //! | [`sniff`] | is this TLS or plain text? |
 //! | [`web`] | TLS with the world outside of the mesh |
 //! | [`clock`] | what time is it? |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod config;
 mod describe;
 pub mod handshake;
+pub mod inspect;
 pub mod leaf;
 pub mod peer;
 mod provider;

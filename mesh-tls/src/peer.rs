@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use mesh_core::identity::SpiffeId;
 use rustls::pki_types::CertificateDer;
+use rustls::{CommonState, HandshakeKind};
 
 use crate::clock::Clock;
 pub use crate::describe::Description;
@@ -15,7 +16,7 @@ use crate::verify::{PeerError, verify_chain};
 
 /// Who is on the other side of a connection, proven by a handshake. Cheap to clone.
 ///
-/// Only [`accept_tls`](crate::handshake::accept_tls) and
+/// F36: only [`accept_tls`](crate::handshake::accept_tls) and
 /// [`connect_tls`](crate::handshake::connect_tls) make one, so that no header and no request
 /// extension of somebody else's making can pass for it:
 ///
@@ -35,17 +36,19 @@ pub struct PeerIdentity {
     /// Kept for [`verify_again`](Self::verify_again).
     chain: Arc<[CertificateDer<'static>]>,
     role: Role,
+    resumed: bool,
 }
 
 impl PeerIdentity {
-    /// Reads what a finished handshake has verified.
-    pub(crate) fn verified(chain: Option<&[CertificateDer<'static>]>, role: Role) -> Result<Self, PeerError> {
-        let chain = chain.unwrap_or_default();
+    /// Reads what a finished handshake has verified, or has taken from an earlier one.
+    pub(crate) fn verified(session: &CommonState, role: Role) -> Result<Self, PeerError> {
+        let chain = session.peer_certificates().unwrap_or_default();
         let first = chain.first().ok_or(PeerError::NoCertificate)?;
         Ok(Self {
             leaf: Arc::new(Leaf::parse(first)?),
             chain: chain.into(),
             role,
+            resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         })
     }
 
@@ -73,6 +76,12 @@ impl PeerIdentity {
         self.role
     }
 
+    /// Whether the handshake resumed a session, in which the peer had proven to hold its key.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
     /// The certificate, in DER.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
@@ -89,8 +98,8 @@ impl PeerIdentity {
     ///
     /// [`PeerError`] where a handshake would be refused now.
     pub fn verify_again(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), PeerError> {
-        let (certificate, intermediates) = self.chain.split_first().ok_or(PeerError::NoCertificate)?;
-        verify_chain(bundles, certificate, intermediates, self.role, clock.unix_now()).map(|_| ())
+        let chain = self.chain.split_first().ok_or(PeerError::NoCertificate)?;
+        verify_chain(bundles, chain, self.role, clock.unix_now()).map(|_| ())
     }
 }
 

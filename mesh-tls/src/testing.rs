@@ -9,11 +9,12 @@ use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, K
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
 use rustls::{ALL_VERSIONS, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use tokio::io::DuplexStream;
 use tokio_rustls::{client, server};
 
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::config::{Alpn, ClientConfig, ServerConfig};
 use crate::handshake::{HandshakeError, accept_tls, connect_tls};
 use crate::peer::PeerIdentity;
@@ -35,6 +36,21 @@ pub(crate) fn id(text: &str) -> SpiffeId {
 
 pub(crate) fn domain(name: &str) -> TrustDomain {
     TrustDomain::parse(name).unwrap()
+}
+
+/// A wall clock that follows tokio's, so that a paused runtime moves it; it stands at [`start`] now.
+pub(crate) fn following_clock() -> Clock {
+    Clock::new(Arc::new(Following(tokio::time::Instant::now())))
+}
+
+#[derive(Debug)]
+struct Following(tokio::time::Instant);
+
+impl TimeProvider for Following {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = start().duration_since(UNIX_EPOCH).unwrap();
+        Some(UnixTime::since_unix_epoch(since + self.0.elapsed()))
+    }
 }
 
 /// One trust domain, `td`, with an authority that also signs what it should not.

@@ -2,49 +2,154 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsStream;
 
-/// A byte stream of a connection.
+/// A byte stream of a connection. Whoever holds it, the mesh can end it: when its peer is trusted no more, say.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Stream {
-    /// Plain text.
+pub struct Stream {
+    // ORDER: the socket is closed before others hear that it is.
+    io: Io,
+    tie: Tie,
+}
+
+#[derive(Debug)]
+enum Io {
     Plain(TcpStream),
-    /// TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Calls the same method of whichever stream it is.
-macro_rules! on_stream {
-    ($io:expr, $method:ident($($argument:expr),*)) => {
-        match $io.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
-            Stream::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+impl Stream {
+    /// A stream of plain text.
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Self::of(Io::Plain(stream))
+    }
+
+    /// A stream of TLS, from either side.
+    pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
+        Self::of(Io::Tls(Box::new(stream.into())))
+    }
+
+    fn of(io: Io) -> Self {
+        Self {
+            io,
+            tie: Tie(Arc::default()),
         }
-    };
+    }
+
+    /// What ends this stream from elsewhere.
+    pub(crate) fn switch(&self) -> Arc<Switch> {
+        Arc::clone(&self.tie.0)
+    }
+}
+
+/// Ends a [`Stream`] that somebody else holds, and tells when it is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Switch {
+    is_cut: AtomicBool,
+    is_gone: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+    gone: Notify,
+}
+
+impl Switch {
+    /// Fails all that is read and written from now on.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// Whether the stream was dropped.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Waits until the stream is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn gone(&self) {
+        let gone = self.gone.notified();
+        if !self.is_gone() {
+            gone.await;
+        }
+    }
+
+    /// Asks whether the stream is cut, and has the task woken when it is.
+    fn poll_cut(&self, waker: &AtomicWaker, cx: &Context<'_>) -> bool {
+        waker.register(cx.waker());
+        self.is_cut.load(Ordering::Acquire)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.is_cut.load(Ordering::Acquire) {
+            true => Err(Self::error()),
+            false => Ok(()),
+        }
+    }
+
+    fn error() -> io::Error {
+        io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the mesh ended the connection: policy or trust has changed",
+        )
+    }
+}
+
+/// Says when the stream is dropped.
+#[derive(Debug)]
+struct Tie(Arc<Switch>);
+
+impl Drop for Tie {
+    fn drop(&mut self) {
+        self.0.is_gone.store(true, Ordering::Release);
+        self.0.gone.notify_waiters();
+    }
+}
+
+/// Calls the same method of whichever stream it is, unless the stream is cut.
+macro_rules! on_stream {
+    ($stream:expr, $waker:ident, $cx:expr, $method:ident($($argument:expr),*)) => {{
+        let this = $stream.get_mut();
+        this.tie.0.check()?;
+        let polled = match &mut this.io {
+            Io::Plain(stream) => Pin::new(stream).$method($cx, $($argument),*),
+            Io::Tls(stream) => Pin::new(&mut **stream).$method($cx, $($argument),*),
+        };
+        match polled {
+            Poll::Pending if this.tie.0.poll_cut(&this.tie.0.$waker, $cx) => Poll::Ready(Err(Switch::error())),
+            polled => polled,
+        }
+    }};
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_read(cx, buf))
+        on_stream!(self, reader, cx, poll_read(buf))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        on_stream!(self, poll_write(cx, buf))
+        on_stream!(self, writer, cx, poll_write(buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_flush(cx))
+        on_stream!(self, writer, cx, poll_flush())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, poll_shutdown(cx))
+        on_stream!(self, writer, cx, poll_shutdown())
     }
 
     fn poll_write_vectored(
@@ -52,13 +157,13 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_stream!(self, poll_write_vectored(cx, bufs))
+        on_stream!(self, writer, cx, poll_write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -11,9 +11,20 @@
     reason = "a test fails by panicking, and says why it was skipped"
 )]
 
+pub mod agent;
 pub mod backend;
+pub mod forge;
+pub mod issuer;
+pub mod key_server;
+pub mod process;
 pub mod seeds;
+pub mod seeds;
+pub mod trust;
+pub mod wire;
 pub mod world;
 
+pub use agent::Agent;
 pub use backend::Backend;
+pub use issuer::SigningKey;
+pub use key_server::{KeyServer, Page};
 pub use world::{Answer, World};

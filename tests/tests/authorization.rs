@@ -1,5 +1,4 @@
-//! What authorization policies do beyond allowing and denying, over sockets: marks, trials, and authorizers that are not
-//! there.
+//! What authorization policies do beyond allowing and denying, over sockets: marks and trials.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -53,16 +52,6 @@ metadata: { name: keep, namespace: shop }
 spec:
   action: DENY
   rules: [{ to: [{ operation: { methods: [DELETE] } }] }]
-";
-
-const CUSTOM: &str = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: { name: ask, namespace: shop }
-spec:
-  action: CUSTOM
-  provider: { name: authorizer }
-  rules: [{ to: [{ operation: { paths: [/admin] } }] }]
 ";
 
 /// Orders behind its mesh, and a caller.
@@ -181,40 +170,4 @@ async fn a_trial_that_ends_holds_for_the_next_request() {
     assert_eq!(scene.status("POST", "/records/1").await, 403);
     assert_eq!(scene.status("GET", "/records/1").await, 200);
     assert_eq!(scene.logged(4).await.last().unwrap()["trial"], Value::Null);
-}
-
-#[tokio::test]
-async fn a_mesh_that_would_have_to_ask_an_authorizer_does_not_start() {
-    let world = World::new();
-    world.write("rules.yaml", CUSTOM);
-
-    let error = world
-        .builder(&Workload::new("shop", "orders"))
-        .build()
-        .await
-        .unwrap_err();
-
-    let text = error.to_string();
-    assert!(
-        text.contains("MESH0401") && text.contains("no external authorizer is asked"),
-        "{text}"
-    );
-}
-
-#[tokio::test]
-async fn a_policy_that_would_have_to_ask_an_authorizer_does_not_replace_another() {
-    let scene = Scene::new(&[DENY]).await;
-    assert_eq!(scene.status("DELETE", "/admin").await, 403);
-
-    scene.world.write("rules.yaml", CUSTOM);
-    until("the change is refused", || {
-        let metrics = scene.mesh.metrics().render();
-        metrics
-            .lines()
-            .any(|line| line.starts_with("mesh_policy_reloads_total{result=\"rejected\"}") && !line.ends_with(" 0"))
-    })
-    .await;
-
-    assert_eq!(scene.status("DELETE", "/admin").await, 403);
-    assert_eq!(scene.status("GET", "/admin").await, 200);
 }

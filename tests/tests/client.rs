@@ -187,6 +187,7 @@ async fn refused() -> std::net::SocketAddr {
     listener.local_addr().unwrap()
 }
 
+/// K2.
 #[tokio::test]
 async fn the_retry_budget_stops_a_storm() {
     let a = Backend::start("a").await;
@@ -292,6 +293,7 @@ async fn a_timeout_covers_the_body_of_the_response() {
     .await;
 }
 
+/// F18, ID-4.
 #[tokio::test]
 async fn a_server_with_another_identity_gets_nothing() {
     let world = World::new();
@@ -311,6 +313,7 @@ async fn a_server_with_another_identity_gets_nothing() {
     assert_eq!(backend.hits(), 0);
 }
 
+/// G9.
 #[tokio::test]
 async fn without_an_identity_mtls_fails_closed() {
     let world = World::new();
@@ -330,6 +333,7 @@ async fn without_an_identity_mtls_fails_closed() {
     assert_eq!(backend.hits(), 0);
 }
 
+/// K4.
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_nothing_behind() {
     let a = Backend::start("a").await;
@@ -445,12 +449,12 @@ async fn connections_and_handshakes_of_the_client_are_counted() {
     let metrics = mesh.metrics().render();
     for line in [
         "mesh_connections{side=\"client\"} 1",
-        "mesh_tls_handshakes_total{side=\"client\",result=\"ok\"} 1",
+        "mesh_tls_handshakes_total{side=\"client\",result=\"ok\",reason=\"none\"} 1",
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let failed = metrics
-        .lines()
-        .find(|line| line.starts_with("mesh_tls_handshakes_total{side=\"client\",result=\"failed\"}"));
+    let failed = metrics.lines().find(|line| {
+        line.starts_with("mesh_tls_handshakes_total{side=\"client\",result=\"failed\",reason=\"unexpected_peer\"}")
+    });
     assert!(failed.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
 }

@@ -259,6 +259,7 @@ async fn a_mirror_gets_a_copy_with_the_body_and_its_answer_is_dropped() {
     assert_eq!(scene.v1.last().1, b"a parcel");
 }
 
+/// K7.
 #[tokio::test]
 async fn a_mirror_takes_its_share_and_a_dead_one_harms_nobody() {
     let scene = scene(

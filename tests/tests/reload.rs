@@ -46,6 +46,7 @@ fn policy(step: usize) -> String {
         .replace("LIMIT", &(1_000 + step).to_string())
 }
 
+/// L18, L22.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_during_fifty_reloads_and_none_fails() {
     let (v1, v2) = (Backend::start("v1").await, Backend::start("v2").await);
@@ -122,6 +123,7 @@ async fn a_change_is_in_force_within_a_second() {
     assert_eq!(get(&client, "http://orders/").await.unwrap().text, "v2");
 }
 
+/// L15.
 #[tokio::test]
 async fn bad_files_leave_the_last_good_policy_in_force_and_say_why() {
     let a = Backend::start("a").await;
@@ -165,6 +167,7 @@ async fn bad_files_leave_the_last_good_policy_in_force_and_say_why() {
     }
 }
 
+/// L5.
 #[tokio::test]
 async fn files_that_vanish_and_come_back_are_no_empty_policy() {
     let a = Backend::start("a").await;
@@ -279,6 +282,7 @@ async fn an_ejection_outlives_a_reload() {
     assert_eq!(a.hits(), 3);
 }
 
+/// I15.
 #[tokio::test]
 async fn a_bad_first_policy_refuses_to_start_in_words() {
     let world = World::new();

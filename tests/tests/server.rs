@@ -58,6 +58,7 @@ async fn the_application_learns_who_calls() {
     assert!(plain_text(address, "/optional").await.ends_with("nobody"));
 }
 
+/// G7, AZ-10b.
 #[tokio::test]
 async fn axum_serves_behind_the_same_layers() {
     let world = World::new();
@@ -163,6 +164,7 @@ async fn headers_of_the_mesh_cannot_be_brought_along() {
     assert!(headers.contains_key("traceparent") && headers.contains_key("x-request-id"));
 }
 
+/// AZ-6j, AZ-9d.
 #[tokio::test]
 async fn a_changed_rule_holds_for_the_next_request_of_an_open_connection() {
     let backend = Backend::start(ORDERS).await;
@@ -178,6 +180,7 @@ async fn a_changed_rule_holds_for_the_next_request_of_an_open_connection() {
     assert_eq!(get(&client, "http://orders/x").await.unwrap().status, 200);
 }
 
+/// G7.
 #[tokio::test]
 async fn plain_text_ends_when_the_port_turns_strict() {
     let backend = Backend::start(ORDERS).await;
@@ -192,10 +195,12 @@ async fn plain_text_ends_when_the_port_turns_strict() {
     world.write("mesh.yaml", "mesh: { mtls: strict }\n");
     generation(&mesh, 2).await;
 
-    stream.write_all(request).await.unwrap();
+    // The connection is closed, or its next request is refused, whichever comes first.
+    let sent = stream.write_all(request).await;
     let mut rest = String::new();
-    stream.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.starts_with("HTTP/1.1 401"), "{rest}");
+    let read = stream.read_to_string(&mut rest).await;
+    let is_over = sent.is_err() || read.is_err() || rest.is_empty();
+    assert!(is_over || rest.starts_with("HTTP/1.1 401"), "{rest}");
     assert_eq!(backend.hits(), 1);
 }
 
@@ -228,6 +233,7 @@ async fn until_plain(client: &mesh_tower::client::Client) {
     panic!("the caller never turned to plain text");
 }
 
+/// G10.
 #[tokio::test]
 async fn slow_handshakes_hold_nobody_up_and_are_cut() {
     let backend = Backend::start(ORDERS).await;
@@ -310,14 +316,18 @@ async fn a_rotated_certificate_is_used_at_once_and_drops_no_connection() {
         .identity(identity.source());
     let mesh = builder.build().await.unwrap();
     let app = backend.router();
-    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
+    let serving = mesh.clone();
+    tokio::spawn(async move { serving.serve(listener, app).await.unwrap() });
     let (_web, client) = world.client("shop", "web").await;
     assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
 
     assert_eq!(identity.rotate(issue(7200), bundles).unwrap(), 2);
     assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
 
-    // Trust in another authority alone: the open connection of a caller of the old one ends.
+    // Trust in another authority alone: the open connection of a caller of the old one ends, at once where no time is
+    // given to end in.
+    world.write("mesh.yaml", "mesh: { live: { drain: 0s } }\n");
+    generation(&mesh, 2).await;
     let other = World::new();
     let issued = other
         .ca()
@@ -454,6 +464,7 @@ async fn a_process_that_no_gateway_selects_serves_none() {
     assert!(error.to_string().contains("no gateway"), "{error}");
 }
 
+/// TD-10.
 #[tokio::test]
 async fn garbage_on_the_wire_ends_its_own_connection_and_nothing_else() {
     let backend = Backend::start(ORDERS).await;

@@ -33,6 +33,7 @@ const fn title(area: Area) -> &'static str {
     match area {
         Area::Access => "access",
         Area::Mtls => "mtls",
+        Area::Tokens => "tokens",
         Area::Routes => "routes",
         Area::Services => "services",
         Area::Gateways => "gateways",
@@ -65,7 +66,7 @@ fn tell(change: &Change, workloads: usize, paint: Paint, text: &mut String) {
     facts(&change.facts, text);
     requests(&change.requests, change.more_requests, text);
     if change.workloads.len() < workloads || change.area == Area::Access {
-        let verb = if matches!(change.area, Area::Access | Area::Mtls) {
+        let verb = if matches!(change.area, Area::Access | Area::Mtls | Area::Tokens) {
             "at"
         } else {
             "sent by"

@@ -1,6 +1,6 @@
 //! Answers for people: one line a fact, the facts below each other.
 
-use mesh_core::explain::{Destination, Inbound, Outbound, Place, Retry};
+use mesh_core::explain::{Asks, Destination, Inbound, Outbound, Place, Retry};
 use mesh_core::policy::diagnostic::Paint;
 use mesh_core::policy::model::authz::{AuthorizationPolicy, Enforcement};
 use mesh_core::policy::model::identity::MtlsMode;
@@ -51,6 +51,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
     facts.add("caller", caller(text.policy.as_ref(), arguments));
     let received = format!("port {} of {}", port(&arguments.url), workload(arguments));
     facts.add("received by", [received]);
+    facts.add("token of", answer.request_principal.clone());
     facts.add("decision", [decision(answer, arguments, paint)]);
     let mtls = match answer.mtls {
         MtlsMode::Strict => "strict: mTLS only",
@@ -67,6 +68,7 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
         (None, _, None) if matches!(answer.status, 200 | 403) => facts.add("policies", written(text.policy.as_ref())),
         (None, _, None) => {}
     }
+    facts.add("asks", answer.asks.as_ref().map(asks).unwrap_or_default());
     facts.add("reason", clauses(&answer.reason));
     facts.add("asked about", answer.paths.clone());
     facts.add("audited by", answer.audited.clone());
@@ -76,6 +78,15 @@ pub(super) fn inbound(answer: &Inbound, text: &PolicyText, arguments: &ExplainAr
         trial.map(|trial| format!("{}: {}", trial.decision, trial.reason)),
     );
     facts.text
+}
+
+/// Who is asked, and what follows where there is no answer.
+fn asks(asks: &Asks) -> Vec<String> {
+    let (protocol, service, failure) = (asks.protocol, &asks.service, asks.on_failure);
+    vec![
+        placed(&asks.authorizer, asks.origin.as_ref()),
+        format!("{protocol} to {service}; without an answer: {failure}"),
+    ]
 }
 
 /// Lines with a label each.
@@ -138,6 +149,7 @@ fn decision(answer: &Inbound, arguments: &ExplainArguments, paint: Paint) -> Str
     let is_mtls = arguments.from.is_some();
     let (style, answered) = match (answer.decision, answer.mtls) {
         ("allow", _) => (Style::Good, String::new()),
+        ("ask", _) => (Style::Warning, String::new()),
         (_, MtlsMode::Strict) if !is_mtls => (Style::Bad, ", the connection is closed".into()),
         (_, MtlsMode::Disable) if is_mtls => (Style::Bad, ", the connection is closed".into()),
         _ => (Style::Bad, format!(", answered with {}", answer.status)),

@@ -3,6 +3,7 @@
 mod code;
 mod filters;
 mod human;
+mod token;
 
 use http::header::HOST;
 use http::uri::InvalidUri;
@@ -39,15 +40,15 @@ pub(crate) fn run(arguments: &ExplainArguments, terminal: &Terminal) -> Result<E
         ));
     }
     if arguments.inbound {
-        let answer = inbound(&snapshot, arguments)?;
+        let answer = inbound(&snapshot, arguments, terminal)?;
         match arguments.output {
             Format::Json => terminal.json(&answer)?,
             Format::Human => terminal.answer(&human::inbound(&answer, &text, arguments, terminal.out))?,
         }
-        return Ok(if answer.decision == "allow" {
-            Exit::Good
-        } else {
+        return Ok(if answer.decision == "deny" {
             Exit::Denied
+        } else {
+            Exit::Good
         });
     }
     let answer = outbound(&snapshot, arguments)?;
@@ -90,7 +91,7 @@ fn outbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Outboun
 }
 
 /// Asks as the server does, which knows the host from the `Host` line.
-fn inbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Inbound, Failure> {
+fn inbound(snapshot: &Snapshot, arguments: &ExplainArguments, terminal: &Terminal) -> Result<Inbound, Failure> {
     let port = port(&arguments.url);
     let (caller, transport) = match &arguments.from {
         Some(id) => (Caller::Mtls(id), Transport::Tls),
@@ -105,9 +106,17 @@ fn inbound(snapshot: &Snapshot, arguments: &ExplainArguments) -> Result<Inbound,
         let host = authority.as_str().parse()?;
         request.headers_mut().insert(HOST, host);
     }
-    Ok(match canonicalize(&request, snapshot.inbound_options(transport)) {
-        Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, arguments.source_ip, port),
-        Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
+    let canonical = match canonicalize(&request, snapshot.inbound_options(transport)) {
+        Ok(canonical) => canonical,
+        Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
+    };
+    let view = canonical.view();
+    Ok(match token::judged(snapshot, arguments, &view, terminal)? {
+        Ok(token) => {
+            let view = view.bearing(token.as_deref());
+            explain::inbound(snapshot, &view, caller, arguments.source_ip, port)
+        }
+        Err(rejected) => explain::inbound_token_refused(snapshot, &rejected, caller, port),
     })
 }
 

@@ -341,14 +341,14 @@ spec: { action: CUSTOM, provider: { name: authorizer }, rules: [{ to: [{ operati
 ";
 
 #[test]
-fn what_an_external_authorizer_would_be_asked_is_denied() {
+fn where_nobody_can_be_asked_the_request_is_denied() {
     let folder = Folder::new(&[("ask.yaml", ASKED)]);
     let (run, answer) = explain(&folder, &[&ORDERS, ["http://orders/admin"].as_slice()].concat());
 
     assert_eq!((run.code, &answer["policy"]), (3, &json!("ask")));
     assert_eq!(
         answer["reason"],
-        "rule 0 of policy `production/ask` has an external authorizer asked, and there is none: it is denied"
+        "rule 0 of policy `production/ask` asks `authorizer`, and nobody can be asked: no file defines it"
     );
     let (run, _) = explain(&folder, &[&ORDERS, ["http://orders/"].as_slice()].concat());
     assert_eq!(run.code, 0);
@@ -367,4 +367,51 @@ fn a_path_with_several_readings_tells_them() {
     assert_eq!(denied["paths"], json!(["//admin", "/admin"]));
     let plain = folder.explain(&["--inbound", "http://web/x"]);
     assert!(plain.code == 0 && plain.json().get("paths").is_none(), "{plain:#?}");
+}
+
+const AUTHORIZER: &str = "\
+namespace: production
+services: { authz: { endpoints: [10.0.0.9:9191] } }
+authorizers: [{ name: authorizer, protocol: { grpc: true }, service: authz, port: 9191, on_failure: allow }]
+authorization: [{ name: keep, deny: [{ methods: [DELETE] }] }]
+";
+
+#[test]
+fn who_is_asked_is_told_and_what_the_other_rules_say_then() {
+    let folder = Folder::new(&[("ask.yaml", ASKED), ("authorizer.yaml", AUTHORIZER)]);
+    let arguments = [&ORDERS, ["http://orders/admin"].as_slice()].concat();
+    let run = folder.explain(&arguments);
+    let answer = run.json();
+
+    assert_eq!(
+        (run.code, &answer["decision"], &answer["policy"]),
+        (0, &json!("ask"), &json!("ask"))
+    );
+    let asks = json!({
+        "authorizer": "authorizer",
+        "protocol": "grpc",
+        "service": "authz.production.svc.cluster.local:9191",
+        "origin": { "file": "policy/authorizer.yaml", "line": 3 },
+        "on_failure": "allow",
+        "then": "allow",
+    });
+    assert_eq!(answer["asks"], asks);
+
+    let lines = folder.tell(&arguments);
+    assert_eq!(
+        lines.fact("asks"),
+        [
+            "authorizer  (policy/authorizer.yaml:3)",
+            "grpc to authz.production.svc.cluster.local:9191; without an answer: allow",
+        ]
+    );
+    assert_eq!(lines.fact("decision"), ["ask"]);
+
+    let answer = folder
+        .explain(&[&arguments, ["-X", "DELETE"].as_slice()].concat())
+        .json();
+    assert_eq!(
+        (&answer["decision"], &answer["asks"]["then"]),
+        (&json!("ask"), &json!("deny"))
+    );
 }

@@ -1,6 +1,8 @@
 //! Runs the built `mesh` as a user or a script does.
 
 #[cfg(test)]
+mod cert;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod codes;
@@ -25,4 +27,5 @@ mod seen;
 #[cfg(test)]
 mod test;
 #[cfg(test)]
+mod tokens;
 mod usage;

@@ -5,6 +5,7 @@ pub mod balance;
 pub mod cluster;
 pub mod deadline;
 pub mod health;
+pub mod jwt;
 pub mod retry;
 pub mod route;
 pub mod shape;

@@ -27,6 +27,7 @@
 //! ```
 
 mod access;
+mod authorizers;
 mod facts;
 mod hosts;
 pub mod impact;
@@ -39,6 +40,7 @@ mod services;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod workloads;
 
 use serde::Serialize;
@@ -73,6 +75,8 @@ pub enum Area {
     Access,
     /// Which connections a port takes.
     Mtls,
+    /// Which tokens requests may bear.
+    Tokens,
     /// Where requests go, and what is done to them.
     Routes,
     /// Endpoints of services, and how they are talked to.
@@ -195,13 +199,16 @@ pub fn changes(old: &Policy, new: &Policy, workloads: &[Workload]) -> Result<Cha
         let (found, notes) = of_workload(sides, &index);
         merged.add(workload, found, notes);
     }
-    Ok(merged.finish(settings::of_mesh(old, new)))
+    let mut of_all = settings::of_mesh(old, new);
+    of_all.extend(authorizers::changes(old, new));
+    Ok(merged.finish(of_all))
 }
 
 fn of_workload(sides: Sides<'_>, index: &hosts::Index<'_>) -> (Vec<Change>, Vec<String>) {
     let mut notes = Vec::new();
     let mut changes = access::changes(sides, &mut notes);
     changes.extend(listening::of_ports(sides));
+    changes.extend(tokens::changes(sides));
     changes.extend(routes::changes(sides, index));
     changes.extend(services::changes(sides));
     changes.extend(listening::of_gateways(sides));

@@ -34,6 +34,11 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
         ("trust_domain_aliases", listed(&mesh.trust_domain_aliases)),
         ("outbound", json!(word(&mesh.outbound))),
         ("access_log", json!(mesh.access_log.as_ref().map(log))),
+        ("live.drain_ms", millis(mesh.live.drain)),
+        ("live.recheck", json!(word(&mesh.live.recheck))),
+        ("tls.resumption", json!(word(&mesh.tls.resumption))),
+        ("tls.revocation.unknown", json!(word(&mesh.tls.revocation.unknown))),
+        ("tls.revocation.expired", json!(word(&mesh.tls.revocation.expired))),
         ("path_normalization", json!(word(&mesh.path_normalization))),
         ("forwarding.client_cert", json!(word(&forwarding.client_cert))),
         ("forwarding.trusted_callers", listed(&callers)),
@@ -113,7 +118,7 @@ fn outliers(detection: &OutlierDetection) -> Facts {
 }
 
 /// A set of names; none is not said.
-fn listed(names: &[String]) -> Json {
+pub(super) fn listed(names: &[String]) -> Json {
     let mut names = names.to_vec();
     names.sort();
     match names.is_empty() {
@@ -123,12 +128,12 @@ fn listed(names: &[String]) -> Json {
 }
 
 /// Facts, without those that say nothing.
-fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
+pub(super) fn named<const N: usize>(facts: [(&str, Json); N]) -> Facts {
     let said = facts.into_iter().filter(|(_, value)| !value.is_null());
     said.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn millis(duration: Duration) -> Json {
+pub(super) fn millis(duration: Duration) -> Json {
     json!(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

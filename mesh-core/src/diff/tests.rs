@@ -240,6 +240,47 @@ fn who_and_what_is_told_with_the_places_of_both_rules() {
 }
 
 #[test]
+fn who_is_asked_is_part_of_what_callers_may_do() {
+    const ASKED: &str = "  - { name: ask, service: orders, provider: opa, custom: [{ paths: [/api/keys*] }] }
+authorizers:
+  - { name: opa, protocol: { grpc: true }, service: orders, port: 80 }
+  - { name: other, protocol: { http: {} }, service: orders, port: 80 }
+";
+    let asked = format!("{SHOP}{ASKED}");
+    let lines = |old: &str, new: &str| -> Vec<String> { diff(old, new).changes.iter().map(line).collect() };
+
+    let lost = lines(SHOP, &asked);
+    assert!(
+        lost[0].starts_with("Access Lost cluster.local/ns/shop/sa/web [decision: allow"),
+        "{lost:#?}"
+    );
+    assert!(
+        lost[0].contains("→ ask: rule 0 of policy `shop/ask` asks `opa`"),
+        "{lost:#?}"
+    );
+    assert!(
+        lost.iter().any(|line| line.starts_with("Mesh Added authorizer opa [")),
+        "{lost:#?}"
+    );
+    assert!(lines(&asked, SHOP)[0].starts_with("Access Gained cluster.local/ns/shop/sa/web ["));
+
+    let changed = lines(&asked, &asked.replace("provider: opa", "provider: other"));
+    assert!(
+        changed[0].starts_with("Access Changed cluster.local/ns/shop/sa/web [decision: ask"),
+        "{changed:#?}"
+    );
+    let slower = lines(
+        &asked,
+        &asked.replace("{ grpc: true }, ", "{ grpc: true }, timeout: 3s, on_failure: allow, "),
+    );
+    assert_eq!(
+        slower,
+        ["Mesh Changed authorizer opa [on_failure: deny → allow; timeout: 1s → 3s]"]
+    );
+    assert!(lines(&asked, &format!("# a comment\n{asked}")).is_empty());
+}
+
+#[test]
 fn plain_text_gains_with_the_mode_of_the_ports() {
     let found = edit("mtls: strict", "mtls: permissive");
     assert_eq!(found.len(), 4, "{found:#?}");

@@ -60,6 +60,9 @@ impl Named {
         for one in &policy.peer_authentications {
             add(&one.meta.namespace, &one.selector);
         }
+        for one in &policy.request_authentications {
+            add(&one.meta.namespace, &one.selector);
+        }
         for one in &policy.gateways {
             add(&one.meta.namespace, &one.selector);
         }
@@ -87,7 +90,8 @@ impl Named {
             .chain(policy.profiles.iter().map(|one| &one.meta))
             .chain(policy.gateways.iter().map(|one| &one.meta))
             .chain(policy.authorizations.iter().map(|one| &one.meta))
-            .chain(policy.peer_authentications.iter().map(|one| &one.meta));
+            .chain(policy.peer_authentications.iter().map(|one| &one.meta))
+            .chain(policy.request_authentications.iter().map(|one| &one.meta));
         let outside = metas.filter(|meta| meta.namespace != policy.mesh.root_namespace);
         self.namespaces.extend(outside.map(|meta| meta.namespace.clone()));
     }

@@ -3,14 +3,17 @@
 //! The answers come from the look-ups that serve traffic; there is no second evaluator. Both forms
 //! serialize to the JSON that `mesh explain -o json` prints.
 
+mod asked;
 mod filters;
 
 pub use crate::decide::shape::HeaderChange;
+pub use asked::{Asks, AuthorizerSays};
 pub use filters::{Cors, DirectResponse, Fault, HeaderChanges, Mirror, Redirect};
 
 use serde::Serialize;
 
-use crate::decide::authz::{Authorizer, Peer};
+use crate::decide::authz::{Decision, Peer};
+use crate::decide::jwt::Rejected;
 use crate::decide::retry::{BY_CLASS, BY_DEFAULT};
 use crate::decide::route::{Choice, RouteResult, Router, Selected};
 use crate::identity::SpiffeId;
@@ -428,7 +431,7 @@ pub enum Caller<'a> {
 pub struct Inbound {
     /// `inbound`.
     pub direction: &'static str,
-    /// `allow` or `deny`.
+    /// `allow`, `deny`, or `ask` where it is an external authorizer's to decide.
     pub decision: &'static str,
     /// 200, 403 (also where the connection is refused), or what a request without an unambiguous form is answered with (400, 405 or 501).
     pub status: u16,
@@ -440,6 +443,9 @@ pub struct Inbound {
     pub rule: Option<usize>,
     /// Where the deciding rule or policy was written.
     pub origin: Option<Place>,
+    /// Who is asked about the request, where somebody is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Asks>,
     /// The policy and rule that mark the request, where one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audited: Option<String>,
@@ -449,6 +455,9 @@ pub struct Inbound {
     /// The paths that rules were asked about, where the one that is forwarded may be taken for others; all must be allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// Issuer and subject of the token, where the request bears one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_principal: Option<String>,
     /// The same in a sentence.
     pub reason: String,
 }
@@ -478,12 +487,22 @@ pub fn inbound(
         Ok(connection) => connection,
         Err(refused) => return *refused,
     };
-    decided(
-        &snapshot.inbound.authorizer,
-        request,
-        Peer::new(identity, address, port),
-        mtls,
-    )
+    decided(snapshot, request, Peer::new(identity, address, port), mtls, None)
+}
+
+/// The same where an external authorizer, if one is asked, says this.
+#[must_use]
+pub fn inbound_where(
+    snapshot: &Snapshot,
+    request: &RequestView<'_>,
+    caller: Caller<'_>,
+    (address, port): (std::net::IpAddr, u16),
+    says: AuthorizerSays,
+) -> Inbound {
+    match connection(snapshot, caller, port) {
+        Ok((mtls, identity)) => decided(snapshot, request, Peer::new(identity, address, port), mtls, Some(says)),
+        Err(refused) => *refused,
+    }
 }
 
 /// Explains a request on `port` that this workload's server refuses before any rule is asked.
@@ -493,6 +512,20 @@ pub fn inbound_refused(snapshot: &Snapshot, reason: BadRequest, caller: Caller<'
         Ok((mtls, _)) => Inbound {
             status: reason.status().as_u16(),
             ..refused(mtls, &Origin::default(), &reason.to_string())
+        },
+        Err(refused) => *refused,
+    }
+}
+
+/// Explains a request on `port` whose token is refused.
+#[must_use]
+pub fn inbound_token_refused(snapshot: &Snapshot, rejected: &Rejected<'_>, caller: Caller<'_>, port: u16) -> Inbound {
+    let origin = rejected.rule.map(|rule| rule.origin.clone()).unwrap_or_default();
+    match connection(snapshot, caller, port) {
+        Ok((mtls, _)) => Inbound {
+            status: rejected.refusal.status().as_u16(),
+            policy: rejected.rule.map(|rule| rule.policy.to_string()),
+            ..refused(mtls, &origin, rejected.refusal.text())
         },
         Err(refused) => *refused,
     }
@@ -524,15 +557,36 @@ fn refused(mtls: MtlsMode, origin: &Origin, reason: &str) -> Inbound {
         policy: None,
         rule: None,
         origin: Place::new(origin),
+        asks: None,
         audited: None,
         trial: None,
         paths: Vec::new(),
+        request_principal: None,
         reason: reason.into(),
     }
 }
 
-fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, mtls: MtlsMode) -> Inbound {
-    let decision = authorizer.authorize(request, &peer);
+fn decided(
+    snapshot: &Snapshot,
+    request: &RequestView<'_>,
+    peer: Peer<'_>,
+    mtls: MtlsMode,
+    says: Option<AuthorizerSays>,
+) -> Inbound {
+    let authorizer = &snapshot.inbound.authorizer;
+    let explained = match authorizer.question(request, &peer) {
+        Some(question) => asked::explain(snapshot, request, peer, mtls, (&question, says)),
+        None => of_decision(&authorizer.authorize(request, &peer), mtls),
+    };
+    let principal = request.token.and_then(|token| token.principal());
+    Inbound {
+        paths: paths(request),
+        request_principal: principal.map(str::to_owned),
+        ..explained
+    }
+}
+
+fn of_decision(decision: &Decision<'_>, mtls: MtlsMode) -> Inbound {
     Inbound {
         direction: "inbound",
         decision: decision.verdict().as_str(),
@@ -541,6 +595,7 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
         policy: decision.policy().map(str::to_owned),
         rule: decision.rule_index(),
         origin: decision.origin().and_then(Place::new),
+        asks: None,
         audited: decision
             .audited()
             .map(|rule| format!("rule {} of policy `{}`", rule.index, rule.policy)),
@@ -549,7 +604,8 @@ fn decided(authorizer: &Authorizer, request: &RequestView<'_>, peer: Peer<'_>, m
             policy: trial.policy().map(str::to_owned),
             reason: trial.to_string(),
         }),
-        paths: paths(request),
+        paths: Vec::new(),
+        request_principal: None,
         reason: decision.to_string(),
     }
 }

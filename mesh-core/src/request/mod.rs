@@ -49,6 +49,8 @@ use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri, request};
 
+use crate::decide::jwt::VerifiedToken;
+
 pub use bad::{BadHost, BadPath, BadRequest};
 pub use client_cert::{BadClientCert, CLIENT_CERT, ClientCert};
 pub use headers::{
@@ -240,6 +242,7 @@ impl CanonicalRequest<'_> {
             query: self.uri.query(),
             remote: self.remote,
             headers: self.headers,
+            token: None,
         }
     }
 
@@ -288,9 +291,18 @@ pub struct RequestView<'a> {
     pub remote: Remote,
     /// The header fields; see [`lines`], [`joined`] and [`any_element`] for how to read repeated ones.
     pub headers: &'a HeaderMap,
+    /// The token that it bears, verified; `None` where it bears none or none was verified.
+    pub token: Option<&'a VerifiedToken>,
 }
 
-impl RequestView<'_> {
+impl<'a> RequestView<'a> {
+    /// The same with the token that was verified.
+    #[must_use]
+    pub const fn bearing(mut self, token: Option<&'a VerifiedToken>) -> Self {
+        self.token = token;
+        self
+    }
+
     /// The port of the authority, or that of the scheme.
     #[must_use]
     pub fn effective_port(&self) -> u16 {

@@ -172,12 +172,10 @@ const fn hex(digit: u8) -> Option<u8> {
     }
 }
 
-/// Whether an escaped `%` starts an escape of a slash, a backslash, a dot or a `%`.
-const fn doubled(after: &[u8]) -> bool {
-    matches!(
-        after,
-        [b'2', b'F' | b'f' | b'E' | b'e' | b'5', ..] | [b'5', b'C' | b'c', ..]
-    )
+/// Whether an escaped `%` starts an escape of a slash, a backslash, a `%`, or a character that nobody has to escape: whoever
+/// decodes twice would see another path, and nobody else writes such a thing.
+fn doubled(after: &[u8]) -> bool {
+    octet(after).is_ok_and(|(byte, ..)| is_unreserved(byte) || matches!(byte, b'/' | b'\\' | b'%'))
 }
 
 /// Reads the rest of the character that starts with the escaped byte `first`.

@@ -6,6 +6,7 @@ use super::outbound::Builder;
 use super::registry::Registry;
 use super::{ClientCerts, Inbound, Snapshot};
 use crate::decide::authz::InvalidRule;
+use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
 use crate::policy::model::{Origin, Policy};
@@ -36,9 +37,20 @@ pub enum CompileError {
     /// Authorization rules that cannot be compiled.
     #[error("{}", reasons(.0))]
     Authorization(Vec<InvalidRule>),
+    /// Rules about tokens that cannot be put in force.
+    #[error("{}", token_reasons(.0))]
+    Tokens(Vec<InvalidTokenRule>),
 }
 
 fn reasons(rules: &[InvalidRule]) -> String {
+    let reasons: Vec<_> = rules
+        .iter()
+        .map(|rule| format!("{}: {}", rule.origin, rule.reason))
+        .collect();
+    reasons.join("; ")
+}
+
+fn token_reasons(rules: &[InvalidTokenRule]) -> String {
     let reasons: Vec<_> = rules
         .iter()
         .map(|rule| format!("{}: {}", rule.origin, rule.reason))
@@ -66,13 +78,16 @@ pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> 
     let mut builder = Builder::new(registry);
     let outbound = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
+    let inbound = Inbound::compile(policy, workload, |authorizer| {
+        builder.target(&authorizer.service, None, Some(authorizer.port))
+    })?;
     Ok(Snapshot {
         generation,
         workload: Arc::new(workload.clone()),
         mesh,
         outbound,
         targets: builder.into_targets(),
-        inbound: Inbound::compile(policy, workload)?,
+        inbound,
         client_certs: ClientCerts::compile(&policy.mesh.forwarding),
         gateways,
     })

@@ -1,13 +1,18 @@
 //! What guards the workload's own ports.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::CompileError;
-use crate::decide::authz::{Authorizer, resolve_mtls};
+use super::external::{AskedAuthorizer, External, Unaskable};
+use crate::decide::authz::{Authorizer, Question, resolve_mtls};
+use crate::decide::jwt::TokenRules;
+use crate::policy::check::MeshHosts;
 use crate::policy::model::Origin;
 use crate::policy::model::Policy;
+use crate::policy::model::authorizer::ExternalAuthorizer;
 use crate::policy::model::identity::MtlsMode;
 use crate::workload::Workload;
 
@@ -17,6 +22,9 @@ use crate::workload::Workload;
 pub struct Inbound {
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// Which tokens requests may bear.
+    pub tokens: TokenRules,
+    external: External,
     mtls: PortModes,
 }
 
@@ -46,14 +54,32 @@ impl PortModes {
 }
 
 impl Inbound {
-    pub(super) fn compile(policy: &Policy, workload: &Workload) -> Result<Self, CompileError> {
+    /// `target` finds where an external authorizer is.
+    pub(super) fn compile(
+        policy: &Policy,
+        workload: &Workload,
+        target: impl FnOnce(&ExternalAuthorizer) -> usize,
+    ) -> Result<Self, CompileError> {
         let root = &policy.mesh.root_namespace;
         let authorizer = Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
             .map_err(CompileError::Authorization)?;
+        let hosts = MeshHosts::of(policy);
+        let tokens = TokenRules::compile(&policy.request_authentications, workload, root, &hosts);
         Ok(Self {
+            external: External::compile(authorizer.providers(), &policy.authorizers, target),
             authorizer,
+            tokens: tokens.map_err(CompileError::Tokens)?,
             mtls: PortModes::compile(policy, workload),
         })
+    }
+
+    /// Who is asked where a rule of the [authorizer](Self::authorizer) demands it.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody can be asked, and why: the request is to be denied.
+    pub fn asked(&self, question: &Question<'_>) -> Result<&Arc<AskedAuthorizer>, Unaskable> {
+        self.external.asked(question)
     }
 
     /// What a port takes, and which document says so. Servers ask once a request: nothing is resolved here.
@@ -110,7 +136,7 @@ mod tests {
             ],
             ..Policy::default()
         };
-        let inbound = Inbound::compile(&policy, &workload).unwrap();
+        let inbound = Inbound::compile(&policy, &workload, |_| 0).unwrap();
         for port in [1, 79, 80, 81, 82, 83, 65535] {
             let expected = resolve_mtls(
                 &policy.peer_authentications,

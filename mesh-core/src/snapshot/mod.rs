@@ -6,6 +6,7 @@
 
 mod compile;
 mod endpoints;
+mod external;
 mod forwarding;
 mod gateway;
 mod inbound;
@@ -22,6 +23,7 @@ mod visibility;
 use std::sync::Arc;
 
 pub use compile::CompileError;
+pub use external::{AskedAuthorizer, Unaskable};
 pub use forwarding::ClientCerts;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;

@@ -360,13 +360,16 @@ fn reach(conditions: &RouteMatch) -> Reach {
         port: None,
         headers,
         without_headers,
+        claims,
+        without_claims,
         query,
         ..
     } = conditions
     else {
         return Reach::Some;
     };
-    if any_path && headers.is_empty() && without_headers.is_empty() && query.is_empty() {
+    let any_claims = claims.is_empty() && without_claims.is_empty();
+    if any_path && any_claims && headers.is_empty() && without_headers.is_empty() && query.is_empty() {
         Reach::All
     } else {
         Reach::Some

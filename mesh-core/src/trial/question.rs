@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use crate::explain::{self, Caller};
+use crate::decide::jwt::{Rejected, VerifiedToken};
+use crate::explain::{self, AuthorizerSays, Caller};
 use crate::identity::SpiffeId;
 use crate::request::{Transport, canonicalize};
 use crate::snapshot::Snapshot;
@@ -28,6 +29,10 @@ pub(crate) struct Received {
     pub(crate) source_ip: IpAddr,
     /// The workload's own port; `None` is that of the URL.
     pub(crate) port: Option<u16>,
+    /// What its token says, which is genuine; `None` is no token.
+    pub(crate) claims: Option<Map<String, Json>>,
+    /// What an external authorizer says; `None` leaves it open.
+    pub(crate) authorizer: Option<AuthorizerSays>,
 }
 
 impl Default for Received {
@@ -36,16 +41,24 @@ impl Default for Received {
             from: None,
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
+            claims: None,
+            authorizer: None,
         }
     }
 }
 
 /// The answer of a client of the mesh, or of the gateway that is named, as `mesh explain -o json` prints it.
-pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>) -> Result<Json, String> {
+pub(crate) fn outbound(
+    snapshot: &Snapshot,
+    asked: &Asked,
+    gateway: Option<&str>,
+    claims: Option<&Map<String, Json>>,
+) -> Result<Json, String> {
     let request = asked.request(asked.url.clone());
+    let token = token(snapshot, claims).map_err(|rejected| rejected.refusal.text().to_owned())?;
     let answer = match canonicalize(&request, snapshot.outbound_options()) {
         Ok(canonical) => match gateway {
-            Some(name) => explain::outbound_at(snapshot, &canonical.view(), name),
+            Some(name) => explain::outbound_at(snapshot, &canonical.view().bearing(token.as_ref()), name),
             None => explain::outbound(snapshot, &canonical.view()),
         },
         Err(reason) => explain::outbound_refused(reason),
@@ -56,6 +69,17 @@ pub(crate) fn outbound(snapshot: &Snapshot, asked: &Asked, gateway: Option<&str>
 /// The answer of the server, which knows path and query (of `CONNECT` the host and port), and the host from its header.
 pub(crate) fn inbound(snapshot: &Snapshot, asked: &Asked, received: &Received) -> Result<Json, String> {
     json_of(&inbound_answer(snapshot, asked, received)?)
+}
+
+/// The token that has these claims.
+fn token<'s>(
+    snapshot: &'s Snapshot,
+    claims: Option<&Map<String, Json>>,
+) -> Result<Option<VerifiedToken>, Rejected<'s>> {
+    match claims {
+        Some(claims) => snapshot.inbound.tokens.suppose(claims.clone()),
+        None => Ok(None),
+    }
 }
 
 /// The same, typed.
@@ -70,9 +94,30 @@ pub(crate) fn inbound_answer(
         None => (Caller::Plaintext, Transport::Plain),
     };
     let port = received.port.unwrap_or_else(|| asked.port());
-    Ok(match canonicalize(&request, snapshot.inbound_options(transport)) {
-        Ok(canonical) => explain::inbound(snapshot, &canonical.view(), caller, received.source_ip, port),
-        Err(reason) => explain::inbound_refused(snapshot, reason, caller, port),
+    let canonical = match canonicalize(&request, snapshot.inbound_options(transport)) {
+        Ok(canonical) => canonical,
+        Err(reason) => return Ok(explain::inbound_refused(snapshot, reason, caller, port)),
+    };
+    if received.claims.is_none() {
+        match snapshot.inbound.tokens.locate(&canonical.view()) {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                return Err("the token of the request is not verified here: say with `claims` what it says".into());
+            }
+            Err(refusal) => {
+                let rejected = Rejected::unread(refusal);
+                return Ok(explain::inbound_token_refused(snapshot, &rejected, caller, port));
+            }
+        }
+    }
+    let token = match token(snapshot, received.claims.as_ref()) {
+        Ok(token) => token,
+        Err(rejected) => return Ok(explain::inbound_token_refused(snapshot, &rejected, caller, port)),
+    };
+    let view = canonical.view().bearing(token.as_ref());
+    Ok(match received.authorizer {
+        None => explain::inbound(snapshot, &view, caller, received.source_ip, port),
+        Some(says) => explain::inbound_where(snapshot, &view, caller, (received.source_ip, port), says),
     })
 }
 

@@ -189,7 +189,7 @@ fn caller_of(policy: Option<&Policy>, asked: &Asked) -> Workload {
 
 fn outbound(snapshot: &Snapshot, sent: &Sent, seed: u64) -> Result<Json, String> {
     let gateway = sent.gateway.as_deref();
-    let mut told = question::outbound(snapshot, &sent.asked, gateway)?;
+    let mut told = question::outbound(snapshot, &sent.asked, gateway, sent.claims.as_ref())?;
     if let (Some(script), Some(fields)) = (&sent.upstream, told.as_object_mut()) {
         fields.extend(simulate::run(snapshot, &sent.asked, gateway, script, seed)?);
     }

@@ -16,6 +16,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod issuer;
+mod revoke;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +39,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+pub use self::issuer::DevIssuer;
 use crate::clock::{LATEST, unix_seconds};
 use crate::leaf::is_authority;
-use crate::source::MAX_FILE;
+use crate::source::{Layout, MAX_FILE};
 use crate::svid::{BundleError, OwnIdentityError, Svid, TrustBundle, TrustBundles};
 
-/// How far certificates are dated back, for clocks that run behind; Istio's value.
+/// How far certificates are dated back, for clocks that run behind; Istio's value. Short-lived ones less, a tenth of
+/// their time: half of their life is not to be past when they come.
 const BACKDATE: Duration = Duration::from_secs(120);
 /// The lifetime of the authority's own certificate.
 const CA_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -137,7 +141,8 @@ impl DevCa {
         })
     }
 
-    /// Takes the authority that lies in `directory` (`ca.crt`, `ca.key`), or makes one there.
+    /// Takes the authority that lies in `directory` (`ca.crt`, `ca.key`), or makes one there. Processes
+    /// that start at once agree on one.
     ///
     /// # Errors
     ///
@@ -150,11 +155,12 @@ impl DevCa {
     ) -> Result<Self, AuthorityError> {
         let directory = directory.as_ref();
         let (certificate, key) = (directory.join(CA_CERTIFICATE), directory.join(CA_KEY));
+        create_directory(directory)?;
+        let _alone = lock(directory);
         match (certificate.exists(), key.exists()) {
             (true, true) => Self::load(directory, trust_domain, now),
             (false, false) => {
                 let ca = Self::new(trust_domain, now)?;
-                create_directory(directory)?;
                 write_atomically(&key, ca.issuer.key().serialize_pem().as_bytes(), Access::Owner)?;
                 write_atomically(&certificate, ca.certificate.as_bytes(), Access::Everybody)?;
                 Ok(ca)
@@ -167,7 +173,17 @@ impl DevCa {
         }
     }
 
-    fn load(directory: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, AuthorityError> {
+    /// Takes the authority that lies in `directory`, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_or_create`](Self::load_or_create), and where there is none.
+    pub fn load(
+        directory: impl AsRef<Path>,
+        trust_domain: TrustDomain,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
+        let directory = directory.as_ref();
         let certificate = read(&directory.join(CA_CERTIFICATE))?;
         let key = read(&directory.join(CA_KEY))?;
         let key = match check_loaded(&certificate, &key, &trust_domain, now) {
@@ -217,8 +233,8 @@ impl DevCa {
         Ok(TrustBundles::of(self.trust_domain.clone(), self.bundle()?))
     }
 
-    /// Issues an SVID for both sides of a handshake, valid from two minutes before `now` until
-    /// `ttl` after it.
+    /// Issues an SVID for both sides of a handshake, valid from two minutes before `now` (a tenth of
+    /// `ttl`, where that is less) until `ttl` after it.
     ///
     /// # Errors
     ///
@@ -270,7 +286,21 @@ impl DevCa {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<(), AuthorityError> {
-        self.write(directory.as_ref(), &self.issue(id, ttl, now)?)
+        self.write(directory.as_ref(), Layout::Kubernetes, &self.issue(id, ttl, now)?)
+    }
+
+    /// Writes a pair that this authority issued into a directory, under the names of a layout, the bundle with it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError::File`].
+    pub fn write_issued(
+        &self,
+        directory: impl AsRef<Path>,
+        layout: Layout,
+        issued: &Issued,
+    ) -> Result<(), AuthorityError> {
+        self.write(directory.as_ref(), layout, issued)
     }
 
     /// Issues a certificate for host names into a directory, in the files of
@@ -286,23 +316,20 @@ impl DevCa {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<(), AuthorityError> {
-        self.write(directory.as_ref(), &self.issue_web(hosts, ttl, now)?)
+        self.write(
+            directory.as_ref(),
+            Layout::Kubernetes,
+            &self.issue_web(hosts, ttl, now)?,
+        )
     }
 
-    fn write(&self, directory: &Path, issued: &Issued) -> Result<(), AuthorityError> {
+    fn write(&self, directory: &Path, layout: Layout, issued: &Issued) -> Result<(), AuthorityError> {
         create_directory(directory)?;
+        let [certificate, key, bundle] = layout.names().map(|name| directory.join(name));
         // ORDER: whoever reads in between finds a key that does not fit, and looks again.
-        write_atomically(
-            &directory.join("ca.crt"),
-            self.certificate.as_bytes(),
-            Access::Everybody,
-        )?;
-        write_atomically(&directory.join("tls.key"), issued.key_pem.as_bytes(), Access::Owner)?;
-        write_atomically(
-            &directory.join("tls.crt"),
-            issued.chain_pem.as_bytes(),
-            Access::Everybody,
-        )
+        write_atomically(&bundle, self.certificate.as_bytes(), Access::Everybody)?;
+        write_atomically(&key, issued.key_pem.as_bytes(), Access::Owner)?;
+        write_atomically(&certificate, issued.chain_pem.as_bytes(), Access::Everybody)
     }
 }
 
@@ -341,7 +368,10 @@ fn leaf_params(names: Vec<SanType>, ttl: Duration, now: SystemTime) -> Certifica
 fn validity<T: From<SystemTime>>(now: SystemTime, ttl: Duration) -> (T, T) {
     let latest = UNIX_EPOCH + Duration::from_secs(LATEST);
     let now = now.clamp(UNIX_EPOCH + BACKDATE, latest - CA_LIFETIME);
-    ((now - BACKDATE).into(), (now + ttl.min(CA_LIFETIME)).into())
+    (
+        (now - BACKDATE.min(ttl / 10)).into(),
+        (now + ttl.min(CA_LIFETIME)).into(),
+    )
 }
 
 fn name(common: &str) -> DistinguishedName {
@@ -388,6 +418,13 @@ fn read(path: &Path) -> Result<String, AuthorityError> {
         .read_to_string(&mut text)
         .map_err(|error| file_error(path, error))?;
     Ok(text)
+}
+
+/// Keeps others out until it is dropped, where the file system can lock directories.
+fn lock(directory: &Path) -> Option<fs::File> {
+    let file = fs::File::open(directory).ok()?;
+    file.lock().ok()?;
+    Some(file)
 }
 
 fn create_directory(path: &Path) -> Result<(), AuthorityError> {

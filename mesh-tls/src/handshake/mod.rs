@@ -5,7 +5,11 @@
 //! falls back to plain text.
 
 #[cfg(test)]
+mod resumption_tests;
+#[cfg(test)]
 mod tests;
+
+mod reason;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +20,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+pub use self::reason::Reason;
 use crate::config::{Alpn, ClientConfig, ServerConfig};
 use crate::leaf::Role;
 use crate::peer::PeerIdentity;
@@ -89,7 +94,10 @@ where
     config.own().check()?;
     let stream = within(timeout, TlsAcceptor::from(config.inner()).accept(stream)).await?;
     let (_, session) = stream.get_ref();
-    let peer = PeerIdentity::verified(session.peer_certificates(), Role::Client)?;
+    let peer = PeerIdentity::verified(session, Role::Client)?;
+    if peer.is_resumed() {
+        config.judge(&peer)?;
+    }
     let alpn = session.alpn_protocol().and_then(Alpn::from_bytes);
     Ok((stream, peer, alpn))
 }
@@ -121,7 +129,10 @@ where
     let name = parse_server_name(server_name)?;
     let stream = within(timeout, TlsConnector::from(config.inner()).connect(name, stream)).await?;
     let (_, session) = stream.get_ref();
-    let peer = PeerIdentity::verified(session.peer_certificates(), Role::Server)?;
+    let peer = PeerIdentity::verified(session, Role::Server)?;
+    if peer.is_resumed() {
+        config.judge(&peer)?;
+    }
     let alpn = session.alpn_protocol().and_then(Alpn::from_bytes);
     Ok((stream, peer, alpn))
 }

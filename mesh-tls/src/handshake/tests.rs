@@ -64,6 +64,7 @@ async fn second_handshake(
     kind
 }
 
+/// G1, G3, G4, for `resumption: off`: there is nothing to resume.
 #[tokio::test]
 async fn no_session_is_ever_resumed() {
     let world = World::new();
@@ -92,6 +93,7 @@ async fn rustls_would_resume_by_default() {
     }
 }
 
+/// G1, for `resumption: off`.
 #[tokio::test]
 async fn a_client_of_ours_does_not_resume_with_a_server_that_would() {
     let world = World::new();
@@ -114,6 +116,7 @@ async fn a_client_of_ours_does_not_resume_with_a_server_that_would() {
     }
 }
 
+/// G2, for `resumption: off`.
 #[tokio::test]
 async fn a_client_that_returns_after_its_certificate_ended_is_refused() {
     let world = World::new();
@@ -142,6 +145,7 @@ async fn a_client_that_returns_after_its_certificate_ended_is_refused() {
     assert_eq!(peer_error(attempt().await), LeafError::Expired(1).into());
 }
 
+/// G5.
 #[tokio::test]
 async fn early_data_is_off_on_both_sides() {
     let world = World::new();
@@ -153,6 +157,7 @@ async fn early_data_is_off_on_both_sides() {
     assert!(!client.inner().enable_early_data);
 }
 
+/// G6.
 #[tokio::test]
 async fn the_protocol_is_the_servers_first_that_the_client_offers() {
     use Alpn::{H2, Http1};
@@ -183,6 +188,7 @@ async fn the_protocol_is_the_servers_first_that_the_client_offers() {
     assert!(matches!(connected, Err(HandshakeError::PeerRefused(_))));
 }
 
+/// B16, TD-2.
 #[tokio::test]
 async fn a_hello_that_comes_byte_by_byte_is_understood() {
     let world = World::new();
@@ -207,6 +213,7 @@ async fn byte_by_byte(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWri
     while from.read_exact(&mut byte).await.is_ok() && to.write_all(&byte).await.is_ok() {}
 }
 
+/// G10.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_stalls_ends_at_its_limit() {
     let world = World::new();
@@ -220,6 +227,7 @@ async fn a_handshake_that_stalls_ends_at_its_limit() {
     assert_eq!(began.elapsed().as_secs(), LIMIT.as_secs());
 }
 
+/// G7, AZ-10b.
 #[tokio::test]
 async fn plain_text_on_a_tls_port_fails_without_an_answer_in_plain_text() {
     let world = World::new();
@@ -312,4 +320,39 @@ async fn a_live_peer_is_judged_anew_when_trust_changes() {
     world.time.advance(HOUR + Duration::from_secs(1));
     let expired = PeerError::Leaf(LeafError::Expired(1));
     assert_eq!(peer.verify_again(&world.bundles, &clock), Err(expired));
+}
+
+/// ID-3: the name that is sent is a host or an address, and plays no part in who the server is.
+#[test]
+fn names_to_send_are_hosts_or_addresses() {
+    for name in [
+        "a",
+        "a.",
+        "d.c.b.a",
+        "d.c.b.a.",
+        "a1",
+        "_m.foo.bar",
+        "1.a",
+        "xn--poema-9qae5a.com.br",
+        "1.2.3.4",
+        "::1",
+        "[::1]",
+    ] {
+        assert!(parse_server_name(name).is_ok(), "{name}");
+    }
+    for name in [
+        "",
+        ".",
+        "..",
+        "...",
+        "*",
+        " d.c.b.a.",
+        "d.c.b.a-",
+        "*.a.",
+        ".a.",
+        "example.com:80",
+        "a..b",
+    ] {
+        assert!(parse_server_name(name).is_err(), "{name}");
+    }
 }

@@ -22,6 +22,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
 use crate::clock::system_time;
+use crate::source::Lifetime;
 
 /// The side of a handshake on which a certificate is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +91,19 @@ struct Purposes {
     server: bool,
 }
 
+impl Purposes {
+    fn check(self, role: Role) -> Result<(), LeafError> {
+        let allowed = match role {
+            Role::Client => self.client,
+            Role::Server => self.server,
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(LeafError::ExtendedKeyUsage(role))
+    }
+}
+
 /// What a leaf certificate says, once all rules but those of time and side hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
@@ -130,14 +144,7 @@ impl Leaf {
 
     /// Applies the rule of side. An absent extended key usage allows both.
     pub(crate) fn check_role(&self, role: Role) -> Result<(), LeafError> {
-        let allowed = match role {
-            Role::Client => self.purposes.client,
-            Role::Server => self.purposes.server,
-        };
-        if allowed {
-            return Ok(());
-        }
-        Err(LeafError::ExtendedKeyUsage(role))
+        self.purposes.check(role)
     }
 
     /// A side that the certificate may stand on; none where its usage names neither.
@@ -155,6 +162,26 @@ impl Leaf {
     pub(crate) fn not_after(&self) -> SystemTime {
         at(self.not_after)
     }
+}
+
+/// All rules that a leaf breaks, those of time apart; a handshake stops at the first.
+pub(crate) fn broken_rules(certificate: &X509Certificate<'_>) -> Vec<LeafError> {
+    let sides = match purposes(certificate) {
+        Ok(purposes) => [Role::Client, Role::Server].map(|role| purposes.check(role).err()),
+        Err(error) => [Some(error), None],
+    };
+    let rules = [
+        check_no_authority(certificate).err(),
+        check_key_usage(certificate).err(),
+        spiffe_id(certificate).err(),
+    ];
+    rules.into_iter().chain(sides).flatten().collect()
+}
+
+/// The first and the last second.
+pub(crate) fn lifetime(certificate: &X509Certificate<'_>) -> Lifetime {
+    let validity = certificate.validity();
+    Lifetime::new(at(seconds(validity.not_before)), at(seconds(validity.not_after)))
 }
 
 /// The one URI name. Names of other kinds are no identity and are passed over.

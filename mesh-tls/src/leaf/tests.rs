@@ -19,6 +19,7 @@ fn a_leaf_tells_its_id_and_validity() {
     assert_eq!((leaf.not_before(), leaf.not_after()), (start(), start() + HOUR));
 }
 
+/// F37.
 #[test]
 fn what_is_no_certificate_is_refused() {
     let (chain, _) = signed(&leaf("spiffe://td/orders"), &World::new().ca);
@@ -88,6 +89,7 @@ fn an_absent_extended_key_usage_allows_both_sides() {
     assert_eq!(leaf.check_role(Role::Server), Ok(()));
 }
 
+/// F37.
 #[test]
 fn a_crowd_of_names_is_counted_and_refused_in_time() {
     let mut params = leaf("spiffe://td/orders");
@@ -101,6 +103,7 @@ fn a_crowd_of_names_is_counted_and_refused_in_time() {
 }
 
 proptest! {
+    /// F37.
     #[test]
     fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         let _ = Leaf::parse(&bytes);

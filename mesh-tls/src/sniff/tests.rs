@@ -13,6 +13,7 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
     (near.unwrap().0, far.unwrap())
 }
 
+/// G8, TD-1, TD-3: the first byte tells TLS; what is no good TLS after that fails as TLS.
 #[test]
 fn one_byte_decides() {
     assert_eq!(first_bytes(&[]), Sniffed::NeedMore);
@@ -22,6 +23,7 @@ fn one_byte_decides() {
     }
 }
 
+/// G8: peeked bytes are read again.
 #[tokio::test]
 async fn a_peek_leaves_every_byte_where_it_was() {
     for (sent, expected) in [(&b"\x16\x03\x01"[..], Sniffed::Tls), (b"GET /", Sniffed::Plaintext)] {
@@ -36,6 +38,7 @@ async fn a_peek_leaves_every_byte_where_it_was() {
     }
 }
 
+/// G8: no byte.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_given_up() {
     let (near, _far) = tokio::io::duplex(64);

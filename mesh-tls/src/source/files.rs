@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{IdentityFiles, IdentitySource, SourceError, fingerprint, read_stable};
+use super::federation::{Federated, FederationFiles};
+use super::lists::{ListFiles, Lists};
+use super::{IdentityFiles, IdentitySource, Origin, SourceError, fingerprint, read_stable};
 use crate::clock::Clock;
 use crate::svid::{Svid, TrustBundle, TrustBundles};
 
@@ -22,6 +24,9 @@ pub enum Refresh {
 ///
 /// Content decides, not time stamps and not file-system events: Kubernetes swaps a directory link,
 /// others rename over a file, and both are seen alike.
+///
+/// Revocation lists lie beside the bundle, as files `*.crl` in PEM or DER. One that cannot be used leaves the last good
+/// ones in force, and does not keep certificates from being renewed. The same holds for federated bundles.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -44,11 +49,22 @@ pub struct FileSource {
 #[derive(Debug)]
 struct Shared {
     files: IdentityFiles,
+    beside: Beside,
     source: IdentitySource,
-    /// Fingerprint of the contents in force; held while the files are looked at.
-    seen: Mutex<u64>,
+    /// Of the contents in force; held while the files are looked at.
+    seen: Mutex<Seen>,
     /// Of the last look. Apart from `seen`, so that asking for it never waits for a disk.
     error: Mutex<Option<SourceError>>,
+}
+
+/// Fingerprints of the own files, the revocation lists and the federated bundles.
+type Seen = [u64; 3];
+
+/// What lies beside certificate, key and bundle, and has last good versions of its own.
+#[derive(Debug)]
+struct Beside {
+    lists: ListFiles,
+    federation: FederationFiles,
 }
 
 impl FileSource {
@@ -61,20 +77,21 @@ impl FileSource {
         Self::open_files(IdentityFiles::in_directory(directory)?, clock)
     }
 
-    /// Reads the identity in three files.
+    /// Reads the identity in files of the caller's choice.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_files(files: IdentityFiles, clock: Clock) -> Result<Self, SourceError> {
-        let texts = read_stable(files.paths())?;
-        let (svid, bundles) = parse(&texts)?;
-        let source = IdentitySource::new(svid, bundles, clock)?;
+        let found = Found::first(&files)?;
+        let origin = Origin::Files(files.certificate.clone());
+        let source = IdentitySource::new(found.svid, found.bundles, clock, origin)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 files,
+                beside: found.beside,
                 source,
-                seen: Mutex::new(fingerprint(&texts)),
+                seen: Mutex::new(found.seen),
                 error: Mutex::default(),
             }),
         })
@@ -105,24 +122,32 @@ impl FileSource {
         let looked = self.look(&mut seen);
         let error = looked.as_ref().err();
         let mut last = lock(&self.shared.error);
-        if let Some(error) = error.filter(|error| last.as_ref() != Some(error)) {
-            tracing::warn!(%error, "identity files are unusable, the last good identity stays in force");
+        match error {
+            None => self.shared.source.recovered(),
+            Some(error) if last.as_ref() != Some(error) => self.shared.source.failed(&error.into()),
+            Some(_) => self.shared.source.persists(),
         }
         *last = error.cloned();
         looked
     }
 
-    fn look(&self, seen: &mut u64) -> Result<Refresh, SourceError> {
+    fn look(&self, seen: &mut Seen) -> Result<Refresh, SourceError> {
+        let (lists, broken_list) = self.shared.beside.lists.look();
+        let (federated, broken_bundle) = self.shared.beside.federation.look();
+        let refresh = self.look_with(seen, &lists, &federated)?;
+        broken_list.or(broken_bundle).map_or(Ok(refresh), Err)
+    }
+
+    fn look_with(&self, seen: &mut Seen, lists: &Lists, federated: &Federated) -> Result<Refresh, SourceError> {
         let texts = read_stable(self.shared.files.paths())?;
-        let fingerprint = fingerprint(&texts);
-        if fingerprint == *seen {
+        let found = [fingerprint(&texts), lists.fingerprint, federated.fingerprint];
+        if found == *seen {
             return Ok(Refresh::Unchanged);
         }
-        let (svid, bundles) = parse(&texts)?;
-        let (id, not_after) = (svid.id().clone(), svid.not_after());
+        let (svid, own) = parse(&texts)?;
+        let bundles = federated.beside(&svid, own.with_revocations(lists.lists.clone()));
         let generation = self.shared.source.publish(svid, bundles)?;
-        *seen = fingerprint;
-        tracing::info!(%id, generation, ?not_after, "identity rotated");
+        *seen = found;
         Ok(Refresh::Replaced(generation))
     }
 
@@ -147,9 +172,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundles), SourceError> {
-    let svid = Svid::from_pem(certificate, key)?;
-    let bundle = TrustBundle::from_pem(bundle)?;
-    let bundles = TrustBundles::of(svid.id().trust_domain().clone(), bundle);
-    Ok((svid, bundles))
+impl IdentityFiles {
+    /// Reads certificate, key and bundles, without asking whether peers would accept them.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where they cannot be read, or are no identity.
+    pub fn read(&self) -> Result<(Svid, TrustBundles), SourceError> {
+        let found = Found::first(self)?;
+        Ok((found.svid, found.bundles))
+    }
+}
+
+/// All that files hold at the first look.
+struct Found {
+    svid: Svid,
+    bundles: TrustBundles,
+    beside: Beside,
+    seen: Seen,
+}
+
+impl Found {
+    fn first(files: &IdentityFiles) -> Result<Self, SourceError> {
+        let texts = read_stable(files.paths())?;
+        let (svid, own) = parse(&texts)?;
+        let lists = ListFiles::beside(&files.bundle)?;
+        let own_domain = svid.id().trust_domain().clone();
+        let (federation, federated) = FederationFiles::open(files.federation.clone(), own_domain)?;
+        let seen = [fingerprint(&texts), lists.good().fingerprint, federated.fingerprint];
+        let own = own.with_revocations(lists.good().lists.clone());
+        Ok(Self {
+            bundles: federated.beside(&svid, own),
+            svid,
+            beside: Beside { lists, federation },
+            seen,
+        })
+    }
+}
+
+fn parse([certificate, key, bundle]: &[Vec<u8>; 3]) -> Result<(Svid, TrustBundle), SourceError> {
+    Ok((Svid::from_pem(certificate, key)?, TrustBundle::from_pem(bundle)?))
 }

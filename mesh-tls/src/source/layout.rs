@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::svid::{BundleError, OwnIdentityError};
+use super::federation::{Federation, Presence};
+use super::status::Failure;
+use crate::svid::{BundleError, OwnIdentityError, RevocationError};
 
 /// The most bytes of one file. A chain of eight certificates has less than 32 KiB.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
@@ -13,12 +15,50 @@ pub(crate) const MAX_FILE: u64 = 1 << 20;
 /// How often a read is begun again when the files change under it.
 const READS: usize = 3;
 
-/// File names by layout: certificate chain, key, bundle.
-const LAYOUTS: [[&str; 3]; 3] = [
-    ["tls.crt", "tls.key", "ca.crt"],
-    ["svid.pem", "svid_key.pem", "svid_bundle.pem"],
-    ["cert-chain.pem", "key.pem", "root-cert.pem"],
-];
+/// The names of a certificate chain, a key and a bundle in a directory, by who writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// `tls.crt`, `tls.key`, `ca.crt`: secrets of Kubernetes, cert-manager and its drivers `csi-driver` and
+    /// `csi-driver-spiffe`, the development CA.
+    Kubernetes,
+    /// `svid.pem`, `svid_key.pem`, `svid_bundle.pem`: SPIFFE helper.
+    SpiffeHelper,
+    /// `cert-chain.pem`, `key.pem`, `root-cert.pem`: Istio's agent.
+    Istio,
+    /// `svid.0.pem`, `svid.0.key`, `bundle.0.pem`: `spire-agent api fetch x509 -write`.
+    SpireAgent,
+}
+
+impl Layout {
+    /// All layouts, in the order in which they are looked for.
+    pub const ALL: [Self; 4] = [Self::Kubernetes, Self::SpiffeHelper, Self::Istio, Self::SpireAgent];
+
+    /// The layout's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::SpiffeHelper => "spiffe-helper",
+            Self::Istio => "istio",
+            Self::SpireAgent => "spire-agent",
+        }
+    }
+
+    /// The names of certificate chain, key and bundle.
+    #[must_use]
+    pub const fn names(self) -> [&'static str; 3] {
+        match self {
+            Self::Kubernetes => ["tls.crt", "tls.key", "ca.crt"],
+            Self::SpiffeHelper => ["svid.pem", "svid_key.pem", "svid_bundle.pem"],
+            Self::Istio => ["cert-chain.pem", "key.pem", "root-cert.pem"],
+            Self::SpireAgent => ["svid.0.pem", "svid.0.key", "bundle.0.pem"],
+        }
+    }
+}
+
+/// The folder of a directory's federated bundles.
+const FEDERATION: &str = "bundles";
 
 /// Why identity files give no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +67,8 @@ pub enum SourceError {
     /// A directory has no complete set of files.
     #[error(
         "no identity in `{}`, expected `tls.crt`, `tls.key` and `ca.crt`, or `svid.pem`, `svid_key.pem` and \
-         `svid_bundle.pem`, or `cert-chain.pem`, `key.pem` and `root-cert.pem`",
+         `svid_bundle.pem`, or `cert-chain.pem`, `key.pem` and `root-cert.pem`, or `svid.0.pem`, `svid.0.key` and \
+         `bundle.0.pem`",
         .0.display()
     )]
     NoLayout(PathBuf),
@@ -54,14 +95,37 @@ pub enum SourceError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A federated bundle cannot be used.
+    #[error("federated bundle `{}` cannot be used: {reason}", .path.display())]
+    Federated {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another source than files has none.
+    #[error(transparent)]
+    Source(#[from] Failure),
+    /// A revocation list cannot be used.
+    #[error("`{}` cannot be used: {reason}", .path.display())]
+    Revocation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: RevocationError,
+    },
+    /// More than 64 files end in `.crl`.
+    #[error("more than 64 revocation lists in `{}`", .0.display())]
+    TooManyLists(PathBuf),
 }
 
-/// The three files of an identity. Symbolic links are followed anew at every look.
+/// The files of an identity. Symbolic links are followed anew at every look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityFiles {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
     pub(super) bundle: PathBuf,
+    pub(super) federation: Option<Federation>,
 }
 
 impl IdentityFiles {
@@ -71,29 +135,41 @@ impl IdentityFiles {
             certificate: certificate.into(),
             key: key.into(),
             bundle: bundle.into(),
+            federation: None,
         }
     }
 
-    /// The first layout, in this order, of which `directory` has all three files:
-    ///
-    /// | written by | certificate chain | key | bundle |
-    /// |---|---|---|---|
-    /// | cert-manager, the development CA | `tls.crt` | `tls.key` | `ca.crt` |
-    /// | SPIFFE helper | `svid.pem` | `svid_key.pem` | `svid_bundle.pem` |
-    /// | Istio | `cert-chain.pem` | `key.pem` | `root-cert.pem` |
+    /// Trusts further trust domains: a folder with `<trust domain>.pem` (PEM) or `<trust domain>.json` (a SPIFFE
+    /// bundle) for each, and `<trust domain>.crl` for its revocation lists. Names that begin with a dot are passed over.
+    #[must_use]
+    pub fn federated(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.federation = Some(Federation::new(folder, Presence::Required));
+        self
+    }
+
+    /// The first layout of [`Layout::ALL`] of which `directory` has all three files, with the
+    /// [federated](Self::federated) bundles in its folder `bundles`, if there is one.
     ///
     /// # Errors
     ///
     /// [`SourceError::NoLayout`] where none is complete.
     pub fn in_directory(directory: impl AsRef<Path>) -> Result<Self, SourceError> {
         let directory = directory.as_ref();
-        LAYOUTS
+        Layout::ALL
             .iter()
-            .map(|[certificate, key, bundle]| {
-                Self::new(directory.join(certificate), directory.join(key), directory.join(bundle))
+            .map(|layout| layout.names().map(|name| directory.join(name)))
+            .find(|paths| paths.iter().all(|path| path.exists()))
+            .map(|[certificate, key, bundle]| Self {
+                federation: Some(Federation::new(directory.join(FEDERATION), Presence::Optional)),
+                ..Self::new(certificate, key, bundle)
             })
-            .find(|files| files.paths().iter().all(|path| path.exists()))
             .ok_or_else(|| SourceError::NoLayout(directory.to_owned()))
+    }
+
+    /// The file of the certificate chain.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
     }
 
     pub(super) fn paths(&self) -> [&Path; 3] {
@@ -101,20 +177,23 @@ impl IdentityFiles {
     }
 }
 
-/// Reads several files as they stood at one moment: two reads in a row must agree.
+/// Reads several files as they stood at one moment.
 pub(crate) fn read_stable<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
-    let mut last = read_all(paths)?;
+    let parent = paths.first().and_then(|path| path.parent());
+    stable(parent.unwrap_or_else(|| Path::new(".")), || read_all(paths))
+}
+
+/// Reads until two reads in a row agree.
+pub(super) fn stable<T: PartialEq>(place: &Path, read: impl Fn() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    let mut last = read()?;
     for _ in 0..READS {
-        let next = read_all(paths)?;
+        let next = read()?;
         if next == last {
             return Ok(next);
         }
         last = next;
     }
-    let parent = paths.first().and_then(|path| path.parent());
-    Err(SourceError::Unstable(
-        parent.unwrap_or_else(|| Path::new(".")).to_owned(),
-    ))
+    Err(SourceError::Unstable(place.to_owned()))
 }
 
 fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceError> {
@@ -125,7 +204,7 @@ fn read_all<const N: usize>(paths: [&Path; N]) -> Result<[Vec<u8>; N], SourceErr
     Ok(texts)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError::Unreadable {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -148,7 +227,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
 }
 
 /// Tells contents apart without keeping a second copy of a key.
-pub(crate) fn fingerprint(texts: &[Vec<u8>]) -> u64 {
+pub(crate) fn fingerprint(texts: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     texts.hash(&mut hasher);
     hasher.finish()

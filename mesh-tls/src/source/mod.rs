@@ -6,34 +6,61 @@
 //! belong together, it is valid now, it chains to its own bundle, and it is for the same workload
 //! as before. Otherwise the last good one stays.
 //!
-//! [`FileSource`] follows files, [`StaticSource`] is told by code.
+//! | source | follows |
+//! |---|---|
+//! | [`FileSource`] | files, by their content |
+//! | [`WorkloadApiSource`](workload_api::WorkloadApiSource) (feature `workload-api`) | a SPIFFE Workload API, such as a SPIRE agent |
+//! | [`IssuedSource`] | an [`Issuer`](renew::Issuer), such as the development CA: it asks for renewal itself |
+//! | [`StaticSource`] | the application's code |
+//!
+//! [`IdentitySource::status`] tells where the identity comes from, how long it lasts and what
+//! failed last; [`Phase`] names the parts of its life.
 
+mod expiry;
+mod federation;
+#[cfg(test)]
+mod federation_tests;
 mod files;
+mod issued;
 mod layout;
 #[cfg(test)]
+mod life_tests;
+mod lists;
+mod phase;
+pub mod renew;
+mod status;
+#[cfg(test)]
 mod tests;
+#[cfg(feature = "workload-api")]
+pub mod workload_api;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use self::files::{FileSource, Refresh};
+pub use self::issued::IssuedSource;
 #[cfg(any(test, feature = "authority"))]
 pub(crate) use self::layout::MAX_FILE;
-pub use self::layout::{IdentityFiles, SourceError};
+pub use self::layout::{IdentityFiles, Layout, SourceError};
 pub(crate) use self::layout::{fingerprint, read_stable};
+pub use self::phase::{Lifetime, Phase};
+use self::status::Journal;
+pub use self::status::{Failure, FailureReason, IdentityStatus, Origin, Trusted};
 use crate::clock::Clock;
-use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig};
+use crate::config::{Alpn, ClientConfig, ConfigError, ServerConfig, TlsPolicy};
 use crate::svid::{OwnIdentityError, Svid, TrustBundles};
 use crate::verify::ExpectedPeer;
 
 /// The most client configurations that one generation keeps; more are built anew each time.
 const CACHED_CLIENTS: usize = 1024;
 
-type ClientKey = (ExpectedPeer, Vec<Alpn>);
+type ServerKey = (TlsPolicy, Vec<Alpn>);
+type ClientKey = (TlsPolicy, ExpectedPeer, Vec<Alpn>);
 
 /// One generation of this process's identity, with the TLS configurations made from it.
 pub struct Identity {
@@ -41,7 +68,7 @@ pub struct Identity {
     bundles: TrustBundles,
     generation: u64,
     clock: Clock,
-    servers: Mutex<BTreeMap<Vec<Alpn>, Arc<ServerConfig>>>,
+    servers: Mutex<BTreeMap<ServerKey, Arc<ServerConfig>>>,
     clients: Mutex<BTreeMap<ClientKey, Arc<ClientConfig>>>,
 }
 
@@ -88,12 +115,24 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ServerConfig::mutual`].
     pub fn server_config(&self, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        self.server_config_under(TlsPolicy::default(), alpn)
+    }
+
+    /// The same by a policy of the caller's; made once for each pair.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ServerConfig::mutual`].
+    pub fn server_config_under(&self, policy: TlsPolicy, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, ConfigError> {
+        let key = (policy, alpn.to_vec());
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = servers.get(alpn) {
+        if let Some(config) = servers.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(ServerConfig::mutual(&self.svid, &self.bundles, alpn, &self.clock)?);
-        servers.insert(alpn.to_vec(), Arc::clone(&config));
+        let bundles = self.bundles.under(policy.revocation);
+        let config = ServerConfig::with_sessions(&self.svid, &bundles, (alpn, policy.resumption), &self.clock)?;
+        let config = Arc::new(config);
+        servers.insert(key, Arc::clone(&config));
         Ok(config)
     }
 
@@ -104,12 +143,27 @@ impl Identity {
     ///
     /// [`ConfigError`], see [`ClientConfig::mutual`].
     pub fn client_config(&self, expected: &ExpectedPeer, alpn: &[Alpn]) -> Result<Arc<ClientConfig>, ConfigError> {
-        let key = (expected.clone(), alpn.to_vec());
+        self.client_config_under(TlsPolicy::default(), expected, alpn)
+    }
+
+    /// The same by a policy of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], see [`ClientConfig::mutual`].
+    pub fn client_config_under(
+        &self,
+        policy: TlsPolicy,
+        expected: &ExpectedPeer,
+        alpn: &[Alpn],
+    ) -> Result<Arc<ClientConfig>, ConfigError> {
+        let key = (policy, expected.clone(), alpn.to_vec());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = clients.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = ClientConfig::mutual(&self.svid, &self.bundles, expected, alpn, &self.clock)?;
+        let (bundles, how) = (self.bundles.under(policy.revocation), (alpn, policy.resumption));
+        let config = ClientConfig::with_sessions(&self.svid, &bundles, expected, how, &self.clock)?;
         let config = Arc::new(config);
         if clients.len() < CACHED_CLIENTS {
             clients.insert(key, Arc::clone(&config));
@@ -139,20 +193,24 @@ struct Shared {
     current: ArcSwap<Identity>,
     changes: watch::Sender<u64>,
     clock: Clock,
+    origin: Origin,
     /// Held while a new identity is judged and swapped in, so that generations stay in order.
-    publishing: Mutex<()>,
+    journal: Mutex<Journal>,
 }
 
 impl IdentitySource {
-    fn new(svid: Svid, bundles: TrustBundles, clock: Clock) -> Result<Self, OwnIdentityError> {
+    fn new(svid: Svid, bundles: TrustBundles, clock: Clock, origin: Origin) -> Result<Self, OwnIdentityError> {
         svid.check(&bundles, &clock)?;
+        warn_of_revocation(&svid, &bundles, &clock);
+        let journal = Mutex::new(Journal::new(clock.now()));
         let first = Identity::new(svid, bundles, 1, clock.clone());
         Ok(Self {
             shared: Arc::new(Shared {
                 current: ArcSwap::from_pointee(first),
                 changes: watch::Sender::new(1),
                 clock,
-                publishing: Mutex::new(()),
+                origin,
+                journal,
             }),
         })
     }
@@ -194,10 +252,18 @@ impl IdentitySource {
         self.shared.current.load().client_config(expected, alpn)
     }
 
+    /// Where the identity comes from, how long it lasts, and what failed last.
+    #[must_use]
+    pub fn status(&self) -> IdentityStatus {
+        let shared = &self.shared;
+        let journal = self.journal();
+        journal.status(shared.origin.clone(), &shared.current.load(), shared.clock.now())
+    }
+
     /// Puts a new identity in force, if it is a good one, and tells its generation.
     fn publish(&self, svid: Svid, bundles: TrustBundles) -> Result<u64, OwnIdentityError> {
         let shared = &self.shared;
-        let _ordered = shared.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.journal();
         let current = shared.current.load();
         if svid.id() != current.svid.id() {
             return Err(OwnIdentityError::OtherIdentity {
@@ -206,11 +272,68 @@ impl IdentitySource {
             });
         }
         svid.check(&bundles, &shared.clock)?;
-        let generation = current.generation + 1;
-        let next = Identity::new(svid, bundles, generation, shared.clock.clone());
-        shared.current.store(Arc::new(next));
-        shared.changes.send_replace(generation);
+        warn_of_revocation(&svid, &bundles, &shared.clock);
+        journal.rotated(shared.clock.now());
+        let (id, not_after) = (svid.id().clone(), svid.not_after());
+        let generation = self.swap(svid, bundles, &current);
+        tracing::info!(%id, generation, ?not_after, source = %shared.origin, "identity rotated");
         Ok(generation)
+    }
+
+    /// Takes the identity out of force: handshakes fail until another is published.
+    fn withdraw(&self, failure: &Failure) {
+        let mut journal = self.journal();
+        journal.failed(self.shared.clock.now(), failure);
+        let current = self.shared.current.load();
+        if !current.svid.is_withdrawn() {
+            tracing::error!(id = %current.svid.id(), source = %self.shared.origin, %failure,
+                "identity is withdrawn, handshakes fail until there is another");
+            // Without bundles no open connection is verified again either.
+            self.swap(current.svid.withdrawn(), TrustBundles::default(), &current);
+        }
+    }
+
+    /// Only under the lock of the journal.
+    fn swap(&self, svid: Svid, bundles: TrustBundles, current: &Identity) -> u64 {
+        let generation = current.generation + 1;
+        let next = Identity::new(svid, bundles, generation, self.shared.clock.clone());
+        self.shared.current.store(Arc::new(next));
+        self.shared.changes.send_replace(generation);
+        generation
+    }
+
+    /// Keeps a failure for [`status`](Self::status), and logs it where it is news.
+    fn failed(&self, failure: &Failure) {
+        if self.journal().failed(self.shared.clock.now(), failure) {
+            tracing::warn!(source = %self.shared.origin, reason = %failure.reason, %failure,
+                "identity cannot be renewed, the last good one stays in force");
+        }
+    }
+
+    /// The failure that was told of still stands.
+    fn persists(&self) {
+        self.journal().persists();
+    }
+
+    /// The source is well, with the identity in force.
+    fn recovered(&self) {
+        self.journal().recovered();
+    }
+
+    /// When the source will ask for the next identity.
+    fn planned(&self, renews_at: Option<SystemTime>) {
+        self.journal().planned(renews_at);
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A list that revokes this process comes in force all the same: others that it revokes must not go on.
+fn warn_of_revocation(svid: &Svid, bundles: &TrustBundles, clock: &Clock) {
+    if let Err(error) = svid.check_revocation(bundles, clock) {
+        tracing::warn!(id = %svid.id(), %error, "peers with these revocation lists refuse this process");
     }
 }
 
@@ -227,7 +350,7 @@ impl StaticSource {
     ///
     /// [`OwnIdentityError`] where peers would refuse it.
     pub fn new(svid: Svid, bundles: TrustBundles, clock: Clock) -> Result<Self, OwnIdentityError> {
-        let source = IdentitySource::new(svid, bundles, clock)?;
+        let source = IdentitySource::new(svid, bundles, clock, Origin::Code)?;
         Ok(Self { source })
     }
 
@@ -244,6 +367,15 @@ impl StaticSource {
     /// [`OwnIdentityError`] where peers would refuse it or it is for another workload; the last
     /// one stays in force.
     pub fn rotate(&self, svid: Svid, bundles: TrustBundles) -> Result<u64, OwnIdentityError> {
-        self.source.publish(svid, bundles)
+        let rotated = self.source.publish(svid, bundles);
+        if let Err(error) = &rotated {
+            self.source.failed(&error.clone().into());
+        }
+        rotated
+    }
+
+    /// Takes the identity out of force: handshakes fail on this side until another is rotated in.
+    pub fn withdraw(&self) {
+        self.source.withdraw(&OwnIdentityError::Withdrawn.into());
     }
 }

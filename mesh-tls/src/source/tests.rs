@@ -50,6 +50,7 @@ async fn a_rotation_is_used_for_the_next_handshake_and_leaves_open_connections_a
     assert_eq!(&text, b"still open");
 }
 
+/// F34.
 #[test]
 fn a_rotation_to_another_workload_is_refused() {
     let world = World::new();
@@ -65,6 +66,7 @@ fn a_rotation_to_another_workload_is_refused() {
     assert_eq!(orders.source().current().svid().id(), &id("spiffe://td/orders"));
 }
 
+/// F34.
 #[test]
 fn an_identity_that_peers_would_refuse_is_never_put_in_force() {
     let (world, other) = (World::new(), World::new());
@@ -150,6 +152,7 @@ fn new_files_are_put_in_force_and_the_same_files_are_not() {
     assert_eq!(source.last_error(), None);
 }
 
+/// F34.
 #[test]
 fn broken_files_leave_the_last_good_identity_in_force_until_they_are_mended() {
     let files = Files::new();
@@ -173,6 +176,7 @@ fn broken_files_leave_the_last_good_identity_in_force_until_they_are_mended() {
     }
 }
 
+/// F34.
 #[test]
 fn files_of_another_workload_are_refused() {
     let files = Files::new();
@@ -230,6 +234,7 @@ async fn a_watch_follows_the_files() {
     watch.abort();
 }
 
+/// F13.
 #[tokio::test]
 async fn an_authority_is_replaced_in_three_steps_and_its_withdrawal_reaches_live_peers() {
     let (world, next) = (World::new(), authority("td"));
@@ -349,5 +354,45 @@ fn what_is_no_regular_file_or_too_large_is_refused_unread() {
     assert_eq!(
         refused(&|| write(1 << 20)),
         SourceError::Bundle(BundleError::NoCertificate)
+    );
+}
+
+/// F23: a list that is cut to nothing leaves the last good one in force, tells, and does not stop renewals.
+#[test]
+fn a_list_that_cannot_be_used_leaves_the_last_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (now, path) = (SystemTime::now(), directory.path().join("ca.crl"));
+    let ca = DevCa::new(domain("td"), now).unwrap();
+    let orders = id("spiffe://td/orders");
+    let write = || ca.write_workload(directory.path(), &orders, HOUR, now).unwrap();
+    let gone = ca.issue(&id("spiffe://td/gone"), HOUR, now).unwrap();
+    write();
+    std::fs::write(&path, ca.revocation_list(&[&gone], HOUR, now).unwrap()).unwrap();
+    let files = FileSource::open(directory.path(), Clock::system()).unwrap();
+    let is_revoked = || {
+        let (svid, current) = (gone.svid().unwrap(), files.source().current());
+        svid.check_revocation(current.bundles(), current.clock()).is_err()
+    };
+    assert!(is_revoked());
+
+    std::fs::write(&path, "").unwrap();
+    let broken = SourceError::Revocation {
+        path: path.clone(),
+        reason: crate::svid::RevocationError::Empty,
+    };
+    assert_eq!(files.refresh(), Err(broken.clone()));
+    write();
+    assert_eq!(files.refresh(), Err(broken.clone()));
+    assert_eq!(files.last_error(), Some(broken));
+    assert_eq!(files.source().generation(), 2, "the new certificate is in force");
+    assert!(is_revoked());
+
+    std::fs::write(&path, ca.revocation_list(&[], HOUR, now).unwrap()).unwrap();
+    assert_eq!(files.refresh(), Ok(Refresh::Replaced(3)));
+    assert!(!is_revoked());
+    std::fs::write(&path, "").unwrap();
+    assert!(
+        FileSource::open(directory.path(), Clock::system()).is_err(),
+        "at the start there is no last good one"
     );
 }

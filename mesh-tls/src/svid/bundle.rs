@@ -1,19 +1,18 @@
-//! Trust bundles: the authorities of each trust domain.
+//! Trust bundles: the authorities of each trust domain, and what they have revoked.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use mesh_core::identity::TrustDomain;
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{CertificateError, RootCertStore};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{CertRevocationList, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
+use super::revocation::{InDoubt, RevocationList, RevocationPolicy};
 use crate::leaf::{Role, is_authority};
 use crate::provider::provider;
 
@@ -27,6 +26,9 @@ pub enum BundleError {
     /// The text is not PEM, or is cut off.
     #[error("trust bundle is not valid PEM: {0}")]
     Pem(String),
+    /// The text is no SPIFFE bundle: JSON with a list `keys`.
+    #[error("trust bundle is no SPIFFE bundle in JSON: {0}")]
+    Json(String),
     /// A certificate in it is damaged.
     #[error("certificate {0} of the trust bundle is malformed")]
     Malformed(usize),
@@ -51,19 +53,31 @@ pub enum ChainError {
     /// A certificate between leaf and authority has not begun.
     #[error("an issuer's certificate is not valid before {0} s from now")]
     IssuerNotYetValid(u64),
+    /// The certificate, or that of an issuer, is revoked.
+    #[error("it is revoked")]
+    Revoked,
+    /// Whether it is revoked cannot be told.
+    #[error("{0}")]
+    RevocationInDoubt(&'static str),
     /// Anything else that chain building refuses, such as URI name constraints.
     #[error("{0}")]
     Other(String),
 }
 
-/// The authorities that vouch for one trust domain. Cheap to clone.
+/// The authorities that vouch for one trust domain, with their revocation lists. Cheap to clone.
 ///
 /// An empty bundle is a statement: every certificate of that trust domain is refused.
 #[derive(Clone)]
 pub struct TrustBundle {
-    roots: Arc<RootCertStore>,
-    /// Absent where `roots` is empty.
-    clients: Option<Arc<dyn ClientCertVerifier>>,
+    authorities: Arc<[Authority]>,
+    lists: Arc<[RevocationList]>,
+}
+
+/// An authority of a bundle.
+struct Authority {
+    anchor: TrustAnchor<'static>,
+    /// Tells its key from that of another authority of the same name, where the certificate has an identifier.
+    key: Option<Box<[u8]>>,
 }
 
 impl TrustBundle {
@@ -71,8 +85,8 @@ impl TrustBundle {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            roots: Arc::new(RootCertStore::empty()),
-            clients: None,
+            authorities: Arc::new([]),
+            lists: Arc::new([]),
         }
     }
 
@@ -98,72 +112,167 @@ impl TrustBundle {
         if certificates.is_empty() {
             return Err(BundleError::NoCertificate);
         }
-        let mut roots = RootCertStore::empty();
-        for (at, certificate) in (1..).zip(certificates) {
-            check_authority(&certificate, at)?;
-            roots.add(certificate).map_err(|_| BundleError::Malformed(at))?;
-        }
-        let roots = Arc::new(roots);
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider()).build();
+        let authorities = (1..).zip(certificates).map(|(at, one)| Authority::read(&one, at));
         Ok(Self {
-            roots,
-            clients: clients.ok(),
+            authorities: authorities.collect::<Result<_, _>>()?,
+            lists: Arc::new([]),
         })
+    }
+
+    /// The same authorities with these revocation lists in the place of those that they had. Lists of other issuers
+    /// say nothing.
+    #[must_use]
+    pub fn with_revocations(mut self, lists: Vec<RevocationList>) -> Self {
+        self.lists = lists.into();
+        self
+    }
+
+    /// Whether a list names one of the authorities as its issuer.
+    #[cfg(feature = "workload-api")]
+    pub(crate) fn is_issuer_of(&self, list: &RevocationList) -> bool {
+        let mut authorities = self.authorities.iter();
+        authorities.any(|authority| list.list().issuer() == authority.anchor.subject.as_ref())
+    }
+
+    /// The revocation lists.
+    #[must_use]
+    pub fn revocations(&self) -> &[RevocationList] {
+        &self.lists
     }
 
     /// The number of authorities.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.roots.len()
+        self.authorities.len()
     }
 
     /// Whether no authority is in it, and so no certificate is accepted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.roots.is_empty()
+        self.authorities.is_empty()
     }
 
-    /// Builds a path from `leaf` to an authority. Names are not looked at.
+    /// Builds a path from `leaf` to an authority. Names are not looked at; revocation where a policy is given.
     pub(crate) fn verify(
         &self,
         role: Role,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        revocation: Option<RevocationPolicy>,
         now: UnixTime,
     ) -> Result<(), ChainError> {
-        let verified = match role {
-            Role::Client => self.verify_client(leaf, intermediates, now),
-            Role::Server => self.verify_server(leaf, intermediates, now),
+        let leaf = EndEntityCert::try_from(leaf).map_err(|error| chain_error(&error))?;
+        let chain = Chain {
+            leaf,
+            intermediates,
+            role,
+            now,
         };
-        verified.map_err(|error| chain_error(&error))
+        let mut refusal = ChainError::UnknownIssuer;
+        for authority in self.authorities.iter() {
+            match self.verify_by(authority, &chain, revocation) {
+                Ok(()) => return Ok(()),
+                // What the right authority says tells more than that others know nothing of it.
+                Err(error) if refusal == ChainError::UnknownIssuer => refusal = error,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
     }
 
-    fn verify_client(
+    fn verify_by(
         &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        let clients = self.clients.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        clients.verify_client_cert(leaf, intermediates, now).map(|_| ())
+        authority: &Authority,
+        chain: &Chain<'_>,
+        revocation: Option<RevocationPolicy>,
+    ) -> Result<(), ChainError> {
+        let policy = revocation.filter(|_| !self.lists.is_empty());
+        let Some(policy) = policy else {
+            return chain.verify(authority, None);
+        };
+        let lists: Vec<&CertRevocationList<'_>> = self.lists_of(authority).map(RevocationList::list).collect();
+        let options = policy.options(&lists);
+        let no_list = options.is_none();
+        chain.verify(authority, options)?;
+        match policy.unknown {
+            InDoubt::Deny if no_list => Err(ChainError::RevocationInDoubt(UNKNOWN)),
+            _ => Ok(()),
+        }
     }
 
-    fn verify_server(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        let leaf = ParsedCertificate::try_from(leaf)?;
-        let algorithms = provider().signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, algorithms)
+    /// The lists that may be about certificates below an authority.
+    fn lists_of(&self, authority: &Authority) -> impl Iterator<Item = &RevocationList> {
+        let (subject, key) = (authority.anchor.subject.as_ref(), authority.key.as_deref());
+        self.lists.iter().filter(move |list| !list.is_of_namesake(subject, key))
     }
+}
+
+/// A chain that a peer presents in a role.
+struct Chain<'a> {
+    leaf: EndEntityCert<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    role: Role,
+    now: UnixTime,
+}
+
+impl Chain<'_> {
+    fn verify(
+        &self,
+        authority: &Authority,
+        revocation: Option<webpki::RevocationOptions<'_>>,
+    ) -> Result<(), ChainError> {
+        let usage = match self.role {
+            Role::Client => KeyUsage::client_auth(),
+            Role::Server => KeyUsage::server_auth(),
+        };
+        let (anchors, algorithms) = (
+            std::slice::from_ref(&authority.anchor),
+            provider().signature_verification_algorithms.all,
+        );
+        self.leaf
+            .verify_for_usage(
+                algorithms,
+                anchors,
+                self.intermediates,
+                self.now,
+                usage,
+                revocation,
+                None,
+            )
+            .map(|_| ())
+            .map_err(|error| chain_error(&error))
+    }
+}
+
+impl Authority {
+    /// A workload's certificate as a root would let its holder sign for everybody.
+    fn read(der: &CertificateDer<'_>, at: usize) -> Result<Self, BundleError> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| BundleError::Malformed(at))?;
+        match is_authority(&certificate) {
+            Ok(true) => {}
+            Ok(false) => return Err(BundleError::NoAuthority(at)),
+            Err(_) => return Err(BundleError::Malformed(at)),
+        }
+        let anchor = anchor_from_trusted_cert(der).map_err(|_| BundleError::Malformed(at))?;
+        Ok(Self {
+            anchor: anchor.to_owned(),
+            key: key_identifier(&certificate),
+        })
+    }
+}
+
+fn key_identifier(certificate: &X509Certificate<'_>) -> Option<Box<[u8]>> {
+    let mut extensions = certificate.extensions().iter();
+    extensions.find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(key) => Some(key.0.into()),
+        _ => None,
+    })
 }
 
 impl fmt::Debug for TrustBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrustBundle")
             .field("authorities", &self.len())
+            .field("revocations", &self.lists)
             .finish_non_exhaustive()
     }
 }
@@ -173,7 +282,10 @@ impl fmt::Debug for TrustBundle {
 /// A trust domain without an entry is not trusted. An authority vouches for its own trust domain
 /// only, whatever names it signs.
 #[derive(Clone, Debug, Default)]
-pub struct TrustBundles(Arc<BTreeMap<TrustDomain, TrustBundle>>);
+pub struct TrustBundles {
+    bundles: Arc<BTreeMap<TrustDomain, TrustBundle>>,
+    revocation: RevocationPolicy,
+}
 
 impl TrustBundles {
     /// Trusts one trust domain.
@@ -185,53 +297,71 @@ impl TrustBundles {
     /// The bundle of a trust domain.
     #[must_use]
     pub fn bundle(&self, trust_domain: &TrustDomain) -> Option<&TrustBundle> {
-        self.0.get(trust_domain)
+        self.bundles.get(trust_domain)
+    }
+
+    /// The same bundles, judging by `policy` where revocation is in doubt.
+    #[must_use]
+    pub fn under(&self, policy: RevocationPolicy) -> Self {
+        Self {
+            bundles: Arc::clone(&self.bundles),
+            revocation: policy,
+        }
+    }
+
+    pub(crate) fn revocation(&self) -> RevocationPolicy {
+        self.revocation
+    }
+
+    /// All bundles, in order of their trust domains.
+    pub fn iter(&self) -> impl Iterator<Item = (&TrustDomain, &TrustBundle)> {
+        self.bundles.iter()
     }
 
     /// The trust domains that have a bundle, in order.
     pub fn trust_domains(&self) -> impl Iterator<Item = &TrustDomain> {
-        self.0.keys()
+        self.bundles.keys()
     }
 
     /// These bundles with that of one trust domain added or replaced.
     #[must_use]
     pub fn with(&self, trust_domain: TrustDomain, bundle: TrustBundle) -> Self {
-        let all = self.0.iter().map(|(name, bundle)| (name.clone(), bundle.clone()));
-        all.chain([(trust_domain, bundle)]).collect()
+        let all = self.iter().map(|(name, bundle)| (name.clone(), bundle.clone()));
+        let all: Self = all.chain([(trust_domain, bundle)]).collect();
+        all.under(self.revocation)
     }
 }
 
 impl FromIterator<(TrustDomain, TrustBundle)> for TrustBundles {
     /// The last bundle of a trust domain that is named twice counts.
     fn from_iter<I: IntoIterator<Item = (TrustDomain, TrustBundle)>>(bundles: I) -> Self {
-        Self(Arc::new(bundles.into_iter().collect()))
+        Self {
+            bundles: Arc::new(bundles.into_iter().collect()),
+            revocation: RevocationPolicy::default(),
+        }
     }
 }
 
-/// A workload's certificate as a root would let its holder sign for everybody.
-fn check_authority(der: &[u8], at: usize) -> Result<(), BundleError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| BundleError::Malformed(at))?;
-    match is_authority(&certificate) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(BundleError::NoAuthority(at)),
-        Err(_) => Err(BundleError::Malformed(at)),
-    }
-}
+const UNKNOWN: &str = "no revocation list is of its issuer";
 
-fn chain_error(error: &rustls::Error) -> ChainError {
-    let rustls::Error::InvalidCertificate(error) = error else {
-        return ChainError::Other(error.to_string());
-    };
+fn chain_error(error: &webpki::Error) -> ChainError {
+    use webpki::Error;
     match error {
-        CertificateError::UnknownIssuer => ChainError::UnknownIssuer,
-        CertificateError::BadSignature => ChainError::BadSignature,
-        CertificateError::ExpiredContext { time, not_after } => {
+        Error::UnknownIssuer => ChainError::UnknownIssuer,
+        Error::InvalidSignatureForPublicKey => ChainError::BadSignature,
+        Error::CertExpired { time, not_after } => {
             ChainError::IssuerExpired(time.as_secs().saturating_sub(not_after.as_secs()))
         }
-        CertificateError::NotValidYetContext { time, not_before } => {
+        Error::CertNotValidYet { time, not_before } => {
             ChainError::IssuerNotYetValid(not_before.as_secs().saturating_sub(time.as_secs()))
         }
-        CertificateError::Other(error) => ChainError::Other(error.0.to_string()),
+        Error::CertRevoked => ChainError::Revoked,
+        Error::UnknownRevocationStatus => ChainError::RevocationInDoubt(UNKNOWN),
+        Error::CrlExpired { .. } => ChainError::RevocationInDoubt("the revocation list of its issuer has expired"),
+        Error::InvalidCrlSignatureForPublicKey => {
+            ChainError::RevocationInDoubt("the signature of the revocation list of its issuer is wrong")
+        }
+        Error::IssuerNotCrlSigner => ChainError::RevocationInDoubt("its issuer may not sign revocation lists"),
         other => ChainError::Other(other.to_string()),
     }
 }

@@ -16,6 +16,10 @@
 //! ```
 
 mod bundle;
+pub(crate) mod document;
+mod revocation;
+#[cfg(test)]
+mod revocation_tests;
 #[cfg(test)]
 mod tests;
 
@@ -30,10 +34,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 pub use self::bundle::{BundleError, ChainError, TrustBundle, TrustBundles};
+pub use self::revocation::{InDoubt, RevocationError, RevocationList, RevocationPolicy};
 use crate::clock::Clock;
-use crate::leaf::{Leaf, LeafError};
+use crate::leaf::{Leaf, LeafError, Role};
 use crate::provider::provider;
-use crate::verify::{MAX_CHAIN, PeerError, verify_chain};
+use crate::source::Lifetime;
+use crate::verify::{MAX_CHAIN, PeerError, verify_chain, verify_trust};
 
 /// Why this process's own certificate and key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,13 +74,20 @@ pub enum OwnIdentityError {
         /// The id in force.
         expected: SpiffeId,
     },
+    /// The source took the identity back.
+    #[error("own identity is withdrawn by its source")]
+    Withdrawn,
 }
+
+/// A leaf and what stands between it and an authority.
+type ChainRef<'a> = (&'a CertificateDer<'static>, &'a [CertificateDer<'static>]);
 
 /// A workload's certificate chain with its private key: an X509-SVID. Cheap to clone.
 #[derive(Clone)]
 pub struct Svid {
     leaf: Arc<Leaf>,
     certified: Arc<CertifiedKey>,
+    is_withdrawn: bool,
 }
 
 impl Svid {
@@ -112,6 +125,7 @@ impl Svid {
         Ok(Self {
             leaf: Arc::new(leaf),
             certified: Arc::new(certified),
+            is_withdrawn: false,
         })
     }
 
@@ -119,6 +133,12 @@ impl Svid {
     #[must_use]
     pub fn id(&self) -> &SpiffeId {
         &self.leaf.id
+    }
+
+    /// The certificates, leaf first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
     }
 
     /// The first second at which the leaf is valid.
@@ -133,7 +153,28 @@ impl Svid {
         self.leaf.not_after()
     }
 
-    /// Asks whether a peer with these bundles would accept this identity now.
+    /// From the first to the last second at which the leaf is valid.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime::new(self.not_before(), self.not_after())
+    }
+
+    /// Whether its source took it back; no handshake succeeds with it then.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn
+    }
+
+    /// This identity, taken back.
+    pub(crate) fn withdrawn(&self) -> Self {
+        Self {
+            is_withdrawn: true,
+            ..self.clone()
+        }
+    }
+
+    /// Asks whether a peer with these bundles would accept this identity now, but for revocation: a list that revokes
+    /// it must come in force all the same ([`check_revocation`](Self::check_revocation)).
     ///
     /// # Errors
     ///
@@ -141,15 +182,34 @@ impl Svid {
     /// chain does not lead to the bundle of the leaf's trust domain.
     pub fn check(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
         self.check_time(clock)?;
-        let role = self.leaf.any_role()?;
-        let chain = self.certified.cert.split_first();
-        let (certificate, intermediates) = chain.ok_or(OwnIdentityError::NoCertificate)?;
-        verify_chain(bundles, certificate, intermediates, role, clock.unix_now())
+        let (chain, role) = self.presented()?;
+        verify_trust(bundles, chain, role, clock.unix_now())
             .map(|_| ())
             .map_err(OwnIdentityError::Untrusted)
     }
 
+    /// Asks whether a peer with these bundles would take this identity for revoked, or for in doubt.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnIdentityError::Untrusted`], with [`PeerError::Revoked`] or [`PeerError::RevocationInDoubt`] in it.
+    pub fn check_revocation(&self, bundles: &TrustBundles, clock: &Clock) -> Result<(), OwnIdentityError> {
+        let (chain, role) = self.presented()?;
+        verify_chain(bundles, chain, role, clock.unix_now())
+            .map(|_| ())
+            .map_err(OwnIdentityError::Untrusted)
+    }
+
+    /// The chain, and a side that it may stand on.
+    fn presented(&self) -> Result<(ChainRef<'_>, Role), OwnIdentityError> {
+        let chain = self.certified.cert.split_first();
+        Ok((chain.ok_or(OwnIdentityError::NoCertificate)?, self.leaf.any_role()?))
+    }
+
     pub(crate) fn check_time(&self, clock: &Clock) -> Result<(), OwnIdentityError> {
+        if self.is_withdrawn {
+            return Err(OwnIdentityError::Withdrawn);
+        }
         Ok(self.leaf.check_time(clock.unix_now())?)
     }
 

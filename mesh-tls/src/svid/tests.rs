@@ -4,6 +4,7 @@ use crate::source::StaticSource;
 use crate::testing::{HOUR, World, authority, bundle, domain, id, leaf, private_key, signed, uri};
 use crate::verify::ExpectedPeer;
 
+/// F34.
 #[test]
 fn a_key_of_another_certificate_is_refused() {
     let world = World::new();
@@ -15,6 +16,7 @@ fn a_key_of_another_certificate_is_refused() {
     assert_eq!(error, OwnIdentityError::KeyMismatch(id("spiffe://td/orders")));
 }
 
+/// G12.
 #[test]
 fn text_without_certificate_or_key_is_refused_without_quoting_it() {
     let world = World::new();
@@ -163,6 +165,7 @@ fn bundles_vouch_for_their_own_trust_domain_alone() {
     assert!(both.bundle(&domain("third")).is_none());
 }
 
+/// G12.
 #[test]
 fn no_debug_form_holds_a_key() {
     let world = World::new();

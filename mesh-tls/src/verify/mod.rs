@@ -24,7 +24,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherEr
 
 use crate::leaf::{Leaf, LeafError, Role};
 use crate::provider::provider;
-use crate::svid::{ChainError, TrustBundles};
+use crate::svid::{ChainError, RevocationPolicy, TrustBundles};
 
 /// The most certificates of one chain, the leaf included. More are refused unread, since path
 /// building over a crafted chain costs time without end (RUSTSEC-2023-0053).
@@ -56,6 +56,17 @@ pub enum PeerError {
         id: SpiffeId,
         /// What is wrong with the chain.
         reason: ChainError,
+    },
+    /// The certificate, or that of an issuer, is revoked.
+    #[error("certificate of peer `{0}` is revoked")]
+    Revoked(SpiffeId),
+    /// Whether it is revoked cannot be told, and the policy does not take such certificates.
+    #[error("certificate of peer `{id}` may be revoked: {reason}")]
+    RevocationInDoubt {
+        /// The id that the certificate claims.
+        id: SpiffeId,
+        /// Why it cannot be told.
+        reason: &'static str,
     },
     /// The peer is somebody else than the one that was called.
     #[error("peer is `{found}`, expected {expected}")]
@@ -143,14 +154,36 @@ impl fmt::Display for ExpectedPeer {
     }
 }
 
+/// A leaf and what stands between it and an authority.
+pub(crate) type Chain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
+
 /// Judges a chain that a peer presents in `role`.
 pub(crate) fn verify_chain(
     bundles: &TrustBundles,
-    certificate: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
+    chain: Chain<'_>,
     role: Role,
     now: UnixTime,
 ) -> Result<Leaf, PeerError> {
+    verify(bundles, chain, (role, Some(bundles.revocation())), now)
+}
+
+/// The same, whatever is revoked.
+pub(crate) fn verify_trust(
+    bundles: &TrustBundles,
+    chain: Chain<'_>,
+    role: Role,
+    now: UnixTime,
+) -> Result<Leaf, PeerError> {
+    verify(bundles, chain, (role, None), now)
+}
+
+fn verify(
+    bundles: &TrustBundles,
+    chain: Chain<'_>,
+    (role, revocation): (Role, Option<RevocationPolicy>),
+    now: UnixTime,
+) -> Result<Leaf, PeerError> {
+    let (certificate, intermediates) = chain;
     if intermediates.len() >= MAX_CHAIN {
         return Err(PeerError::ChainTooLong(intermediates.len() + 1));
     }
@@ -163,9 +196,17 @@ pub(crate) fn verify_chain(
     if bundle.is_empty() {
         return Err(PeerError::EmptyBundle(leaf.id));
     }
-    match bundle.verify(role, certificate, intermediates, now) {
+    match bundle.verify(role, chain, revocation, now) {
         Ok(()) => Ok(leaf),
-        Err(reason) => Err(PeerError::Untrusted { id: leaf.id, reason }),
+        Err(reason) => Err(refused(leaf.id, reason)),
+    }
+}
+
+fn refused(id: SpiffeId, reason: ChainError) -> PeerError {
+    match reason {
+        ChainError::Revoked => PeerError::Revoked(id),
+        ChainError::RevocationInDoubt(reason) => PeerError::RevocationInDoubt { id, reason },
+        reason => PeerError::Untrusted { id, reason },
     }
 }
 
@@ -195,7 +236,7 @@ impl ClientCertVerifier for SpiffeClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        verify_chain(&self.bundles, end_entity, intermediates, Role::Client, now)?;
+        verify_chain(&self.bundles, (end_entity, intermediates), Role::Client, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -246,7 +287,7 @@ impl ServerCertVerifier for SpiffeServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let leaf = verify_chain(&self.bundles, end_entity, intermediates, Role::Server, now)?;
+        let leaf = verify_chain(&self.bundles, (end_entity, intermediates), Role::Server, now)?;
         if !self.expected.accepts(&leaf.id) {
             let expected = self.expected.clone();
             return Err(PeerError::Unexpected {

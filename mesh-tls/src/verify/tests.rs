@@ -37,6 +37,7 @@ async fn a_good_svid_is_accepted_on_both_sides_and_in_both_versions() {
     }
 }
 
+/// F1, F3.
 #[tokio::test]
 async fn exactly_one_uri_name_is_accepted() {
     let world = World::new();
@@ -55,6 +56,7 @@ async fn exactly_one_uri_name_is_accepted() {
     assert_eq!(other_scheme, LeafError::SeveralUris(2).into());
 }
 
+/// F10, ID-2a, ID-2i, ID-2j, ID-2k, ID-2n: Linkerd's names in DNS form prove nothing, alone or beside an id.
 #[tokio::test]
 async fn names_of_other_kinds_are_no_identity() {
     let world = World::new();
@@ -77,6 +79,7 @@ async fn names_of_other_kinds_are_no_identity() {
     assert_eq!(peer.id(), &id(ORDERS));
 }
 
+/// F8, F9, F28, ID-1d.
 #[tokio::test]
 async fn malformed_ids_are_refused_and_never_cut() {
     let world = World::new();
@@ -103,6 +106,7 @@ async fn malformed_ids_are_refused_and_never_cut() {
     }
 }
 
+/// F27.
 #[tokio::test]
 async fn the_longest_id_is_accepted_and_a_longer_one_refused() {
     let world = World::new();
@@ -116,6 +120,7 @@ async fn the_longest_id_is_accepted_and_a_longer_one_refused() {
     assert!(matches!(longer, PeerError::Leaf(LeafError::InvalidId(_))), "{longer}");
 }
 
+/// F4.
 #[tokio::test]
 async fn a_trust_domains_own_id_is_no_workload() {
     let world = World::new();
@@ -123,6 +128,7 @@ async fn a_trust_domains_own_id_is_no_workload() {
     assert_eq!(error, LeafError::RootId(id("spiffe://td")).into());
 }
 
+/// F5.
 #[tokio::test]
 async fn an_authoritys_certificate_is_no_workloads() {
     let world = World::new();
@@ -136,6 +142,7 @@ async fn an_authoritys_certificate_is_no_workloads() {
     assert_eq!(root, LeafError::Authority.into());
 }
 
+/// X509-SVID 4.3: `digitalSignature`, and neither `keyCertSign` nor `cRLSign`.
 #[tokio::test]
 async fn the_key_must_be_for_signatures_and_for_nothing_of_an_authority() {
     use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign, KeyEncipherment};
@@ -154,6 +161,7 @@ async fn the_key_must_be_for_signatures_and_for_nothing_of_an_authority() {
     }
 }
 
+/// F7.
 #[tokio::test]
 async fn the_extended_key_usage_binds_each_side() {
     use ExtendedKeyUsagePurpose::{ClientAuth, EmailProtection, ServerAuth};
@@ -184,6 +192,7 @@ async fn the_extended_key_usage_binds_each_side() {
     }
 }
 
+/// F26.
 #[tokio::test]
 async fn a_certificate_outside_its_validity_is_refused_with_the_skew() {
     let world = World::new();
@@ -205,6 +214,7 @@ async fn a_certificate_outside_its_validity_is_refused_with_the_skew() {
     assert_eq!(late.to_string(), "peer's certificate expired 1 s ago");
 }
 
+/// F26.
 #[tokio::test]
 async fn both_ends_of_the_validity_are_included() {
     let world = World::new();
@@ -227,6 +237,7 @@ async fn both_ends_of_the_validity_are_included() {
     );
 }
 
+/// F11.
 #[tokio::test]
 async fn an_authority_outside_of_the_bundle_is_refused_even_under_the_same_name() {
     let world = World::new();
@@ -240,6 +251,7 @@ async fn an_authority_outside_of_the_bundle_is_refused_even_under_the_same_name(
     assert_eq!(claimed, id(ORDERS));
 }
 
+/// F11, ID-4, AZ-10d.
 #[tokio::test]
 async fn an_authority_vouches_for_its_own_trust_domain_only() {
     let mut world = World::new();
@@ -263,6 +275,7 @@ async fn an_authority_vouches_for_its_own_trust_domain_only() {
     assert_eq!(own.id(), &id(foreign));
 }
 
+/// F12.
 #[tokio::test]
 async fn a_trust_domain_without_a_bundle_or_with_an_empty_one_is_not_trusted() {
     let mut world = World::new();
@@ -280,6 +293,7 @@ async fn a_trust_domain_without_a_bundle_or_with_an_empty_one_is_not_trusted() {
     assert_eq!(peer_error(accepted), PeerError::EmptyBundle(id(ORDERS)));
 }
 
+/// F18, ID-2c, ID-2d, ID-2g, ID-4.
 #[tokio::test]
 async fn a_server_that_is_somebody_else_is_refused() {
     let world = World::new();
@@ -305,6 +319,7 @@ async fn a_server_that_is_somebody_else_is_refused() {
     }
 }
 
+/// F3.
 #[tokio::test]
 async fn a_client_without_a_certificate_is_refused() {
     let world = World::new();
@@ -316,6 +331,7 @@ async fn a_client_without_a_certificate_is_refused() {
     }
 }
 
+/// F15, in both versions and directions.
 #[tokio::test]
 async fn a_stolen_certificate_is_worth_nothing_without_its_key() {
     let world = World::new();
@@ -348,6 +364,7 @@ fn deep_chain(world: &World, depth: usize) -> Pair {
     (chain, key)
 }
 
+/// F20.
 #[tokio::test]
 async fn intermediates_are_followed_as_far_as_webpki_goes_and_capped_at_eight_certificates() {
     let world = World::new();
@@ -377,7 +394,7 @@ async fn an_expired_issuer_is_named_as_such() {
     assert_eq!(error, PeerError::Untrusted { id: id(ORDERS), reason });
 }
 
-/// Authorities of one name and key, so that every order of them is a path to try.
+/// F20 (RUSTSEC-2023-0053): Authorities of one name and key, so that every order of them is a path to try.
 #[tokio::test]
 async fn a_chain_with_paths_without_number_is_refused_in_time() {
     let world = World::new();
@@ -398,7 +415,7 @@ async fn a_chain_with_paths_without_number_is_refused_in_time() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
-/// Constraints on URI names are refused by webpki whatever they say (RUSTSEC-2026-0098).
+/// F24: Constraints on URI names are refused by webpki whatever they say (RUSTSEC-2026-0098).
 #[tokio::test]
 async fn an_authority_with_constraints_on_uri_names_is_refused_with_a_reason() {
     let mut world = World::new();
@@ -429,4 +446,38 @@ fn a_refusal_says_what_was_found_and_what_was_expected() {
     let error = PeerError::UnknownTrustDomain(id("spiffe://td/a"));
     let text = "no trust bundle for `td`, the trust domain of peer `spiffe://td/a`";
     assert_eq!(error.to_string(), text);
+}
+
+/// ID-2a, ID-2f, ID-2g, ID-2j, ID-2n: Linkerd's names in certificates stand for nobody, whoever is expected; an id
+/// beside them does.
+#[tokio::test]
+async fn linkerds_names_in_a_certificate_are_no_identity() {
+    let world = World::new();
+    let dns = |name: &str| SanType::DnsName(Ia5String::try_from(name).unwrap());
+    let linkerds = [
+        "foo.ns1.serviceaccount.identity.linkerd.td",
+        "bar.ns1.serviceaccount.identity.linkerd.td",
+    ];
+    let names: Vec<SanType> = linkerds.into_iter().map(dns).collect();
+    let alone = spoiled(&world, |leaf| leaf.subject_alt_names.clone_from(&names)).await;
+    assert_eq!(alone, LeafError::NoUri.into());
+    let dotted = spoiled(&world, |leaf| {
+        leaf.subject_alt_names = vec![dns("foo.ns1.serviceaccount.identity.linkerd.td.")]
+    });
+    assert_eq!(dotted.await, LeafError::NoUri.into());
+
+    let id_of_foo = id("spiffe://td/ns/ns1/sa/foo");
+    let mut beside = leaf(ORDERS);
+    beside.subject_alt_names.splice(0..0, names);
+    let server = |expected| {
+        let client = world.client(&world.svid("web"), &ExpectedPeer::exactly(expected));
+        let (chain, key) = signed(&beside, &world.ca);
+        let svid = crate::svid::Svid::from_der(chain, key).unwrap();
+        shake(world.server(&svid), client)
+    };
+    assert_eq!(server(id(ORDERS)).await.1.unwrap().1.id(), &id(ORDERS));
+    assert!(matches!(
+        peer_error(server(id_of_foo).await.1),
+        PeerError::Unexpected { .. }
+    ));
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::client::Resumption;
+use rustls::client::{Resumption, ServerCertVerifierBuilder, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, DnsName};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Alpn, ConfigError, names, without_resumption};
 use crate::handshake::{HandshakeError, parse_server_name, within};
 use crate::provider::provider;
-use crate::svid::BundleError;
+use crate::svid::{BundleError, InDoubt, RevocationError, RevocationList, RevocationPolicy};
 
 /// The host names that a certificate serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,15 +152,68 @@ impl WebClientConfig {
     ///
     /// [`WebClientError`] where the text holds no usable authority.
     pub fn with_roots(roots: &[u8], alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        Self::trusting(root_store(roots)?, alpn, clock)
+    }
+
+    fn trusting(roots: RootCertStore, alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider());
+        Self::verifying(verifier, alpn, clock)
+    }
+
+    /// The same, refusing servers that one of `lists` (PEM, or one list in DER) revokes; `policy` says what becomes of
+    /// those whose revocation is in doubt.
+    ///
+    /// # Errors
+    ///
+    /// [`WebClientError`] where a text holds no usable authority, or no usable list.
+    pub fn with_revocations(
+        (roots, lists): (&[u8], &[u8]),
+        policy: RevocationPolicy,
+        alpn: &[Alpn],
+        clock: &Clock,
+    ) -> Result<Self, WebClientError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(root_store(roots)?.into(), provider());
+        let mut verifier = verifier.with_crls(RevocationList::texts(lists)?);
+        if policy.unknown == InDoubt::Allow {
+            verifier = verifier.allow_unknown_revocation_status();
+        }
+        if policy.expired == InDoubt::Deny {
+            verifier = verifier.enforce_revocation_expiration();
+        }
+        Self::verifying(verifier, alpn, clock)
+    }
+
+    fn verifying(verifier: ServerCertVerifierBuilder, alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        // Roots and lists are read before, so that nothing is left to go wrong.
+        let verifier = verifier.build().map_err(|_| BundleError::NoCertificate)?;
         let mut inner = rustls::ClientConfig::builder_with_details(provider(), clock.provider())
             .with_safe_default_protocol_versions()
             .map_err(ConfigError::from)?
-            .with_root_certificates(root_store(roots)?)
+            .with_webpki_verifier(verifier)
             .with_no_client_auth();
         inner.alpn_protocols = names(alpn);
         inner.resumption = Resumption::disabled();
         inner.enable_early_data = false;
         Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl WebClientConfig {
+    /// Trusts the authorities of the machine (`SSL_CERT_FILE` names others) for the host name that is called.
+    ///
+    /// Reads files: call it off the runtime's threads.
+    ///
+    /// # Errors
+    ///
+    /// [`WebClientError`] where the machine has no usable authority.
+    pub fn with_system_roots(alpn: &[Alpn], clock: &Clock) -> Result<Self, WebClientError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        match roots.is_empty() {
+            true => Err(BundleError::NoCertificate.into()),
+            false => Self::trusting(roots, alpn, clock),
+        }
     }
 }
 
@@ -171,6 +224,9 @@ pub enum WebClientError {
     /// The authorities cannot be used.
     #[error(transparent)]
     Roots(#[from] BundleError),
+    /// The revocation lists cannot be used.
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
     /// The configuration cannot be built.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -184,6 +184,7 @@ async fn a_client_that_sends_no_name_gets_the_certificate_for_any_or_none() {
     assert!(matches!(refused, HandshakeError::PeerRefused(_)), "{refused}");
 }
 
+/// F19.
 #[tokio::test]
 async fn a_wildcard_certificate_is_for_one_label_only() {
     let ca = ca();
@@ -216,6 +217,7 @@ async fn a_hosts_certificate_ends_by_the_clock_of_the_client() {
     assert!(matches!(attempt().await, Err(HandshakeError::Protocol(_))));
 }
 
+/// G4: no session of a gateway is resumed, whichever listener made it.
 #[tokio::test]
 async fn no_web_session_is_resumed_on_either_side() {
     let ca = ca();
@@ -279,5 +281,39 @@ fn roots_are_taken_whole_or_not_at_all() {
     let cut = format!("{good}{}", &good[..good.len() / 2]);
     for roots in ["", "nonsense", &cut] {
         assert!(WebClientConfig::with_roots(roots.as_bytes(), &[], &Clock::system()).is_err());
+    }
+}
+
+/// F21, towards servers outside of the mesh: revoked, in doubt, and no list at all.
+#[tokio::test]
+async fn a_revoked_host_is_refused() {
+    use crate::svid::{InDoubt, RevocationPolicy};
+    let (ca, other, now) = (ca(), ca(), SystemTime::now());
+    let (shop, roots) = (issued(&ca, "shop.example.com"), ca.certificate_pem().as_bytes());
+    let server = WebServerConfig::simple(shop.chain_pem.as_bytes(), shop.key_pem.as_bytes(), &[]).unwrap();
+    let server = Arc::new(server);
+    let attempt = async |list: String, policy| {
+        let texts = (roots, list.as_bytes());
+        let client = WebClientConfig::with_revocations(texts, policy, &[], &Clock::system()).unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let connect = connect_web(far, Arc::new(client), "shop.example.com", LIMIT);
+        tokio::join!(accept_web(near, Arc::clone(&server), LIMIT), connect)
+            .1
+            .is_ok()
+    };
+    let deny = RevocationPolicy::default();
+    let allow = RevocationPolicy::new(InDoubt::Allow, InDoubt::Allow);
+
+    assert!(attempt(ca.revocation_list(&[], HOUR, now).unwrap(), deny).await);
+    assert!(!attempt(ca.revocation_list(&[&shop], HOUR, now).unwrap(), allow).await);
+    let foreign = || other.revocation_list(&[], HOUR, now).unwrap();
+    // Of the same name, signed by another key: whoever it is about is refused.
+    assert!(!attempt(foreign(), allow).await);
+    let expired = || ca.revocation_list(&[], HOUR, now - HOUR * 2).unwrap();
+    assert!(!attempt(expired(), deny).await);
+    assert!(attempt(expired(), allow).await);
+    for bad in ["", "no list"] {
+        let client = WebClientConfig::with_revocations((roots, bad.as_bytes()), deny, &[], &Clock::system());
+        assert!(client.is_err(), "{bad}");
     }
 }

@@ -12,6 +12,8 @@
 //! | `/ready` | 200 once a policy is in force, 503 before and while shutting down |
 //! | `/policy` | JSON: generation, fingerprint, files, result of the last reload |
 //! | `/endpoints` | JSON: services, their endpoints and who is ejected |
+//! | `/identity` | JSON: who this process is, where from, how long, what failed last; `null` without an identity |
+//! | `/tokens` | JSON: keys of tokens, their age, and what went wrong |
 //! | `/plaintext` | JSON: callers that speak plain text, for `mesh check --seen` |
 //!
 //! ```
@@ -72,8 +74,16 @@ pub trait AdminSource: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// The policy in force: generation, fingerprint, files, and the last reload with its diagnostics.
     fn policy(&self) -> serde_json::Value;
+    /// Where keys of tokens come from, how old they are, and what went wrong with the last attempt to get them.
+    fn tokens(&self) -> serde_json::Value {
+        serde_json::json!({ "sources": [] })
+    }
     /// The services with their endpoints: active requests, ejected or not, weight.
     fn endpoints(&self) -> serde_json::Value;
+    /// The identity of the process and how its source does; `null` without one.
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
     /// The callers that speak plain text, a [`PlainCallers`](mesh_core::policy::seen::PlainCallers); `null` where nobody looks.
     fn plaintext(&self) -> serde_json::Value {
         serde_json::Value::Null

@@ -18,6 +18,8 @@ const INDEX: &str = r#"<!doctype html>
 <li><a href="/ready">/ready</a>: whether a policy is in force</li>
 <li><a href="/policy">/policy</a>: the policy in force and the last reload</li>
 <li><a href="/endpoints">/endpoints</a>: services, endpoints, ejections</li>
+<li><a href="/identity">/identity</a>: certificate, its source, and how long it lasts</li>
+<li><a href="/tokens">/tokens</a>: keys of tokens, their age, problems</li>
 <li><a href="/plaintext">/plaintext</a>: callers that speak plain text</li>
 </ul>
 "#;
@@ -40,6 +42,8 @@ enum Page {
     Ready,
     Policy,
     Endpoints,
+    Identity,
+    Tokens,
     Plaintext,
 }
 
@@ -51,6 +55,8 @@ impl Page {
             "/ready" => Self::Ready,
             "/policy" => Self::Policy,
             "/endpoints" => Self::Endpoints,
+            "/identity" => Self::Identity,
+            "/tokens" => Self::Tokens,
             "/plaintext" => Self::Plaintext,
             _ => return None,
         })
@@ -99,6 +105,8 @@ fn render(page: Page, source: &dyn AdminSource) -> Response<Full<Bytes>> {
         Page::Ready => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
         Page::Policy => answer(StatusCode::OK, JSON, pretty(&source.policy())),
         Page::Endpoints => answer(StatusCode::OK, JSON, pretty(&source.endpoints())),
+        Page::Identity => answer(StatusCode::OK, JSON, pretty(&source.identity())),
+        Page::Tokens => answer(StatusCode::OK, JSON, pretty(&source.tokens())),
         Page::Plaintext => answer(StatusCode::OK, JSON, pretty(&source.plaintext())),
     }
 }

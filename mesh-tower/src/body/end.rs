@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::HeaderMap;
@@ -35,6 +35,9 @@ pub trait OnEnd: Send {
     fn on_data(&mut self, length: usize) {
         let _ = length;
     }
+
+    /// Hears that the reader waits for data: all that was handed on is taken. Does nothing by default.
+    fn on_wait(&mut self) {}
 }
 
 impl<T: OnEnd + ?Sized> OnEnd for Box<T> {
@@ -44,6 +47,10 @@ impl<T: OnEnd + ?Sized> OnEnd for Box<T> {
 
     fn on_data(&mut self, length: usize) {
         (**self).on_data(length);
+    }
+
+    fn on_wait(&mut self) {
+        (**self).on_wait();
     }
 }
 
@@ -59,6 +66,11 @@ impl OnEnd for Both {
     fn on_data(&mut self, length: usize) {
         self.0.on_data(length);
         self.1.on_data(length);
+    }
+
+    fn on_wait(&mut self) {
+        self.0.on_wait();
+        self.1.on_wait();
     }
 }
 
@@ -112,7 +124,13 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let polled = ready!(this.body.as_mut().poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+        let Poll::Ready(polled) = this.body.as_mut().poll_frame(cx) else {
+            if let Some(hook) = this.hook.as_mut() {
+                hook.on_wait();
+            }
+            return Poll::Pending;
+        };
+        let polled = polled.map(|frame| frame.map_err(Into::into));
         if let (Some(hook), Some(length)) = (this.hook.as_mut(), data_length(&polled)) {
             hook.on_data(length);
         }

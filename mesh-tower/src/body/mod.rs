@@ -45,13 +45,18 @@ use crate::client::{pool::Lease, replay::ReplayBody};
 
 mod deadline;
 mod end;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 pub use deadline::DeadlineExceeded;
 pub use end::{End, OnEnd, Tracked};
+pub use pace::TooSlow;
+
+pub(crate) use pace::OnSlow;
 
 use deadline::Deadline;
+use pace::Paced;
 
 /// The error of every body of the stack.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -67,6 +72,7 @@ enum Kind {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
+    Paced(Box<Paced>),
     Pooled(Tracked<Incoming, Lease>),
     Replay(ReplayBody),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
@@ -129,6 +135,14 @@ impl Body {
         self
     }
 
+    /// The body of a request that fails with [`TooSlow`] where its reader waits for `limit` and hardly anything comes.
+    pub(crate) fn paced(body: Incoming, limit: std::time::Duration, on_slow: std::sync::Arc<dyn OnSlow>) -> Self {
+        if http_body::Body::is_end_stream(&body) {
+            return Self::from(body);
+        }
+        Self::of(Kind::Paced(Box::new(Paced::new(body, limit, on_slow))))
+    }
+
     /// The response body of a pooled connection, which goes back to its pool at the end.
     pub(crate) fn pooled(body: Incoming, lease: Lease) -> Self {
         Self::of(Kind::Pooled(Tracked::new(body, lease)))
@@ -163,6 +177,13 @@ impl Kind {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Paced(body) => {
+                let polled = body.poll(cx);
+                if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    *self = Self::Empty;
+                }
+                polled
+            }
             Self::Pooled(body) => Pin::new(body).poll_frame(cx),
             Self::Replay(body) => Pin::new(body).poll_frame(cx),
             Self::Boxed(body) => Pin::new(body).poll_frame(cx),
@@ -174,6 +195,7 @@ impl Kind {
             Self::Empty => true,
             Self::Full(_) => false,
             Self::Incoming(body) => body.is_end_stream(),
+            Self::Paced(body) => body.is_end_stream(),
             Self::Pooled(body) => body.is_end_stream(),
             Self::Replay(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
@@ -185,6 +207,7 @@ impl Kind {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(data) => SizeHint::with_exact(data.len() as u64),
             Self::Incoming(body) => body.size_hint(),
+            Self::Paced(body) => body.size_hint(),
             Self::Pooled(body) => body.size_hint(),
             Self::Replay(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
@@ -196,6 +219,7 @@ impl Kind {
             Self::Empty => "empty",
             Self::Full(_) => "full",
             Self::Incoming(_) => "incoming",
+            Self::Paced(_) => "paced",
             Self::Pooled(_) => "pooled",
             Self::Replay(_) => "replay",
             Self::Boxed(_) => "boxed",
@@ -212,6 +236,9 @@ impl http_body::Body for Body {
         let polled = match this.kind.poll(cx) {
             Poll::Ready(polled) => polled,
             Poll::Pending => {
+                if let Some(hook) = &mut this.hook {
+                    hook.on_wait();
+                }
                 let Some(deadline) = &mut this.deadline else {
                     return Poll::Pending;
                 };

@@ -310,7 +310,11 @@ impl Tried {
             _ if error.is_unsent() => Progress::NotSent,
             _ => Progress::Sent,
         };
-        let message = format!("`{cluster}`: {error}");
+        // Why there is no connection is what people look for first.
+        let message = match error.connect_error() {
+            Some(why) => format!("`{cluster}`: {why}"),
+            None => format!("`{cluster}`: {error}"),
+        };
         Self {
             attempt: Attempt::failed(outcome).with_progress(progress),
             result: Err(Error::new(outcome).message(message).caused_by(error)),

@@ -200,7 +200,7 @@ async fn connect_unbounded(
             alpn: None,
         };
         return Ok(Connected {
-            io: Stream::Plain(stream),
+            io: Stream::plain(stream),
             peer,
         });
     };
@@ -214,7 +214,7 @@ async fn connect_unbounded(
         alpn,
     };
     Ok(Connected {
-        io: Stream::Tls(Box::new(stream.into())),
+        io: Stream::tls(stream),
         peer,
     })
 }

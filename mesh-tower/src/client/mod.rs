@@ -1,6 +1,7 @@
 //! The way out: from a request to a connection of the endpoint that was picked.
 
 mod attempt;
+pub(crate) mod call;
 pub(crate) mod clusters;
 pub mod connect;
 mod error;

@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Version};
+use http::{Extensions, HeaderValue, Request, Response, Version};
 use mesh_core::decide::deadline::{Deadline, format_grpc_timeout, grpc_timeout};
+use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::decide::retry::{Repeat, default_policy};
 use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
 use mesh_core::decide::shape::Edit;
@@ -45,6 +46,7 @@ use super::mirror;
 use super::shape::{Changes, Local, Setting, shape};
 use crate::body::Body;
 use crate::mesh::{Live, Shared};
+use crate::server::Claims;
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -81,6 +83,14 @@ impl Via {
         match self {
             Self::Mesh => dialled,
             Self::Gateway { port, .. } => *port,
+        }
+    }
+
+    /// The token that a gateway has verified. A client's own requests bear none, whatever request they stem from.
+    fn token<'r>(&self, extensions: &'r Extensions) -> Option<&'r VerifiedToken> {
+        match self {
+            Self::Mesh => None,
+            Self::Gateway { .. } => extensions.get::<Claims>().map(Claims::token),
         }
     }
 
@@ -199,7 +209,7 @@ async fn answer(
 }
 
 /// The error of a request that has no response, with what is known of it.
-fn refuse(mut exchange: Exchange, error: Error) -> Error {
+pub(super) fn refuse(mut exchange: Exchange, error: Error) -> Error {
     let outcome = error.outcome();
     let flags = exchange.flags(outcome);
     let error = error
@@ -219,7 +229,7 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
         request.headers_mut().remove(CLIENT_CERT);
     }
     let canonical = canonicalize(&*request, via.options(&live.snapshot)).map_err(|reason| bad_request(&reason))?;
-    let view = canonical.view();
+    let view = canonical.view().bearing(via.token(request.extensions()));
     let arrived = Arrived {
         live,
         via,

@@ -35,7 +35,7 @@ use crate::client::stack::{Via, exchange};
 use crate::mesh::{Live, Mesh, Shared};
 use crate::server::accept::{self, Port};
 use crate::server::connection::{Connection, Security};
-use crate::server::secure::{Refused, Secured, counted, left, plain_version_within, version};
+use crate::server::secure::{Refused, Secured, left, plain_version_within, version};
 use crate::server::{Peer, stack};
 use crate::stream::Stream;
 
@@ -162,7 +162,7 @@ impl Port for GatewayPort {
         let Some(config) = config else {
             let http = plain_version_within(&stream, deadline).await?;
             let connection = self.connection(Transport::Plain, None, remote, local);
-            let stream = Stream::Plain(stream);
+            let stream = Stream::plain(stream);
             return Ok(Secured {
                 stream,
                 connection,
@@ -171,9 +171,11 @@ impl Port for GatewayPort {
         };
         let config = config.map_err(Refused::Config)?;
         let accepted = accept_web(stream, config, left(deadline)).await;
-        let (stream, alpn, name) = counted(&self.shared, accepted)?;
+        let handshakes = &self.shared.handshakes;
+        let (stream, alpn, name) = accepted.inspect_err(|error| handshakes.failed(remote, error))?;
+        handshakes.succeeded(None);
         Ok(Secured {
-            stream: Stream::Tls(Box::new(stream.into())),
+            stream: Stream::tls(stream),
             connection: self.connection(
                 Transport::Tls,
                 name.map(|name| name.to_ascii_lowercase().into()),

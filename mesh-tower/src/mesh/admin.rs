@@ -21,6 +21,7 @@ impl Pages {
 
 impl AdminSource for Pages {
     fn metrics(&self) -> String {
+        self.shared.observe_identity();
         self.shared.metrics.render()
     }
 
@@ -39,8 +40,17 @@ impl AdminSource for Pages {
         serde_json::to_value(status).unwrap_or_else(|error| json!({ "error": error.to_string() }))
     }
 
+    fn tokens(&self) -> Value {
+        self.shared.tokens.describe()
+    }
+
     fn endpoints(&self) -> Value {
         self.shared.clusters.describe()
+    }
+
+    fn identity(&self) -> Value {
+        let identity = self.shared.identity.as_ref();
+        identity.map_or(Value::Null, super::identity::describe)
     }
 
     fn plaintext(&self) -> Value {

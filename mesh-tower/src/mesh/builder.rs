@@ -3,14 +3,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mesh_core::identity::SpiffeId;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::workload::Workload;
-use mesh_tls::source::{FileSource, IdentitySource};
+use mesh_tls::clock::Clock as WallClock;
+use mesh_tls::source::{IdentityFiles, IdentitySource};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::admin::Pages;
+use super::identity::{self, Identity, Opening};
 use super::reload::{self, Compiled};
 use super::{BuildError, Mesh, Running, Settings, Shared};
 use crate::admin::{Admin, AdminOptions};
@@ -19,9 +20,11 @@ use crate::clock::{Clock, Entropy};
 use crate::discovery::{Resolve, SystemResolver};
 use crate::gateway::Credentials;
 use crate::reload::watch::{PolicyFiles, WatchTiming, Watcher};
+use crate::server::jwt::Tokens;
 use crate::server::plaintext::PlainText;
 use crate::telemetry::access_log::AccessLogger;
-use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult};
+use crate::telemetry::handshakes::Handshakes;
+use crate::telemetry::metrics::{Destination, Metrics, MetricsOptions, Party, ReloadResult, Side};
 
 /// How often idle state is looked at: ejections that end, gauges.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -38,13 +41,7 @@ pub struct MeshBuilder {
     settings: Settings,
     entropy: Entropy,
     resolver: Option<Arc<dyn Resolve>>,
-}
-
-/// Where the identity comes from.
-#[derive(Debug)]
-enum Identity {
-    Source(IdentitySource),
-    Directory(PathBuf),
+    wall: WallClock,
 }
 
 #[derive(Debug)]
@@ -80,9 +77,32 @@ impl MeshBuilder {
         self
     }
 
-    /// The identity from a directory with `tls.crt`, `tls.key` and `ca.crt`, followed when the files change.
+    /// The identity from a directory with `tls.crt`, `tls.key` and `ca.crt`, or in another
+    /// [`Layout`](mesh_tls::source::Layout), followed when the files change.
     pub fn identity_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.identity = Some(Identity::Directory(directory.into()));
+        self
+    }
+
+    /// The identity from files of any names, followed when they change.
+    pub fn identity_files(mut self, files: IdentityFiles) -> Self {
+        self.identity = Some(Identity::Files(files));
+        self
+    }
+
+    /// The identity that a SPIFFE Workload API grants, followed as it sends changes.
+    #[cfg(feature = "workload-api")]
+    pub fn workload_api(mut self, api: mesh_tls::source::workload_api::WorkloadApi) -> Self {
+        self.identity = Some(Identity::WorkloadApi(api));
+        self
+    }
+
+    /// The identity of the [workload](Self::workload), in the trust domain of the policy, from a development authority
+    /// that lies in `directory` or is made there. It lasts for `ttl` and renews itself. Not for production: who can
+    /// read the directory can be anybody.
+    #[cfg(feature = "authority")]
+    pub fn development_ca(mut self, directory: impl Into<PathBuf>, ttl: Duration) -> Self {
+        self.identity = Some(Identity::Authority(directory.into(), ttl));
         self
     }
 
@@ -110,6 +130,19 @@ impl MeshBuilder {
         self
     }
 
+    /// A file with the authorities (PEM) of web servers outside of the mesh that the process asks itself, such as those with
+    /// the keys of tokens. Default: the system's, or those that `SSL_CERT_FILE` names.
+    pub fn web_authorities(mut self, file: impl Into<PathBuf>) -> Self {
+        self.settings.web_authorities = Some(file.into());
+        self
+    }
+
+    /// The wall clock that tokens are judged by. Default: the machine's.
+    pub fn wall_clock(mut self, clock: WallClock) -> Self {
+        self.wall = clock;
+        self
+    }
+
     /// Time for the first bytes and the TLS handshake of a connection that comes in. Default 10 s.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.settings.handshake_timeout = limit;
@@ -120,6 +153,21 @@ impl MeshBuilder {
     /// Default 60 s. Peers with an identity are not hurried.
     pub fn header_timeout(mut self, limit: Duration) -> Self {
         self.settings.header_timeout = limit;
+        self
+    }
+
+    /// How long, in all, the body of a request may keep its reader waiting for 64 bytes, on plain text and at gateways: then the
+    /// body fails and the connection (or the stream) is closed. Default 30 s. Not for gRPC, whose streams may be silent, and not
+    /// for peers with an identity.
+    pub fn body_timeout(mut self, limit: Duration) -> Self {
+        self.settings.body_timeout = limit;
+        self
+    }
+
+    /// How long answers may wait for a caller that takes nothing, on plain text and at gateways: then the connection is
+    /// closed. Default 60 s.
+    pub fn send_timeout(mut self, limit: Duration) -> Self {
+        self.settings.send_timeout = limit;
         self
     }
 
@@ -170,14 +218,19 @@ impl MeshBuilder {
         let set = reload::read(files.clone()).await?;
         let fingerprint = set.fingerprint;
         let first = reload::compile(set, self.workload.clone(), 1).await?;
-        let (identity, mut tasks) = open_identity(self.identity, self.settings.poll)?;
-        warn_of_other_identity(identity.as_ref(), &first.snapshot);
+        let opening = Opening {
+            snapshot: &first.snapshot,
+            poll: self.settings.poll,
+            entropy: &self.entropy,
+        };
+        let (identity, mut tasks) = identity::open(self.identity, opening).await?;
         let parts = Parts {
             identity,
             metrics: Metrics::new(self.metrics),
             settings: self.settings,
             entropy: self.entropy,
             resolver: self.resolver.unwrap_or_else(|| Arc::new(SystemResolver::new())),
+            wall: self.wall,
         };
         let shared = parts.assemble(&first)?;
         let timing = WatchTiming {
@@ -188,6 +241,7 @@ impl MeshBuilder {
         tasks.push(tokio::spawn(reload::follow(Arc::downgrade(&shared), watcher, self.workload)).abort_handle());
         tasks.push(tokio::spawn(housekeeping(Arc::downgrade(&shared))).abort_handle());
         tasks.extend(follow_identity(&shared));
+        shared.observe_identity();
         let admin = start_admin(self.admin, &shared).await?;
         Ok(Mesh {
             shared,
@@ -203,6 +257,7 @@ struct Parts {
     settings: Settings,
     entropy: Entropy,
     resolver: Arc<dyn Resolve>,
+    wall: WallClock,
 }
 
 impl Parts {
@@ -215,8 +270,9 @@ impl Parts {
             self.metrics.clone(),
             us.clone(),
             clock,
-            self.resolver,
+            Arc::clone(&self.resolver),
         );
+        let tokens = Tokens::new(self.wall, self.settings.web_authorities.clone(), self.resolver);
         let access_log = AccessLogger::new(&self.metrics);
         let setting = snapshot.mesh.access_log.as_ref();
         access_log.apply(setting).map_err(BuildError::AccessLog)?;
@@ -226,12 +282,14 @@ impl Parts {
         self.metrics.policy().reloaded(ReloadResult::Ok);
         self.metrics.policy().in_force(snapshot.generation, clock.wall());
         let live = clusters.apply(Arc::clone(snapshot));
-        Ok(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             hostname: hostname(),
             live: ArcSwap::from_pointee(live),
             generation: watch::Sender::new(snapshot.generation),
             status: Mutex::new(first.status(clock.wall())),
+            identity_metrics: self.identity.as_ref().map(|_| self.metrics.identity()),
             identity: self.identity,
+            handshakes: Handshakes::new(self.metrics.clone(), clock, Side::Server),
             metrics: self.metrics,
             us,
             served,
@@ -243,7 +301,10 @@ impl Parts {
             credentials: Credentials::new(self.settings.credentials.clone(), self.settings.poll),
             settings: self.settings,
             stopping: watch::Sender::new(false),
-        }))
+            tokens,
+        });
+        shared.tokens.apply(&shared, snapshot);
+        Ok(shared)
     }
 }
 
@@ -255,38 +316,6 @@ fn own_service(snapshot: &Snapshot) -> Destination {
         workload.name, workload.namespace, snapshot.mesh.cluster_domain
     );
     Destination::new(&host, &workload.name, &workload.namespace)
-}
-
-type Opened = (Option<IdentitySource>, Vec<AbortHandle>);
-
-fn open_identity(identity: Option<Identity>, poll: Duration) -> Result<Opened, BuildError> {
-    match identity {
-        None => Ok((None, Vec::new())),
-        Some(Identity::Source(source)) => Ok((Some(source), Vec::new())),
-        Some(Identity::Directory(directory)) => {
-            let files = FileSource::open(directory, mesh_tls::clock::Clock::system())?;
-            let source = files.source();
-            let watch = tokio::spawn(files.watch(poll));
-            Ok((Some(source), vec![watch.abort_handle()]))
-        }
-    }
-}
-
-/// Peers see the certificate, policies see the workload: where they differ, rules are about somebody else.
-fn warn_of_other_identity(identity: Option<&IdentitySource>, snapshot: &Snapshot) {
-    let Some(identity) = identity.map(IdentitySource::current) else {
-        return;
-    };
-    let (id, workload) = (identity.svid().id(), &snapshot.workload);
-    if !is_of(id, workload) {
-        tracing::warn!(%id, namespace = workload.namespace, service_account = workload.service_account,
-            "the certificate is for another workload than the one that the policy is read for");
-    }
-}
-
-fn is_of(id: &SpiffeId, workload: &Workload) -> bool {
-    id.namespace() == Some(workload.namespace.as_str())
-        && id.service_account() == Some(workload.service_account.as_str())
 }
 
 /// Holds open connections to what is trusted after each rotation.
@@ -307,6 +336,8 @@ async fn housekeeping(shared: std::sync::Weak<Shared>) {
         tokio::time::sleep(HOUSEKEEPING).await;
         let Some(shared) = shared.upgrade() else { return };
         shared.clusters.sweep();
+        shared.observe_identity();
+        shared.metrics.tokens().oldest(shared.tokens.oldest());
         shared.metrics.run_upkeep();
     }
 }

@@ -24,6 +24,14 @@ pub enum BuildError {
     /// The identity is not usable.
     #[error("identity cannot be used: {0}")]
     Identity(#[from] SourceError),
+    /// The development authority is not usable.
+    #[cfg(feature = "authority")]
+    #[error("identity cannot be used: {0}")]
+    Authority(#[from] mesh_tls::authority::AuthorityError),
+    /// The workload's names make no identity.
+    #[cfg(feature = "authority")]
+    #[error("the workload has no identity: its id {0}")]
+    NoId(#[from] mesh_core::identity::SpiffeIdError),
     /// The admin listener cannot be opened.
     #[error("admin listener cannot be opened: {0}")]
     Admin(#[source] io::Error),

@@ -13,14 +13,17 @@
 mod admin;
 mod builder;
 mod error;
+mod identity;
 mod reload;
 mod shared;
 mod status;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
+use mesh_tls::source::{IdentitySource, IdentityStatus};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -29,6 +32,7 @@ pub use error::{BuildError, PolicyError};
 pub(crate) use shared::{Live, Settings, Shared};
 pub(crate) use status::unix_seconds;
 pub use status::{PolicyStatus, Rejected};
+pub(crate) use tls::tls_policy;
 
 use crate::admin::Admin;
 use crate::client::Client;
@@ -86,6 +90,12 @@ impl Mesh {
     pub fn policy_status(&self) -> PolicyStatus {
         let status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.clone()
+    }
+
+    /// The identity of this process: where it comes from, how long it lasts, what failed last. `None` without one.
+    #[must_use]
+    pub fn identity_status(&self) -> Option<IdentityStatus> {
+        self.shared.identity.as_ref().map(IdentitySource::status)
     }
 
     /// The generation of the policy in force, which changes with each reload.

@@ -80,7 +80,10 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, workload:
         };
         let next = shared.live.load().snapshot.generation + 1;
         match compile(set, workload.clone(), next).await {
-            Ok(compiled) => shared.put_in_force(&compiled),
+            Ok(compiled) => {
+                shared.tokens.apply(&shared, &compiled.snapshot);
+                shared.put_in_force(&compiled);
+            }
             Err(error) => shared.reject(error.lines()),
         }
     }

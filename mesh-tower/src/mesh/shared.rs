@@ -15,9 +15,11 @@ use super::status::PolicyStatus;
 use crate::client::clusters::{Clusters, TargetRuntime};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::Credentials;
+use crate::server::jwt::Tokens;
 use crate::server::plaintext::PlainText;
 use crate::telemetry::access_log::AccessLogger;
-use crate::telemetry::metrics::{Metrics, Party, PeerGroups, SeriesGroup};
+use crate::telemetry::handshakes::Handshakes;
+use crate::telemetry::metrics::{CheckMetrics, IdentityMetrics, Metrics, Party, PeerGroups, SeriesGroup};
 
 /// State that lives as long as the mesh: reloads change what is in it, never the thing itself.
 pub(crate) struct Shared {
@@ -25,7 +27,11 @@ pub(crate) struct Shared {
     pub(crate) live: ArcSwap<Live>,
     /// The process's identity; without one, nothing that needs mTLS works.
     pub(crate) identity: Option<IdentitySource>,
+    /// Present where the identity is.
+    pub(crate) identity_metrics: Option<IdentityMetrics>,
     pub(crate) metrics: Metrics,
+    /// Handshakes that this process accepts.
+    pub(crate) handshakes: Handshakes,
     /// This process in labels of metrics.
     pub(crate) us: Party,
     /// Series of the requests that this process serves.
@@ -41,12 +47,23 @@ pub(crate) struct Shared {
     pub(crate) clusters: Clusters,
     /// Certificates of the gateways.
     pub(crate) credentials: Credentials,
+    /// Keys of tokens, and tokens that were verified.
+    pub(crate) tokens: Tokens,
     pub(crate) settings: Settings,
     /// Set once, when the mesh shuts down: servers drain.
     pub(crate) stopping: watch::Sender<bool>,
     /// The generation in force, for whoever waits for a reload.
     pub(crate) generation: watch::Sender<u64>,
     pub(crate) status: Mutex<PolicyStatus>,
+}
+
+impl Shared {
+    /// States in the metrics what the identity is now.
+    pub(crate) fn observe_identity(&self) {
+        if let (Some(identity), Some(metrics)) = (&self.identity, &self.identity_metrics) {
+            metrics.observe(&identity.status(), identity.current().clock().now());
+        }
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -66,6 +83,15 @@ pub(crate) struct Live {
     pub(crate) targets: Box<[TargetRuntime]>,
     /// Where requests to a host are counted that reach no cluster, by the names of the virtual hosts.
     pub(crate) refused: FxHashMap<Arc<str>, OnceLock<SeriesGroup>>,
+    /// Where checks of the external authorizer are counted, of which a workload has at most one.
+    pub(crate) checks: OnceLock<CheckMetrics>,
+}
+
+impl Live {
+    /// The metrics of the external authorizer of this name.
+    pub(crate) fn checks(&self, metrics: &Metrics, name: &str) -> &CheckMetrics {
+        self.checks.get_or_init(|| metrics.checks(name))
+    }
 }
 
 /// Limits and times of the process, from the builder.
@@ -79,8 +105,14 @@ pub(crate) struct Settings {
     pub(crate) drain_timeout: Duration,
     /// For the head of a request on plain text and from the web.
     pub(crate) header_timeout: Duration,
+    /// How long the body of a request may keep its reader waiting, on plain text and from the web.
+    pub(crate) body_timeout: Duration,
+    /// How long an answer may wait for the peer to take it, on plain text and to the web.
+    pub(crate) send_timeout: Duration,
     /// The folder of the gateways' certificates, one folder for each `credentialName`.
     pub(crate) credentials: Option<PathBuf>,
+    /// The authorities of web servers outside of the mesh, in a file; the system's, where there is none.
+    pub(crate) web_authorities: Option<PathBuf>,
     /// How often files are looked at.
     pub(crate) poll: Duration,
     /// How much of a request's body is kept for a retry, in bytes.
@@ -94,7 +126,10 @@ impl Default for Settings {
             handshakes: 256,
             drain_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(60),
             credentials: None,
+            web_authorities: None,
             poll: Duration::from_millis(500),
             replay_limit: crate::client::replay::ReplayBody::DEFAULT_CAP,
         }

@@ -15,10 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::connection::{Connection, Security};
+use super::connection::{Connection, Ended};
+use super::live;
 use super::secure::{Http, Refused, Secured};
 use crate::body::{Body, BoxError};
 use crate::mesh::Shared;
+use crate::stream::Switch;
 
 /// How long to wait after the system refused a connection, out of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -105,7 +107,12 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
         connection: Arc::clone(&connection),
         port,
     };
-    let end = end(shared, &connection);
+    let living = Living {
+        shared,
+        connection: &connection,
+        http,
+        switch: stream.switch(),
+    };
     let io = TokioIo::new(stream);
     // What goes wrong with a connection is the caller's to notice.
     match http {
@@ -115,7 +122,10 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
                 .timer(TokioTimer::new())
                 .header_read_timeout(connection.head_limit());
             builder.max_buf_size(HEADER_BYTES as usize);
-            drive(builder.serve_connection(io, answering).with_upgrades(), end).await;
+            living
+                .drive(builder.serve_connection(io, answering).with_upgrades())
+                .await;
+            living.drive_upgraded().await;
         }
         Http::Two => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -124,34 +134,79 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
                 .max_header_list_size(HEADER_BYTES)
                 .keep_alive_interval(PING.0)
                 .keep_alive_timeout(PING.1);
-            drive(builder.serve_connection(io, answering), end).await;
+            living.drive(builder.serve_connection(io, answering)).await;
         }
     }
 }
 
-/// When a connection has to take no further request: the mesh stops, or its peer is trusted no more.
-async fn end(shared: &Shared, connection: &Connection) {
-    let mut stopping = shared.stopping.subscribe();
-    tokio::select! {
-        _ = stopping.wait_for(|stop| *stop) => {}
-        () = untrusted(shared, connection) => {}
-    }
+/// A connection that is served, until nobody wants it any more.
+struct Living<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    http: Http,
+    switch: Arc<Switch>,
 }
 
-/// Waits until the peer's certificate has expired or is not trusted any more; for ever where there is none.
-async fn untrusted(shared: &Shared, connection: &Connection) {
-    let (Security::Mutual(peer, _), Some(own)) = (&connection.security, &shared.identity) else {
-        return std::future::pending().await;
-    };
-    let mut changes = own.changes();
-    while connection.still_trusted().is_ok() {
-        let now = own.current().clock().now();
-        // Past the last valid second, rounded up to the next one.
-        let valid = peer.not_after().duration_since(now).unwrap_or_default() + Duration::from_secs(1);
+/// Why a connection has to take no further request.
+enum End {
+    /// The mesh stops: the listener gives all connections a time.
+    Stopping,
+    /// It would not be let in now.
+    NotAllowed(Ended),
+}
+
+impl Living<'_> {
+    async fn end(&self) -> End {
+        let mut stopping = self.shared.stopping.subscribe();
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(valid) => {}
+            _ = stopping.wait_for(|stop| *stop) => End::Stopping,
+            ended = live::not_allowed(self.shared, self.connection) => End::NotAllowed(ended),
         }
+    }
+
+    async fn drive(&self, connection: impl Graceful) {
+        let (mut connection, mut cut) = (pin!(connection), pin!(self.connection.conduct.ends()));
+        let end = tokio::select! {
+            _ = connection.as_mut() => return,
+            // Whoever behaves badly is not waited for.
+            _ = cut.as_mut() => return,
+            end = self.end() => end,
+        };
+        // An idle HTTP/1 connection would be closed under a request that is on its way; responses ask to close it.
+        let is_asked = matches!(end, End::NotAllowed(Ended::NotTrusted(_))) && self.http == Http::One;
+        if !is_asked {
+            connection.as_mut().graceful_shutdown();
+        }
+        let drained = async {
+            match end {
+                End::Stopping => drop(connection.await),
+                End::NotAllowed(_) => {
+                    let drain = self.shared.live.load().snapshot.mesh.live.drain;
+                    let _ = tokio::time::timeout(drain, connection).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            _ = cut => {}
+        }
+    }
+
+    /// Another protocol is spoken now, in which nobody can be asked to end.
+    async fn drive_upgraded(&self) {
+        tokio::select! {
+            // ORDER: what is gone is not judged, nor counted.
+            biased;
+            () = self.switch.gone() => {}
+            _ = live::not_allowed(self.shared, self.connection) => self.switch.cut(),
+        }
+    }
+}
+
+impl Drop for Living<'_> {
+    /// The listener waits no longer, or nobody does: upgraded connections end as the others.
+    fn drop(&mut self) {
+        self.switch.cut();
     }
 }
 
@@ -172,15 +227,6 @@ impl<P: Port> Graceful for http2::Connection<TokioIo<crate::stream::Stream>, Ans
     }
 }
 
-async fn drive(connection: impl Graceful, end: impl Future) {
-    let mut connection = pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = end => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
 /// A port as hyper calls it.
 struct Answering<P> {
     connection: Arc<Connection>,
@@ -193,6 +239,9 @@ impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(self.port.answer(Arc::clone(&self.connection), request.map(Body::from)))
+        let (head, body) = request.into_parts();
+        let body = self.connection.body(&head.headers, body);
+        let request = Request::from_parts(head, body);
+        Box::pin(self.port.answer(Arc::clone(&self.connection), request))
     }
 }

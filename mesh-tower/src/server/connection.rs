@@ -2,18 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use http::HeaderValue;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::{HeaderMap, HeaderValue};
+use hyper::body::Incoming;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
-use mesh_core::request::Transport;
+use mesh_core::policy::model::identity::MtlsMode;
+use mesh_core::request::{Transport, is_grpc};
+use mesh_core::snapshot::Snapshot;
+use mesh_core::time::Timestamp;
 use mesh_tls::peer::PeerIdentity;
+use mesh_tls::svid::{InDoubt, RevocationPolicy};
+use mesh_tls::verify::PeerError;
 
+use super::conduct::{self, Conduct};
 use super::plaintext::Caller;
-use crate::mesh::Shared;
-use crate::telemetry::metrics::{ConnectionGuard, SecurityPolicy, SeriesGroup, Side};
+use super::running::Running;
+use crate::body::Body;
+use crate::mesh::{Shared, tls_policy};
+use crate::telemetry::metrics::{ConnectionGuard, EndReason, SecurityPolicy, SeriesGroup, Side};
 
 /// How a connection is secured.
 #[derive(Clone, Debug)]
@@ -38,14 +47,22 @@ pub(crate) struct Connection {
     pub(crate) security: Security,
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// How the peer behaves.
+    pub(crate) conduct: Arc<Conduct>,
     /// Series of the requests of this peer.
     pub(crate) series: SeriesGroup,
     /// The caller, where it speaks plain text within the mesh.
     pub(super) plain: Option<Arc<Caller>>,
     /// The peer's certificate as `x-forwarded-client-cert` names it, once a policy wants it named.
     pub(super) client_cert: OnceLock<Option<HeaderValue>>,
-    /// The generation of trust that the peer was verified under.
+    /// The trust that the peer was verified under, see [`trust`].
     verified: AtomicU64,
+    /// When it was first seen that the peer is trusted no more.
+    lost_trust: OnceLock<Timestamp>,
+    /// The request that turned the connection over to another protocol.
+    pub(super) upgraded_by: ArcSwapOption<Running>,
+    /// Requests that the policy wants judged again.
+    pub(super) running: Mutex<Vec<Weak<Running>>>,
     /// Rules as far as the peer decides them; made anew when the policy changes.
     rules: ArcSwap<PeerRules>,
     _open: ConnectionGuard,
@@ -57,6 +74,28 @@ pub(crate) enum Ended {
     /// The peer's certificate has expired or is trusted no more.
     #[error("the peer is trusted no more: {0}")]
     NotTrusted(String),
+    /// The peer's certificate is revoked.
+    #[error("the peer is trusted no more: {0}")]
+    Revoked(String),
+    /// The port's mode is DISABLE by now.
+    #[error("the port takes plain text only")]
+    PlainTextOnly,
+    /// The port's mode is STRICT by now.
+    #[error("the port takes mTLS only")]
+    MutualTlsOnly,
+    /// The rules deny what the connection was upgraded for.
+    #[error("the rules deny the request that upgraded it")]
+    Denied,
+}
+
+impl Ended {
+    pub(super) const fn reason(&self) -> EndReason {
+        match self {
+            Self::NotTrusted(_) | Self::Revoked(_) => EndReason::NotTrusted,
+            Self::PlainTextOnly | Self::MutualTlsOnly => EndReason::Mode,
+            Self::Denied => EndReason::Denied,
+        }
+    }
 }
 
 impl Connection {
@@ -64,11 +103,16 @@ impl Connection {
         let id = security.identity().map(|identity| identity.id().as_str());
         let authorizer = &shared.live.load_full().snapshot.inbound.authorizer;
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
+        let hurried = security.is_hurried().then_some(shared.settings.send_timeout);
         Self {
+            conduct: Arc::new(Conduct::new(shared.clock, shared.metrics.clone(), hurried)),
             series: shared.served.group(id),
             plain: matches!(security, Security::Plain).then(|| shared.plain_text.caller(remote, local)),
             client_cert: OnceLock::new(),
-            verified: AtomicU64::new(shared.identity.as_ref().map_or(0, |own| own.generation())),
+            verified: AtomicU64::new(UNVERIFIED),
+            lost_trust: OnceLock::new(),
+            upgraded_by: ArcSwapOption::empty(),
+            running: Mutex::default(),
             rules: ArcSwap::from_pointee(rules),
             _open: shared.metrics.connection(Side::Server),
             security,
@@ -76,6 +120,12 @@ impl Connection {
             local,
             shared,
         }
+    }
+
+    /// Notes that a handshake under this generation and policy has verified the peer.
+    pub(crate) fn verified_under(self, generation: u64, policy: RevocationPolicy) -> Self {
+        self.verified.store(trust(generation, policy), Ordering::Release);
+        self
     }
 
     pub(crate) const fn transport(&self) -> Transport {
@@ -87,13 +137,23 @@ impl Connection {
     }
 
     /// The time for the head of a request, and so for which an idle HTTP/1 connection is kept.
-    ///
-    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
     pub(crate) fn head_limit(&self) -> Option<Duration> {
-        match self.security {
-            Security::Mutual(..) => None,
-            Security::Plain | Security::Web { .. } => Some(self.shared.settings.header_timeout),
+        let limit = self.shared.settings.header_timeout;
+        self.security.is_hurried().then_some(limit)
+    }
+
+    /// The body of a request, at the pace that this peer has to keep.
+    ///
+    /// Calls of gRPC wait for messages as long as they like: a stream of theirs may be silent for hours.
+    pub(crate) fn body(&self, headers: &HeaderMap, body: Incoming) -> Body {
+        if !self.security.is_hurried() || is_grpc(headers) {
+            return Body::from(body);
         }
+        Body::paced(
+            body,
+            self.shared.settings.body_timeout,
+            conduct::listener(&self.conduct),
+        )
     }
 
     pub(crate) const fn security_policy(&self) -> SecurityPolicy {
@@ -115,25 +175,66 @@ impl Connection {
         rules
     }
 
-    /// Whether the peer is still who it was, and still trusted. Cheap unless trust has changed.
-    pub(crate) fn still_trusted(&self) -> Result<(), Ended> {
+    /// Whether the port would let it in now: by its mode, and by the trust in its peer. Cheap unless trust has changed.
+    pub(crate) fn still_allowed(&self, snapshot: &Snapshot) -> Result<(), Ended> {
+        let mode = || snapshot.inbound.mtls(self.local.port()).0;
+        match self.security {
+            Security::Web { .. } => Ok(()),
+            Security::Mutual(..) if mode() == MtlsMode::Disable => Err(Ended::PlainTextOnly),
+            Security::Mutual(..) => self.still_trusted(snapshot),
+            Security::Plain if mode() == MtlsMode::Strict => Err(Ended::MutualTlsOnly),
+            Security::Plain => Ok(()),
+        }
+    }
+
+    /// Whether a peer that is trusted no more may still send requests: as long as he may not have heard that the
+    /// connection ends. Not for those who are revoked.
+    pub(crate) fn is_draining(&self, snapshot: &Snapshot) -> bool {
+        let now = self.shared.clock.now();
+        now.since(*self.lost_trust.get_or_init(|| now)) < snapshot.mesh.live.drain
+    }
+
+    fn still_trusted(&self, snapshot: &Snapshot) -> Result<(), Ended> {
         let (Security::Mutual(peer, _), Some(own)) = (&self.security, &self.shared.identity) else {
             return Ok(());
         };
-        let generation = own.generation();
-        let current = || own.current();
-        if self.verified.load(Ordering::Acquire) == generation && peer.not_after() >= current().clock().now() {
+        let (current, policy) = (own.current(), tls_policy(&snapshot.mesh.tls).revocation);
+        let trust = trust(current.generation(), policy);
+        if self.verified.load(Ordering::Acquire) == trust && peer.not_after() >= current.clock().now() {
             return Ok(());
         }
-        let identity = current();
-        peer.verify_again(identity.bundles(), identity.clock())
-            .map_err(|error| Ended::NotTrusted(error.to_string()))?;
-        self.verified.store(generation, Ordering::Release);
+        peer.verify_again(&current.bundles().under(policy), current.clock())
+            .map_err(|error| match error {
+                PeerError::Revoked(_) => Ended::Revoked(error.to_string()),
+                error => Ended::NotTrusted(error.to_string()),
+            })?;
+        self.verified.store(trust, Ordering::Release);
         Ok(())
     }
 }
 
+/// No generation: they begin with 1.
+const UNVERIFIED: u64 = 0;
+
+/// Everything that trust in a peer depends on, but for time, as one number.
+const fn trust(generation: u64, policy: RevocationPolicy) -> u64 {
+    const fn bit(doubt: InDoubt) -> u64 {
+        match doubt {
+            InDoubt::Deny => 0,
+            InDoubt::Allow => 1,
+        }
+    }
+    generation << 2 | bit(policy.unknown) << 1 | bit(policy.expired)
+}
+
 impl Security {
+    /// Whether time is limited for what the peer sends and takes.
+    ///
+    /// Not for peers that have proven who they are: closing their idle connections would race with their next request.
+    const fn is_hurried(&self) -> bool {
+        matches!(self, Self::Plain | Self::Web { .. })
+    }
+
     pub(crate) const fn identity(&self) -> Option<&PeerIdentity> {
         match self {
             Self::Mutual(identity, _) => Some(identity),
@@ -141,7 +242,7 @@ impl Security {
         }
     }
 
-    fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         match self {
             Self::Mutual(_, name) | Self::Web { server_name: name, .. } => name.as_deref(),
             Self::Plain => None,

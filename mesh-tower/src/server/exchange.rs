@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, Version};
+use http::{Request, Response, Uri, Version};
 use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
+use mesh_core::decide::jwt::{Refusal as TokenRefusal, VerifiedToken};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::time::Timestamp;
 
+use super::conduct::Answer;
 use super::connection::{Connection, Security};
+use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, Logging, grpc_status};
-use crate::telemetry::metrics::{Reporter, RequestRecord};
+use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
@@ -29,6 +32,12 @@ pub(super) struct Exchange {
     pub(super) forwarded_client: Option<Arc<str>>,
     /// What the policies on trial decide.
     trial: Option<Verdict>,
+    /// The token that it bears, verified.
+    token: Option<Arc<VerifiedToken>>,
+    /// What the log says of it in place of its outcome's words.
+    details: Option<&'static str>,
+    /// The external authorizer that was asked, and how that ended.
+    asked: Option<(Arc<str>, CheckResult)>,
     start: Timestamp,
     generation: u64,
     head: Head,
@@ -49,6 +58,7 @@ impl Exchange {
         let host = request.uri().host().or(host).unwrap_or_default();
         let span = RequestSpan::server(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
+        connection.conduct.begins();
         let logging = Logging::when(connection.shared.access_log.is_enabled());
         Self {
             connection: Arc::clone(connection),
@@ -57,6 +67,9 @@ impl Exchange {
             audited_by: None,
             forwarded_client: None,
             trial: None,
+            token: None,
+            details: None,
+            asked: None,
             start: connection.shared.clock.now(),
             generation,
             head: Head::of(request, correlation, logging),
@@ -85,6 +98,34 @@ impl Exchange {
         }
     }
 
+    /// Keeps a token that is part of the target out of the log.
+    pub(super) fn hide_token(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
+        self.head.hide(without);
+    }
+
+    /// Notes who the token says that asks.
+    pub(super) fn bears(&mut self, token: &Arc<VerifiedToken>) {
+        self.connection.shared.metrics.tokens().verified();
+        self.token = Some(Arc::clone(token));
+    }
+
+    /// Notes why its token is refused, and by which rule.
+    pub(super) fn token_refused(&mut self, reason: TokenRefusal, rule: Option<&Origin>) {
+        self.connection.shared.metrics.tokens().refused(reason);
+        self.details = Some(reason.details());
+        self.origin = rule.cloned();
+    }
+
+    /// Whether an external authorizer was asked about it.
+    pub(super) const fn was_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Notes what an external authorizer said of it.
+    pub(super) fn asked(&mut self, authorizer: &Arc<str>, result: CheckResult) {
+        self.asked = Some((Arc::clone(authorizer), result));
+    }
+
     pub(super) fn is_grpc(&self) -> bool {
         self.head.is_grpc()
     }
@@ -99,6 +140,7 @@ impl Exchange {
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
         response.map(|body| {
             body.on_end(Settle {
+                answer: self.connection.conduct.answer(),
                 exchange: self,
                 outcome,
             })
@@ -145,6 +187,10 @@ impl Exchange {
         record.policy_origin.clone_from(&self.origin);
         record.audited_by.clone_from(&self.audited_by);
         record.trial = self.trial;
+        record.response_code_details = self.details.unwrap_or(record.response_code_details);
+        let principal = self.token.as_ref().and_then(|token| token.principal());
+        record.request_principal = principal.map(Arc::from);
+        record.asked.clone_from(&self.asked);
         record.forwarded_client.clone_from(&self.forwarded_client);
         record.policy_generation = self.generation;
         record.source_principal = connection.security.identity().map(|peer| peer.id().as_str().into());
@@ -161,6 +207,12 @@ fn known(address: SocketAddr) -> Option<SocketAddr> {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if !self.is_settled && self.answered.is_none() {
+            let connection = &self.connection;
+            connection
+                .conduct
+                .given_up(connection.shared.clock.now().since(self.start));
+        }
         self.settle(Outcome::CallerGone);
     }
 }
@@ -168,20 +220,33 @@ impl Drop for Exchange {
 /// What a response holds until its body has ended.
 struct Settle {
     exchange: Exchange,
+    /// Followed where the peer has to take it in time.
+    answer: Option<Answer>,
     outcome: Outcome,
 }
 
 impl OnEnd for Settle {
     fn on_data(&mut self, length: usize) {
         self.exchange.bytes += length as u64;
+        if let Some(answer) = &mut self.answer {
+            answer.given(&self.exchange.connection.conduct);
+        }
+    }
+
+    fn on_wait(&mut self) {
+        if let Some(answer) = &mut self.answer {
+            answer.taken(&self.exchange.connection.conduct);
+        }
     }
 
     fn on_end(&mut self, end: End<'_>) {
+        self.on_wait();
         let outcome = match end {
             End::Complete(trailers) => {
                 self.exchange.grpc_status = trailers.and_then(grpc_status).or(self.exchange.grpc_status);
                 self.outcome
             }
+            End::Failed(error) if error.is::<DeniedMeanwhile>() => Outcome::Denied,
             End::Failed(_) => Outcome::UpstreamReset,
             End::Dropped => Outcome::CallerGone,
         };

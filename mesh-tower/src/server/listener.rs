@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::live;
 use super::peer::Peer;
 use super::secure::{self, Secured};
 use crate::mesh::Shared;
@@ -86,7 +87,11 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Sender
         let (shared, sender) = (Arc::clone(&shared), sender.clone());
         handshakes.spawn(async move {
             match secure::mesh(&shared, stream, remote).await {
-                Ok(Secured { stream, connection, .. }) => drop(sender.send((stream, Peer { connection })).await),
+                Ok(Secured { stream, connection, .. }) => {
+                    let watching = live::watch(shared, Arc::clone(&connection), stream.switch());
+                    tokio::spawn(watching);
+                    drop(sender.send((stream, Peer { connection })).await);
+                }
                 Err(error) => tracing::debug!(%remote, %error, "connection refused"),
             }
             drop(place);

@@ -20,14 +20,20 @@
 //! ```
 
 pub(crate) mod accept;
+mod admission;
 mod client_cert;
+mod conduct;
 pub(crate) mod connection;
 mod exchange;
+mod ext_authz;
+pub(crate) mod jwt;
 mod layer;
 mod listener;
+mod live;
 mod peer;
 pub(crate) mod plaintext;
 mod respond;
+mod running;
 pub(crate) mod secure;
 pub(crate) mod stack;
 
@@ -42,6 +48,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 pub use client_cert::ForwardedClient;
+pub use jwt::{AwsLc, Claims};
 pub use layer::{MeshLayer, MeshService};
 pub use listener::MeshListener;
 pub use peer::{Identity, Peer};

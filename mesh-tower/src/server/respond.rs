@@ -1,6 +1,6 @@
 //! What the mesh answers in place of the application.
 
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use mesh_core::outcome::Outcome;
 
@@ -14,6 +14,8 @@ pub(super) struct Refusal {
     pub(super) grpc_status: u8,
     /// What the caller reads: no more than it may know.
     pub(super) text: &'static str,
+    /// What the caller may do about it (`WWW-Authenticate`).
+    pub(super) challenge: Option<&'static str>,
     /// Whether the connection serves nothing any more.
     pub(super) closes: bool,
 }
@@ -25,6 +27,7 @@ impl Refusal {
             status: outcome.status(),
             grpc_status: outcome.grpc_status(),
             text,
+            challenge: None,
             closes: false,
         }
     }
@@ -37,6 +40,11 @@ impl Refusal {
     /// A gRPC call is answered in its own words: HTTP 200, and the status in the headers, as the trailers of an empty body.
     pub(super) fn response(&self, is_grpc: bool, is_http1: bool) -> Response<Body> {
         let mut response = if is_grpc { self.grpc() } else { self.http() };
+        if let Some(challenge) = self.challenge {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if self.closes && is_http1 {
             response
                 .headers_mut()

@@ -13,9 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Security};
-use crate::mesh::Shared;
+use crate::mesh::{Shared, tls_policy};
 use crate::stream::Stream;
-use crate::telemetry::metrics::{HandshakeResult, Side};
 
 /// What comes out of a handshake.
 #[derive(Debug)]
@@ -76,20 +75,21 @@ async fn mutual(
     deadline: Instant,
 ) -> Result<Secured, Refused> {
     let identity = shared.identity.as_ref().ok_or(Refused::NoIdentity)?;
-    let config = identity
-        .server_config(&OFFERED)
+    let policy = tls_policy(&shared.live.load().snapshot.mesh.tls);
+    let current = identity.current();
+    let config = current
+        .server_config_under(policy, &OFFERED)
         .map_err(|error| Refused::Config(error.to_string()))?;
-    let (stream, peer, alpn) = counted(shared, accept_tls(stream, config, left(deadline)).await)?;
+    let accepted = accept_tls(stream, config, left(deadline)).await;
+    let (stream, peer, alpn) = accepted.inspect_err(|error| shared.handshakes.failed(remote, error))?;
+    shared.handshakes.succeeded(Some(&peer));
     // Names of hosts have no case: rules compare them in lower case.
     let asked_for = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+    let security = Security::Mutual(peer, asked_for.map(Arc::from));
+    let connection = Connection::new(Arc::clone(shared), security, remote, local);
     Ok(Secured {
-        stream: Stream::Tls(Box::new(stream.into())),
-        connection: Arc::new(Connection::new(
-            Arc::clone(shared),
-            Security::Mutual(peer, asked_for.map(Arc::from)),
-            remote,
-            local,
-        )),
+        stream: Stream::tls(stream),
+        connection: Arc::new(connection.verified_under(current.generation(), policy.revocation)),
         http: version(alpn),
     })
 }
@@ -103,7 +103,7 @@ async fn plain(
     Ok(Secured {
         http: plain_version_within(&stream, deadline).await?,
         connection: Arc::new(Connection::new(Arc::clone(shared), Security::Plain, remote, local)),
-        stream: Stream::Plain(stream),
+        stream: Stream::plain(stream),
     })
 }
 
@@ -116,16 +116,6 @@ pub(crate) fn version(alpn: Option<Alpn>) -> Http {
 
 pub(crate) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-pub(crate) fn counted<T>(shared: &Shared, result: Result<T, HandshakeError>) -> Result<T, HandshakeError> {
-    let label = match &result {
-        Ok(_) => HandshakeResult::Ok,
-        Err(error) if error.is_timeout() => HandshakeResult::TimedOut,
-        Err(_) => HandshakeResult::Failed,
-    };
-    shared.metrics.handshake(Side::Server, label);
-    result
 }
 
 /// The first bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No method begins like this.

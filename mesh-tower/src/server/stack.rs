@@ -6,27 +6,32 @@
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
-//! | 5. authorization | last before the application; fails closed |
-//! | 6. application | in the scope of the trace, so that its own requests belong to it |
+//! | 5. token ([`jwt`](super::jwt)) | authorization looks at its claims |
+//! | 6. external authorizer ([`ext_authz`]), where a `CUSTOM` rule demands it | rules behind it see what it changes |
+//! | 7. authorization | last before the application; fails closed |
+//! | 8. application | in the scope of the trace, so that its own requests belong to it; until the rules deny the request, where the policy wants that asked |
+//!
+//! Steps 3 to 7 are [`admission`](super::admission)'s.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
-use http::{HeaderMap, Request, Response};
-use mesh_core::decide::authz::Decision;
-use mesh_core::decide::deadline::grpc_timeout;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use mesh_core::outcome::Outcome;
-use mesh_core::policy::model::identity::MtlsMode;
-use mesh_core::request::{BadRequest, canonicalize, strip_h2c};
-use mesh_core::snapshot::Snapshot;
+use mesh_core::request::strip_h2c;
 use tracing::Instrument;
 
+use super::admission::{Admitted, DENIED, Refused, Standing, admit, ask};
 use super::client_cert;
-use super::connection::{Connection, Security};
+use super::connection::Connection;
 use super::exchange::Exchange;
+use super::ext_authz::{self, ForResponse};
 use super::peer::Peer;
 use super::respond::Refusal;
+use super::running::{self, Running};
 use crate::body::{Body, BoxError};
 use crate::telemetry::trace::{Correlation, Sampling};
 
@@ -47,114 +52,70 @@ where
 {
     let shared = &connection.shared;
     let live = shared.live.load_full();
+    let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
     let client = client_cert::settle(&live.snapshot.client_certs, &connection, request.headers_mut());
     strip_h2c(request.headers_mut());
+    live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
     let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
     let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
     if let Some(client) = client {
         exchange.forwarded_client = client.uri().map(Arc::from);
         request.extensions_mut().insert(client);
     }
-    if let Err(refusal) = admit(&live.snapshot, &connection, &mut request, &mut exchange) {
-        let response = refusal.response(exchange.is_grpc(), exchange.is_http1());
-        return Ok(exchange.settle_later(response, refusal.outcome));
-    }
+    let span = exchange.span.span().clone();
+    let admitted = match admit(&live.snapshot, &connection, &mut request, &mut exchange).await {
+        Ok(Admitted::Through(standing)) => Ok((standing, ForResponse::default())),
+        // Boxed: requests that nobody is asked about need not carry its state.
+        Ok(Admitted::Ask(standing, rules)) => {
+            let asking = ask(&live, &connection, &rules, &mut request, &mut exchange, depth);
+            let asked = Box::pin(correlation.clone().scope(asking).instrument(span.clone())).await;
+            asked.map(|for_response| (standing, for_response))
+        }
+        Err(refusal) => Err(Refused::from(refusal)),
+    };
+    let (standing, for_response) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => return Ok(refused.answer(exchange)),
+    };
     let peer = Peer {
         connection: Arc::clone(&connection),
     };
     request.extensions_mut().insert(peer);
-    let span = exchange.span.span().clone();
-    match correlation.scope(app(request)).instrument(span).await {
-        Ok(response) => Ok(exchange.settle_later(response.map(Body::new), Outcome::Response)),
-        Err(error) => {
+    let kept = running::keep(&connection, &live.snapshot, &request, exchange.was_asked());
+    let answering = correlation.scope(app(request)).instrument(span);
+    match until_denied(kept.as_deref(), answering).await {
+        None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
+        Some(Ok(response)) => {
+            let mut response = response.map(Body::new);
+            for_response.apply(&mut response);
+            tell_end(standing, &exchange, &mut response);
+            let response = match kept {
+                Some(running) => running.hold(&connection, response),
+                None => response,
+            };
+            Ok(exchange.settle_later(response, Outcome::Response))
+        }
+        Some(Err(error)) => {
             exchange.settle(Outcome::UpstreamReset);
             Err(error)
         }
     }
 }
 
-fn admit(
-    snapshot: &Snapshot,
-    connection: &Connection,
-    request: &mut Request<Body>,
-    exchange: &mut Exchange,
-) -> Result<(), Refusal> {
-    still_allowed(snapshot, connection, request.headers())?;
-    let authorizer = &snapshot.inbound.authorizer;
-    let canonical = canonicalize(&*request, snapshot.inbound_options(connection.transport())).map_err(bad_request)?;
-    misdirected(connection, canonical.view().host)?;
-    not_over_yet(exchange, request.headers())?;
-    let rules = connection.rules(authorizer);
-    let decision = rules.authorize(&canonical.view());
-    exchange.decided(&decision);
-    if !decision.is_allowed() {
-        return Err(denied(&decision));
-    }
-    if let Some(uri) = canonical.into_rewritten() {
-        *request.uri_mut() = uri;
-    }
-    Ok(())
+/// What the application answers; `None` where the rules come to deny the request first.
+async fn until_denied<T>(kept: Option<&Running>, answering: impl Future<Output = T>) -> Option<T> {
+    let mut answering = pin!(answering);
+    let answered = std::future::poll_fn(|cx| match kept {
+        Some(running) if running.poll_ended(cx).is_ready() => Poll::Ready(None),
+        _ => answering.as_mut().poll(cx).map(Some),
+    });
+    answered.await
 }
 
-/// Nobody waits for the answer to a gRPC call whose time is up.
-fn not_over_yet(exchange: &Exchange, headers: &HeaderMap) -> Result<(), Refusal> {
-    match exchange.is_grpc() && matches!(grpc_timeout(headers), Ok(Some(Duration::ZERO))) {
-        true => Err(Refusal::new(Outcome::RequestTimeout, "the deadline is over")),
-        false => Ok(()),
-    }
-}
-
-/// A connection that was made for one host carries no requests for another: its certificate did not speak for it.
-fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
-    let Security::Web {
-        server_name: Some(name),
-        ..
-    } = &connection.security
-    else {
-        return Ok(());
-    };
-    match name.eq_ignore_ascii_case(host) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            Outcome::Misdirected,
-            "the connection was made for another host",
-        )),
-    }
-}
-
-/// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection, headers: &HeaderMap) -> Result<(), Refusal> {
-    let refused = |text| Err(Refusal::new(Outcome::Unauthenticated, text).closing());
-    let mode = || snapshot.inbound.mtls(connection.local.port()).0;
-    match connection.security {
-        Security::Web { .. } => Ok(()),
-        Security::Mutual(..) if mode() == MtlsMode::Disable => refused("this port takes plain text only"),
-        Security::Mutual(..) => connection.still_trusted().or_else(|ended| {
-            tracing::warn!(peer = %connection.remote, "{ended}");
-            refused("the caller's certificate is not valid any more")
-        }),
-        Security::Plain if mode() == MtlsMode::Strict => refused("this port takes mTLS only"),
-        Security::Plain => {
-            if let Some(caller) = &connection.plain {
-                connection.shared.plain_text.request(caller, headers);
-            }
-            Ok(())
-        }
-    }
-}
-
-fn bad_request(reason: BadRequest) -> Refusal {
-    let mut refusal = Refusal::new(Outcome::BadRequest, "the request has no unambiguous form");
-    refusal.status = reason.status();
-    refusal.grpc_status = reason.grpc_status();
-    tracing::debug!(%reason, "request refused");
-    refusal
-}
-
-fn denied(decision: &Decision<'_>) -> Refusal {
-    tracing::debug!(%decision, "request denied");
-    match decision.outcome() {
-        Some(Outcome::NoRoute) => Refusal::new(Outcome::NoRoute, "no route takes the request"),
-        _ => Refusal::new(Outcome::Denied, "RBAC: access denied"),
+/// A peer that is trusted no more is told that its connection ends with this response.
+fn tell_end(standing: Standing, exchange: &Exchange, response: &mut Response<Body>) {
+    if standing == Standing::Ending && exchange.is_http1() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }

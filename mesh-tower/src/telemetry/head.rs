@@ -69,6 +69,15 @@ impl Head {
         }
     }
 
+    /// Keeps what `without` leaves out of the target out of the log.
+    pub(crate) fn hide(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
+        if let Some(logged) = &mut self.logged
+            && let Some(uri) = without(&logged.uri)
+        {
+            logged.uri = uri;
+        }
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
     }

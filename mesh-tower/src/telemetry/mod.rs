@@ -4,6 +4,7 @@
 //! request: what is lost is counted. Nothing global is installed: no recorder, no subscriber, no tracer.
 
 pub mod access_log;
+pub(crate) mod handshakes;
 pub(crate) mod head;
 pub mod metrics;
 pub mod trace;

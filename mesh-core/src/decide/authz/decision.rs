@@ -40,6 +40,8 @@ pub struct PolicyInfo {
     pub namespace: String,
     /// What its rules do.
     pub action: Action,
+    /// Who is asked where they have an external authorizer asked.
+    pub provider: Option<Arc<str>>,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -50,6 +52,7 @@ impl PolicyInfo {
             name: policy.meta.name.clone(),
             namespace: policy.meta.namespace.clone(),
             action: policy.action,
+            provider: policy.provider.as_deref().map(Arc::from),
             origin: policy.meta.origin.clone(),
         }
     }
@@ -85,7 +88,7 @@ pub enum Reason<'a> {
     Rule(&'a Arc<RuleInfo>),
     /// This `DENY` rule looks at what the peer or the request does not have, such as an identity on plain text.
     Unknown(&'a Arc<RuleInfo>),
-    /// This `CUSTOM` rule demands that an external authorizer is asked, and none is.
+    /// This `CUSTOM` rule demands that an external authorizer is asked, and none was.
     NotAsked(&'a Arc<RuleInfo>),
     /// There are `ALLOW` policies, and none of them matched.
     NoAllowMatched,
@@ -232,8 +235,10 @@ impl fmt::Display for Decision<'_> {
             }
             Reason::NotAsked(rule) => write!(
                 f,
-                "rule {} of policy `{}` has an external authorizer asked, and there is none: it is denied",
-                rule.index, rule.policy
+                "rule {} of policy `{}` has the authorizer `{}` asked, and it was not: it is denied",
+                rule.index,
+                rule.policy,
+                rule.policy.provider.as_deref().unwrap_or_default()
             ),
             Reason::Unknown(rule) => write!(
                 f,

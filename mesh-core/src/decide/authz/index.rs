@@ -21,6 +21,15 @@ use crate::request::{Remote, RequestView};
 /// A group of more rules than this has an index by path.
 const LARGE: usize = 8;
 
+/// What an external authorizer has said of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nobody was asked.
+    None,
+    /// It allows the request.
+    Allowed,
+}
+
 /// What is asked: a peer, and a request where there is one.
 #[derive(Debug)]
 pub(super) struct Ask<'a> {
@@ -28,6 +37,8 @@ pub(super) struct Ask<'a> {
     pub(super) request: Option<&'a RequestView<'a>>,
     /// The route that takes the request, on ports that have any.
     pub(super) taken: Taken,
+    /// What the external authorizer has said.
+    pub(super) answer: Answer,
     /// Path and query as one text, once a rule has looked at it.
     target: OnceCell<String>,
 }
@@ -36,16 +47,24 @@ impl<'a> Ask<'a> {
     pub(super) fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>, routed: &[RoutedPort]) -> Self {
         Self {
             taken: take(routed, facts.port, request),
+            answer: Answer::None,
             facts,
             request,
             target: OnceCell::new(),
         }
     }
 
+    /// The same once the external authorizer has allowed it.
+    pub(super) fn allowed(mut self) -> Self {
+        self.answer = Answer::Allowed;
+        self
+    }
+
     /// The same where no port has routes.
     pub(super) fn without_routes(&self) -> Self {
         Self {
             taken: Taken::Free,
+            answer: Answer::None,
             target: OnceCell::new(),
             ..*self
         }

@@ -2,7 +2,9 @@
 //!
 //! # How it decides
 //!
-//! 1. A `CUSTOM` rule that matches has an external authorizer asked; there is none yet, so it denies.
+//! 1. A `CUSTOM` rule that matches, or that cannot be told not to match, has an external authorizer asked
+//!    ([`PeerRules::question`]). Asking is the driver's; until it says that the request [is allowed](PeerRules::authorize_allowed),
+//!    the rule denies.
 //! 2. A `DENY` rule that matches, or that cannot be told not to match, denies.
 //! 3. On a port with routes, a request that none of them takes is denied, with 404.
 //! 4. An `ALLOW` rule that matches allows.
@@ -59,6 +61,7 @@ mod hosts;
 mod index;
 mod mtls;
 mod peer;
+mod question;
 mod readings;
 mod routed;
 mod rule;
@@ -66,6 +69,7 @@ mod servers;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod token;
 mod truth;
 mod when;
 
@@ -76,7 +80,7 @@ use crate::policy::model::server::Server;
 use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
 
-use index::{Ask, Stage};
+use index::{Answer, Ask, Stage};
 use routed::{RoutedPort, Taken};
 use rule::CompiledRule;
 use servers::Guard;
@@ -85,6 +89,7 @@ use steps::Steps;
 pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
 pub use mtls::resolve_mtls;
 pub use peer::{Peer, PeerRules};
+pub use question::Question;
 pub use rule::{InvalidPattern, InvalidRule};
 pub use truth::Truth;
 
@@ -105,8 +110,32 @@ struct RuleSet {
     /// Ports whose requests must be taken by a route.
     routed: Box<[RoutedPort]>,
     path_rules: PathRules,
+    asks: Asks,
     /// The policies on trial, where there are any.
     trial: Option<Box<Self>>,
+}
+
+/// Whether rules have somebody asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Asks {
+    Nobody,
+    /// These, each once.
+    Somebody(Box<[Arc<str>]>),
+}
+
+impl Asks {
+    fn of(rules: &[CompiledRule]) -> Self {
+        let asking = rules.iter().filter(|rule| rule.action() == Action::Custom);
+        let mut names: Vec<Arc<str>> = asking
+            .map(|rule| rule.info.policy.provider.clone().unwrap_or_else(|| "".into()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.is_empty() {
+            true => Self::Nobody,
+            false => Self::Somebody(names.into()),
+        }
+    }
 }
 
 /// What becomes of a request that no rule matches.
@@ -185,6 +214,39 @@ impl Authorizer {
         })
     }
 
+    /// Which external authorizer has to be asked about a request, if any: see [`PeerRules::question`].
+    #[must_use]
+    pub fn question(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Option<Question<'_>> {
+        if self.rules.asks == Asks::Nobody {
+            return None;
+        }
+        readings::first(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            let stage = self.rules.stages.of(Action::Custom);
+            let mut search = stage.search(&self.rules.rules, &ask);
+            stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
+            search.found().map(|(rule, _)| Question::new(&rule.info))
+        })
+    }
+
+    /// Decides on a request that the external authorizer has allowed: see [`PeerRules::authorize_allowed`].
+    #[must_use]
+    pub fn authorize_allowed(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
+        readings::strictest(request, |request| {
+            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            self.rules.decide(&ask.allowed())
+        })
+    }
+
+    /// The external authorizers that policies of this workload name, each once.
+    #[must_use]
+    pub fn providers(&self) -> &[Arc<str>] {
+        match &self.rules.asks {
+            Asks::Nobody => &[],
+            Asks::Somebody(providers) => providers,
+        }
+    }
+
     /// Decides on a connection that carries no HTTP: what only requests have is not known, so that a `DENY` rule on
     /// methods denies it and an `ALLOW` rule on methods does not allow it.
     #[must_use]
@@ -243,6 +305,7 @@ impl RuleSet {
         let with_paths = |rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths();
         let with_paths = !routed.is_empty() || rules.iter().any(with_paths);
         Self {
+            asks: Asks::of(&rules),
             stages: Steps::new(|action| Stage::new(action, &rules)),
             rules: rules.into(),
             fallback,
@@ -285,7 +348,9 @@ impl RuleSet {
         ask: &Ask<'_>,
         first: impl Fn(Action) -> Option<(&'a CompiledRule, Truth)>,
     ) -> (Verdict, Reason<'a>) {
-        if let Some((rule, _)) = first(Action::Custom) {
+        if ask.answer == Answer::None
+            && let Some((rule, _)) = first(Action::Custom)
+        {
             return (Verdict::Deny, Reason::NotAsked(&rule.info));
         }
         match first(Action::Deny) {

@@ -7,9 +7,10 @@ use super::condition::Check;
 use super::index::{Ask, Bucket, Stage};
 use super::rule::CompiledRule;
 use super::steps::Steps;
-use super::{Authorizer, Decision, RuleSet, Truth, readings};
+use super::{Asks, Authorizer, Decision, Question, RuleSet, Truth, readings};
 use crate::decide::route::string::PatternSet;
 use crate::identity::SpiffeId;
+use crate::policy::model::authz::Action;
 use crate::request::RequestView;
 
 /// The longest `namespace/name` of a service account that Kubernetes has.
@@ -216,15 +217,42 @@ impl PeerRules {
         }
     }
 
-    /// Decides on one request of the connection.
+    /// Decides on one request of the connection. Where an [external authorizer has to be asked](Self::question), it is denied.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        readings::strictest(request, |request| self.decide(request))
+        readings::strictest(request, |request| {
+            self.decide(&Ask::new(self.peer.facts(), Some(request), &self.rules.routed))
+        })
     }
 
-    fn decide(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
-        let decision = decide(&self.rules, &self.candidates, &ask);
+    /// Which external authorizer has to be asked about a request, if any: the first `CUSTOM` rule that matches says it.
+    ///
+    /// Nothing is looked for where no policy of the workload has anybody asked.
+    #[must_use]
+    pub fn question(&self, request: &RequestView<'_>) -> Option<Question<'_>> {
+        if self.rules.asks == Asks::Nobody {
+            return None;
+        }
+        readings::first(request, |request| {
+            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+            let stage = self.rules.stages.of(Action::Custom);
+            let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
+            found.map(|(rule, _)| Question::new(&rule.info))
+        })
+    }
+
+    /// Decides on a request that the external authorizer has allowed, as it is after what the answer changed in it: the
+    /// rest of the rules.
+    #[must_use]
+    pub fn authorize_allowed(&self, request: &RequestView<'_>) -> Decision<'_> {
+        readings::strictest(request, |request| {
+            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+            self.decide(&ask.allowed())
+        })
+    }
+
+    fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
+        let decision = decide(&self.rules, &self.candidates, ask);
         match (&self.rules.trial, &self.trial) {
             (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask.without_routes())),
             _ => decision,

@@ -12,12 +12,21 @@ pub(super) fn strictest<'a>(
 ) -> Decision<'a> {
     let mut decision = decide(request);
     for path in request.readings {
-        let reading = RequestView {
-            path,
-            readings: &[],
-            ..*request
-        };
-        decision = decision.and(decide(&reading));
+        decision = decision.and(decide(&reading(request, path)));
     }
     decision
+}
+
+/// What the first path gives that gives anything: the one that is forwarded, then those that it may be taken for.
+pub(super) fn first<T>(request: &RequestView<'_>, find: impl Fn(&RequestView<'_>) -> Option<T>) -> Option<T> {
+    let taken_for = || request.readings.iter().find_map(|path| find(&reading(request, path)));
+    find(request).or_else(taken_for)
+}
+
+fn reading<'a>(request: &RequestView<'a>, path: &'a str) -> RequestView<'a> {
+    RequestView {
+        path,
+        readings: &[],
+        ..*request
+    }
 }

@@ -11,6 +11,7 @@ use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
 use super::routed::Taken;
+use super::token::{PrincipalSet, principals, with_principal};
 use super::when::{self, Conditions, HeaderCheck};
 use super::{PolicyInfo, RuleInfo, Truth};
 use crate::decide::route::string::{InvalidPath, PatternSet};
@@ -67,6 +68,7 @@ pub(super) struct CompiledRule {
     pub(super) operations: Box<[CompiledOperation]>,
     pub(super) conditions: Conditions,
     needs: Needs,
+    senders: Senders,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
@@ -82,6 +84,14 @@ enum Needs {
     Request,
 }
 
+/// What tells the sources of a rule who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Senders {
+    OfConnection,
+    /// Also the request: its token, or the address that proxies tell.
+    OfRequest,
+}
+
 #[derive(Debug)]
 pub(super) struct CompiledSource {
     pub(super) principals: Check<PatternSet>,
@@ -89,9 +99,8 @@ pub(super) struct CompiledSource {
     pub(super) accounts: Check<PatternSet>,
     blocks: Check<Box<[IpNet]>>,
     trust_domains: Check<PatternSet>,
+    request_principals: Check<PrincipalSet>,
     remote: Check<Box<[IpNet]>>,
-    /// Whether it asks for what nothing here can tell.
-    unknown: Truth,
 }
 
 #[derive(Debug)]
@@ -112,7 +121,11 @@ impl CompiledRule {
         (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
-        let sources: Result<_, _> = rule.from.iter().map(CompiledSource::new).collect();
+        let sources: Result<_, _> = rule
+            .from
+            .iter()
+            .map(|source| CompiledSource::new(source, policy.action))
+            .collect();
         let operations: Result<_, _> = rule
             .to
             .iter()
@@ -121,6 +134,7 @@ impl CompiledRule {
         let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
             needs: needs(rule, &conditions),
+            senders: senders(rule),
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -166,10 +180,10 @@ impl CompiledRule {
             .and(|| self.sender(ask))
     }
 
-    /// Whether the request comes from where the sources ask for. [`source`](Self::source) has left that out: it is not the
-    /// connection that tells.
+    /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
+    /// that out: it is not the connection that tells.
     fn sender(&self, ask: &Ask<'_>) -> Truth {
-        if self.sources.iter().all(|source| source.remote.is_unset()) {
+        if self.senders == Senders::OfConnection {
             return Truth::True;
         }
         let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
@@ -186,6 +200,14 @@ impl CompiledRule {
     }
 }
 
+fn senders(rule: &Rule) -> Senders {
+    let of_connection = |source: &Source| source.request_principals.is_unset() && source.remote_ip_blocks.is_unset();
+    match rule.from.iter().all(of_connection) {
+        true => Senders::OfConnection,
+        false => Senders::OfRequest,
+    }
+}
+
 fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
     let in_operation = |operation: &Operation| {
         let texts = [
@@ -197,9 +219,7 @@ fn needs(rule: &Rule, conditions: &Conditions) -> Needs {
         ];
         texts.iter().any(|texts| !texts.is_unset()) || !operation.headers.is_empty()
     };
-    let has_token = rule.from.iter().any(|source| !source.request_principals.is_unset());
-    let has_remote = rule.from.iter().any(|source| !source.remote_ip_blocks.is_unset());
-    match has_token || has_remote || rule.to.iter().any(in_operation) || conditions.need_a_request() {
+    match senders(rule) == Senders::OfRequest || rule.to.iter().any(in_operation) || conditions.need_a_request() {
         true => Needs::Request,
         false => Needs::Connection,
     }
@@ -215,18 +235,15 @@ fn rule_origin(policy: &PolicyInfo, rule: &Rule) -> Origin {
 }
 
 impl CompiledSource {
-    fn new(source: &Source) -> Result<Self, InvalidPattern> {
+    fn new(source: &Source, action: Action) -> Result<Self, InvalidPattern> {
         Ok(Self {
             principals: texts(&source.principals)?,
             namespaces: texts(&source.namespaces)?,
             accounts: texts(&source.service_accounts)?,
             blocks: blocks(&source.ip_blocks)?,
             trust_domains: texts(&source.trust_domains)?,
+            request_principals: principals(&source.request_principals, action)?,
             remote: blocks(&source.remote_ip_blocks)?,
-            unknown: match source.request_principals.is_unset() {
-                true => Truth::True,
-                false => Truth::Unknown,
-            },
         })
     }
 
@@ -240,13 +257,14 @@ impl CompiledSource {
                     .test(Some(facts.address), |blocks, address| contains(blocks, address))
             })
             .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
-            .and(|| self.unknown)
     }
 
     /// What only a request tells.
     fn of_request(&self, ask: &Ask<'_>) -> Truth {
+        let token = ask.request.and_then(|request| request.token);
         self.remote
             .test(ask.remote(), |blocks, address| contains(blocks, address))
+            .and(|| with_principal(&self.request_principals, token))
     }
 }
 

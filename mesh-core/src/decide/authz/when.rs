@@ -9,6 +9,7 @@ use super::condition::{Check, contains, parsed_blocks, texts};
 use super::hosts::HostSet;
 use super::index::Ask;
 use super::peer::Facts;
+use super::token::TokenCheck;
 use super::{InvalidPattern, Truth};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::{Action, Attribute, Condition, Pattern, When};
@@ -43,6 +44,7 @@ enum OfRequest {
     Method(Check<PatternSet>),
     Host(Check<HostSet>),
     Remote(Check<Box<[IpNet]>>),
+    Token(TokenCheck),
     /// What nothing here can tell.
     Unknown,
 }
@@ -110,6 +112,9 @@ impl Conditions {
 /// The condition, where only a request can meet it.
 fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, InvalidPattern> {
     let values = &when.values;
+    if let Some(check) = TokenCheck::of(&when.attribute, &patterns(values), action)? {
+        return Ok(Some(OfRequest::Token(check)));
+    }
     Ok(Some(match &when.attribute {
         Attribute::Header(name) => OfRequest::Header(HeaderCheck::new(name, &patterns(values), action)?),
         Attribute::Pseudo(name) if name == ":method" => OfRequest::Method(texts(&patterns(values))?),
@@ -117,12 +122,7 @@ fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, Invali
             OfRequest::Host(Check::new(&lower_case(values), |patterns, _| HostSet::new(patterns))?)
         }
         Attribute::RemoteIp => OfRequest::Remote(blocks(values)?),
-        Attribute::Pseudo(_)
-        | Attribute::RequestPrincipal
-        | Attribute::Audiences
-        | Attribute::Presenter
-        | Attribute::Claims(_)
-        | Attribute::Foreign(_) => OfRequest::Unknown,
+        Attribute::Pseudo(_) | Attribute::Foreign(_) => OfRequest::Unknown,
         _ => return Ok(None),
     }))
 }
@@ -166,6 +166,7 @@ impl OfRequest {
             Self::Method(check) => check.test(request.map(|request| request.method.as_str()), PatternSet::is_match),
             Self::Host(check) => check.test(request, HostSet::is_match),
             Self::Remote(check) => check.test(ask.remote(), |blocks, address| contains(blocks, address)),
+            Self::Token(check) => check.truth(request),
             Self::Unknown => Truth::Unknown,
         }
     }

@@ -256,6 +256,7 @@ fn late_results_of_a_removed_endpoint_change_nothing() {
     assert_eq!(cluster.stats().healthy, 3);
 }
 
+/// K3.
 #[test]
 fn what_the_caller_does_ejects_nothing() {
     let cluster = cluster(2, settings(rules()));

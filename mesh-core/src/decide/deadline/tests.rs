@@ -118,6 +118,7 @@ fn malformed_grpc_timeouts_are_refused_by_kind() {
     }
 }
 
+/// E3.
 #[test]
 fn the_header_counts_once() {
     let mut headers = HeaderMap::new();

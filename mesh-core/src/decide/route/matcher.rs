@@ -1,5 +1,6 @@
 //! A compiled match: conditions on path, method, headers and query.
 
+use super::claim::ClaimMatcher;
 use super::class::CompiledCondition;
 use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
 use crate::policy::model::profile::RequestCondition;
@@ -20,6 +21,7 @@ pub struct Matcher {
     not_ports: Box<[u16]>,
     headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
+    claims: Box<[ClaimMatcher]>,
     class: Option<CompiledCondition>,
 }
 
@@ -67,6 +69,7 @@ impl Matcher {
             not_ports: Box::default(),
             headers: headers(conditions)?,
             query: query(conditions)?,
+            claims: claims(conditions)?,
             class: None,
         })
     }
@@ -101,6 +104,7 @@ impl Matcher {
             && (self.not_ports.is_empty() || !self.not_ports.contains(&request.effective_port()))
             && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
             && self.query.iter().all(|matcher| matcher.is_match(request.query))
+            && self.claims.iter().all(|matcher| matcher.is_match(request.token))
             && self.class.as_ref().is_none_or(|class| class.holds(request))
     }
 }
@@ -110,6 +114,16 @@ fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> 
     let with = with.map(|(name, value)| HeaderMatcher::with(name.clone(), value));
     let without = conditions.without_headers.iter();
     let without = without.map(|(name, value)| HeaderMatcher::without(name.clone(), value));
+    with.chain(without).collect()
+}
+
+fn claims(conditions: &RouteMatch) -> Result<Box<[ClaimMatcher]>, MatchError> {
+    let with = conditions
+        .claims
+        .iter()
+        .map(|(path, value)| ClaimMatcher::with(path, value));
+    let without = conditions.without_claims.iter();
+    let without = without.map(|(path, value)| ClaimMatcher::without(path, value));
     with.chain(without).collect()
 }
 

@@ -5,6 +5,7 @@
 //! rule, in written order, that matches. Rules are indexed by path, so that the cost does not grow
 //! with their number; the order is kept by comparing positions, never by specificity.
 
+mod claim;
 mod class;
 mod hosts;
 mod matcher;

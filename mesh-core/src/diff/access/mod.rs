@@ -3,6 +3,7 @@
 mod act;
 mod caller;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
@@ -97,19 +98,36 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
         from: caller.identity.clone(),
         source_ip: caller.address,
         port: act.port.or_else(|| Some(other_port(&BTreeSet::new()))),
+        ..Received::default()
     };
     let answer = |side: Side<'_>| inbound_answer(side.snapshot, &asked, &received).ok();
     let (old, new) = (answer(sides.old)?, answer(sides.new)?);
-    let kind = match (old.decision, new.decision) {
-        (before, after) if before == after => return None,
-        (_, "allow") => Kind::Gained,
-        _ => Kind::Lost,
+    let kind = match rank(&old).cmp(&rank(&new)) {
+        Ordering::Less => Kind::Gained,
+        Ordering::Greater => Kind::Lost,
+        Ordering::Equal if authorizer(&old) == authorizer(&new) => return None,
+        Ordering::Equal => Kind::Changed,
     };
     Some(Verdicts {
         kind,
         old: Decider::new(&old),
         new: Decider::new(&new),
     })
+}
+
+/// Who is asked about may be denied still.
+fn rank(answer: &Inbound) -> u8 {
+    match (answer.decision, &answer.asks) {
+        ("allow", _) => 2,
+        ("ask", Some(asks)) if asks.then == "allow" => 1,
+        _ => 0,
+    }
+}
+
+/// Whose word counts.
+fn authorizer(answer: &Inbound) -> Option<&str> {
+    let asks = answer.asks.as_ref().filter(|_| rank(answer) == 1);
+    asks.map(|asks| asks.authorizer.as_str())
 }
 
 /// Each rule's callers with its own operations, and as many others with the others' as there is room for.

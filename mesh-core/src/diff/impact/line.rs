@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value as Json};
 
+use crate::explain::AuthorizerSays;
 use crate::policy::diagnostic::{listed, nearest, quoted};
 use crate::trial::question::{Asked, Received};
 use crate::trial::read::{Scheme, header_map, identity_of, url_of, workload_of};
@@ -240,12 +241,24 @@ fn of_access_log(fields: &Fields<'_>) -> Result<Option<Line>, String> {
                 from: from.map(identity_of).transpose()?.flatten(),
                 source_ip: caller.unwrap_or_else(|| IpAddr::from([127, 0, 0, 1])),
                 port: address("downstream_local_address")?.map(|address| address.port()),
+                authorizer: fields.text("authorizer_result")?.and_then(said),
+                ..Received::default()
             };
             Ok(Some((asked, Way::Inbound(received), ours("destination_principal")?)))
         }
         other => Err(format!(
             "`reporter`: expected `source` or `destination`, found {other:?}"
         )),
+    }
+}
+
+/// What the external authorizer said then, it is taken to say again.
+fn said(result: &str) -> Option<AuthorizerSays> {
+    match result {
+        "allowed" => Some(AuthorizerSays::Allow),
+        "denied" => Some(AuthorizerSays::Deny(StatusCode::FORBIDDEN)),
+        "error" | "timeout" | "failed_open" => Some(AuthorizerSays::Nothing),
+        _ => None,
     }
 }
 

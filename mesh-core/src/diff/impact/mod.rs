@@ -147,7 +147,7 @@ impl Recorded {
     /// The answer; the reason where no question can be made of it.
     fn answer(&self, snapshot: &Snapshot) -> Json {
         let answer = match &self.way {
-            Way::Outbound(gateway) => question::outbound(snapshot, &self.asked, gateway.as_deref()),
+            Way::Outbound(gateway) => question::outbound(snapshot, &self.asked, gateway.as_deref(), None),
             Way::Inbound(received) => question::inbound(snapshot, &self.asked, received),
         };
         answer.unwrap_or_else(Json::String)

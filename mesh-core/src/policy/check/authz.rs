@@ -335,10 +335,5 @@ fn literal_wildcard(pattern: &Pattern) -> Option<(String, String)> {
 
 /// A pattern as it was written.
 fn shown(pattern: &Pattern) -> String {
-    match pattern {
-        Pattern::Prefix(text) => quoted(&format!("{text}*")),
-        Pattern::Suffix(text) => quoted(&format!("*{text}")),
-        Pattern::Exact(text) | Pattern::Glob(text) | Pattern::Template(text) | Pattern::Regex(text) => quoted(text),
-        Pattern::Present => "`*`".into(),
-    }
+    quoted(&pattern.to_string())
 }

@@ -12,6 +12,7 @@ use super::dialect::istio::delegate::Documents;
 use super::model::{Meta, Origin, Policy};
 use modes::Modes;
 
+mod authorizers;
 mod authz;
 mod gateways;
 mod hosts;
@@ -23,7 +24,10 @@ mod references;
 mod rules;
 mod services;
 mod shadowed;
+mod tokens;
 mod traffic;
+
+pub(crate) use tokens::MeshHosts;
 
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
@@ -64,6 +68,7 @@ impl Known {
 
 pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     references::check(policy, known, report);
+    authorizers::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits(policy, report);
     profiles::check(policy, report);
@@ -78,6 +83,8 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
 /// What loads, and hardly does what was meant.
 fn check_meaning(policy: &Policy, report: &mut Report) {
     reach::check(policy, report);
+    tokens::check(policy, report);
+    tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);

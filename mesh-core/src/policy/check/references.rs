@@ -180,7 +180,7 @@ fn unknown_gateway(gateway: &str, origin: &Origin, defined: &BTreeSet<String>) -
 }
 
 /// Adds the nearest name, or all of them.
-fn with_known(diagnostic: Diagnostic, name: &str, known: &BTreeSet<&str>) -> Diagnostic {
+pub(super) fn with_known(diagnostic: Diagnostic, name: &str, known: &BTreeSet<&str>) -> Diagnostic {
     if let Some(near) = nearest(name, known.iter().copied()) {
         return diagnostic.with_help(format!("did you mean `{near}`?"));
     }

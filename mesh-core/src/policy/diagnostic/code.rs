@@ -204,6 +204,8 @@ codes! {
         "Two documents give the same port of the same host different protocols, and only one can be spoken.";
     SUFFIX_WITHOUT_DOT = "MESH0527", Warning, "suffix without a dot",
         "A pattern of hosts ends in a part of a name: it takes foreign names that end so as well.";
+    SEVERAL_AUTHORIZERS = "MESH0528", Warning, "several authorizers",
+        "Policies of the same workloads name different external authorizers. Only one can be asked, so that what their rules match is denied.";
     SYSTEM_AUTHORITIES = "MESH0530", Warning, "verified by the system's authorities",
         "TLS to a service trusts every authority of the system, since the policy names none. Whoever has a certificate from one can pose as the service.";
     CUTS_OFF_CALLERS = "MESH0540", Warning, "cuts off callers",

@@ -51,11 +51,10 @@ fn seen_caller() -> PlainCallers {
     }
 }
 
-/// Findings that stand beside a code wherever it is: later versions put TLS of this kind and tokens in force, and what configures
+/// Findings that stand beside a code wherever it is: later versions put TLS of this kind in force, and what configures
 /// nothing is told of by itself, too.
 const BESIDE: &[(Code, Code)] = &[
     (Code::SYSTEM_AUTHORITIES, Code::NOT_YET_IN_FORCE),
-    (Code::CLAIMS_NOT_CHECKED, Code::NOT_YET_IN_FORCE),
     (Code::NOTHING_CONFIGURED, Code::NO_EFFECT),
 ];
 

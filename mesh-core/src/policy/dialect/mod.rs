@@ -10,6 +10,7 @@ use super::model::{Meta, Policy};
 use super::reader::{Reader, Spelling};
 use super::source::{Node, SourceSpan};
 
+mod authorizer_values;
 pub(super) mod beside;
 pub mod cilium;
 pub(super) mod envelope;

@@ -1,5 +1,7 @@
 //! Who may do what: authorization policies.
 
+use std::fmt;
+
 use ipnet::IpNet;
 
 use super::{Labels, Meta, Origin, selects};
@@ -51,7 +53,7 @@ impl Target {
     }
 
     /// Whether a workload is it, for a policy of the workload's own namespace or of the root namespace.
-    fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
+    pub(super) fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
         let is_labelled = |label| workload.label_value(label) == Some(self.name.as_str());
         match self.kind {
             TargetKind::Gateway => of_own && is_labelled(GATEWAY),
@@ -291,6 +293,18 @@ pub enum Pattern {
     Template(String),
     /// The whole text matches; RE2 syntax, known to compile.
     Regex(String),
+}
+
+/// As it is written; forms without a short one as their text.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(text) => write!(f, "{text}*"),
+            Self::Suffix(text) => write!(f, "*{text}"),
+            Self::Present => f.write_str("*"),
+            Self::Exact(text) | Self::Glob(text) | Self::Template(text) | Self::Regex(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Pattern {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::authz::Target;
-use super::{Labels, Meta, Origin};
+use super::{Labels, Meta, Origin, selects};
+use crate::workload::Workload;
 
 /// A `RequestAuthentication`: a request without a token passes, one with a token that is not valid does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,20 @@ pub struct RequestAuthentication {
     pub targets: Vec<Target>,
     /// The tokens.
     pub rules: Vec<JwtRule>,
+}
+
+impl RequestAuthentication {
+    /// Whether it holds for a workload: by its namespace, and by targets or labels.
+    #[must_use]
+    pub fn holds_for(&self, workload: &Workload, root_namespace: &str) -> bool {
+        let namespace = &self.meta.namespace;
+        let (of_own, in_root) = (*namespace == workload.namespace, namespace == root_namespace);
+        let is_picked = || match self.targets.as_slice() {
+            [] => selects(&self.selector, &workload.labels),
+            targets => targets.iter().any(|target| target.is(workload, of_own, in_root)),
+        };
+        (of_own || in_root) && is_picked()
+    }
 }
 
 /// One kind of token.
@@ -45,8 +60,27 @@ pub struct JwtRule {
     pub claim_headers: Vec<(String, String)>,
     /// Limit for fetching keys.
     pub timeout: Option<Duration>,
+    /// How long fetched keys are taken as they are.
+    pub refresh: Option<Duration>,
+    /// How long keys are used that cannot be fetched again.
+    pub stale: Option<Duration>,
+    /// How far the issuer's clock may be from ours, in whole seconds. Default: not at all.
+    pub leeway: Option<Duration>,
+    /// Whether requests must bear one.
+    pub presence: Presence,
     /// Claims whose text is a list, separated by blanks.
     pub space_delimited_claims: Vec<String>,
+}
+
+/// Whether requests must bear a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they must or they need not")]
+pub enum Presence {
+    /// They need not.
+    #[default]
+    Optional,
+    /// They must.
+    Required,
 }
 
 /// Where the keys of an issuer are.
@@ -58,6 +92,8 @@ pub enum JwtKeys {
     Discovered,
     /// At this address.
     Fetched(String),
+    /// In this file, which is read again when it changes.
+    File(String),
     /// These: a JSON Web Key Set.
     Inline(String),
 }

@@ -5,7 +5,9 @@
 //! [`Origin`]. A value that exists is valid: only the dialects' lowering makes one.
 
 pub mod attachment;
+pub mod authorizer;
 pub mod authz;
+pub mod connections;
 pub mod filter;
 pub mod forwarding;
 pub mod gateway;
@@ -65,6 +67,8 @@ pub struct Policy {
     pub telemetries: Vec<telemetry::Telemetry>,
     /// Who may do what (`AuthorizationPolicy`, native `authorization`).
     pub authorizations: Vec<authz::AuthorizationPolicy>,
+    /// Who is asked about requests (`meshConfig.extensionProviders`, native `authorizers`).
+    pub authorizers: Vec<authorizer::ExternalAuthorizer>,
     /// How many requests a second servers take (`HTTPLocalRateLimitPolicy`).
     pub rate_limits: Vec<server::RateLimit>,
     /// Ports of workloads with rules of their own (`Server`).
@@ -114,6 +118,10 @@ pub struct MeshSettings {
     pub path_normalization: PathNormalization,
     /// What is believed of the hops before the caller. Default nothing.
     pub forwarding: forwarding::Forwarding,
+    /// What becomes of open connections when policy or trust changes.
+    pub live: connections::LiveSettings,
+    /// How TLS is spoken within the mesh.
+    pub tls: connections::TlsSettings,
 }
 
 impl Default for MeshSettings {
@@ -127,6 +135,8 @@ impl Default for MeshSettings {
             access_log: None,
             path_normalization: PathNormalization::Base,
             forwarding: forwarding::Forwarding::default(),
+            live: connections::LiveSettings::default(),
+            tls: connections::TlsSettings::default(),
         }
     }
 }

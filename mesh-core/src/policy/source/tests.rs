@@ -348,6 +348,7 @@ fn a_megabyte_of_anchors_is_refused() {
     );
 }
 
+/// M2.
 #[test]
 fn deep_nesting_is_refused() {
     let n = 100_000;
@@ -372,6 +373,7 @@ fn deep_nesting_is_refused() {
     assert!(lines(format!("{}x{}", "[".repeat(64), "]".repeat(64))).is_empty());
 }
 
+/// M10.
 #[test]
 fn too_much_text_is_refused() {
     let expected = "a.yaml: error[MESH0003]: the file has 9437184 bytes, the limit is 8388608";

@@ -1,10 +1,13 @@
 //! Files of tests, read.
 
+mod claims;
 mod expectation;
 mod request;
 mod script;
 
 use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
 
 pub(super) use expectation::{Expectation, Expected};
 pub(crate) use request::{Scheme, header_map, identity_of, url_of, workload_of};
@@ -58,6 +61,8 @@ pub(super) struct Sent {
     /// Who sends it; `None` where the test does not say.
     pub(super) workload: Option<Workload>,
     pub(super) gateway: Option<String>,
+    /// What the token says that the gateway gets.
+    pub(super) claims: Option<Map<String, Json>>,
     /// What the called servers answer, one try after the other.
     pub(super) upstream: Option<Vec<Step>>,
 }
@@ -181,12 +186,18 @@ fn outbound(cx: &Reader<'_>, node: &Node, upstream: Option<Vec<Step>>) -> Option
     let mut fields = cx.mapping(node)?;
     let workload = fields.optional("as", request::workload);
     let gateway = fields.optional("gateway", Reader::name);
+    let claims = fields.optional("claims", claims::read);
+    if let (Some((key, _)), None) = (fields.entry("claims"), &gateway) {
+        let message = "`claims` is for requests that come in: at a `gateway`, or `inbound`";
+        cx.report(Diagnostic::new(Code::CONFLICTING_FIELDS, key.span, message));
+    }
     let asked = request::asked(&mut fields);
     fields.finish();
     Some(Sent {
         asked: asked?,
         workload,
         gateway,
+        claims,
         upstream,
     })
 }
@@ -216,6 +227,8 @@ fn inbound(cx: &Reader<'_>, node: &Node) -> Option<Act> {
             .optional("source_ip", request::address)
             .unwrap_or(other.source_ip),
         port: fields.optional("port", Reader::port),
+        claims: fields.optional("claims", claims::read),
+        authorizer: fields.optional("authorizer", script::authorizer),
     };
     fields.finish();
     Some(Act::Inbound(asked?, workload, received))

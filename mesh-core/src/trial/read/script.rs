@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::request;
+use crate::explain::AuthorizerSays;
 use crate::policy::diagnostic::{Code, Diagnostic};
 use crate::policy::reader::{Reader, within};
 use crate::policy::source::Node;
@@ -37,6 +38,23 @@ pub(in crate::trial) enum StepAnswer {
 pub(in crate::trial) enum RateLimited {
     Yes,
     No,
+}
+
+/// Reads what an external authorizer says: `allow`, `nothing`, or the status that it denies with.
+pub(super) fn authorizer(cx: &Reader<'_>, node: &Node) -> Option<AuthorizerSays> {
+    match node.as_text() {
+        Some("allow") => Some(AuthorizerSays::Allow),
+        Some("deny") => Some(AuthorizerSays::Deny(StatusCode::FORBIDDEN)),
+        Some("nothing") => Some(AuthorizerSays::Nothing),
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let status = within::<u16>(201..=499)(cx, node)?;
+            StatusCode::from_u16(status).ok().map(AuthorizerSays::Deny)
+        }
+        _ => cx.invalid(
+            node,
+            "expected `allow`, `deny`, `nothing`, or the status that it denies with",
+        ),
+    }
 }
 
 pub(super) fn step(cx: &Reader<'_>, node: &Node) -> Option<Step> {

@@ -12,6 +12,7 @@ use mesh_core::policy::model::Labels;
 use mesh_core::policy::model::traffic::Limits;
 use mesh_core::snapshot::{EndpointTls, HttpVersion};
 use mesh_tls::config::Alpn;
+use mesh_tls::peer::PeerIdentity;
 use mesh_tls::source::IdentitySource;
 use mesh_tls::verify::ExpectedPeer;
 
@@ -19,7 +20,7 @@ use super::Context;
 use super::runtime::ClusterRuntime;
 use crate::client::connect::{self, ConnectError, ConnectOptions, Keepalive, Peer, TlsTarget};
 use crate::client::pool::{self, ConnectionPermits, Http2Keepalive, Pool, PoolConfig};
-use crate::telemetry::metrics::{Destination, HandshakeResult, Party, Reporter, SeriesGroup, Side};
+use crate::telemetry::metrics::{Destination, EndReason, Party, Reporter, SeriesGroup, Side};
 
 /// What a policy says of an endpoint beside its address.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,8 +88,12 @@ impl Attachment {
         if pools.label.tls == label.tls && pools.label.http == label.http && pools.main.is_ok() {
             pools.configure(make.limits);
         } else {
+            let is_same_peer = pools.label.tls == label.tls;
             // The last use of the old ones closes their connections.
             self.pools.store(Arc::new(Pools::new(make, spec, label)));
+            if !is_same_peer {
+                pools.each(|pool| end(make.context, EndReason::Identity, pool, |_| true));
+            }
         }
     }
 
@@ -114,10 +119,23 @@ impl Attachment {
         if let Ok(tls) = tls_target(make, &pools.label) {
             let _ = tls.is_some_and(|tls| pool.set_tls(&tls.config));
         }
-        pool.retire(|peer| {
-            let identity = peer.identity.as_ref();
-            identity.is_some_and(|peer| peer.verify_again(current.bundles(), current.clock()).is_err())
+        let bundles = current.bundles().under(make.context.trust.load().tls.revocation);
+        let is_refused = |peer: &PeerIdentity| peer.verify_again(&bundles, current.clock()).is_err();
+        end(make.context, EndReason::NotTrusted, pool, |peer| {
+            peer.identity.as_ref().is_some_and(is_refused)
         });
+    }
+
+    /// Ends connections to peers whose certificate has expired.
+    pub(super) fn end_expired(&self, context: &Context) {
+        let pools = self.pools.load();
+        if let (Ok(pool), Some(identity), true) = (&pools.main, &context.identity, self.is_mutual_tls()) {
+            let now = identity.current().clock().now();
+            let is_over = |peer: &PeerIdentity| peer.not_after() < now;
+            end(context, EndReason::NotTrusted, pool, |peer| {
+                peer.identity.as_ref().is_some_and(is_over)
+            });
+        }
     }
 
     /// Whether new connections would use an older identity than this one.
@@ -199,6 +217,17 @@ impl Pools {
     }
 }
 
+/// Ends the connections to the peers that `choose` names, within the policy's time.
+fn end(context: &Context, reason: EndReason, pool: &Pool, choose: impl Fn(&Peer) -> bool) {
+    let ended = pool.end_within(context.trust.load().drain, choose);
+    for _ in 0..ended {
+        context.metrics.ended(Side::Client, reason);
+    }
+    if ended > 0 {
+        tracing::info!(address = %pool.address(), ended, ?reason, "connections end: policy or trust has changed");
+    }
+}
+
 /// That of the identity in force; 0 without one.
 fn generation(context: &Context) -> u64 {
     context.identity.as_ref().map_or(0, IdentitySource::generation)
@@ -217,7 +246,8 @@ fn tls_target(make: Make<'_>, label: &Label) -> Result<Option<TlsTarget>, NoPool
     };
     let identity = make.context.identity.as_ref().ok_or(NoPool::NoIdentity)?.current();
     let expected = expected(ids, identity.svid().id().trust_domain());
-    let config = identity.client_config(&expected, alpn(label.http));
+    let policy = make.context.trust.load().tls;
+    let config = identity.client_config_under(policy, &expected, alpn(label.http));
     Ok(Some(TlsTarget {
         config: config.map_err(|error| NoPool::Tls(error.to_string()))?,
         server_name: make.server_name.to_owned(),
@@ -308,16 +338,14 @@ impl ConnectionPermits for Permits {
     fn opened(&self, peer: &Peer) -> Option<pool::Permit> {
         let cluster = self.0.upgrade()?;
         if peer.identity.is_some() {
-            cluster.metrics_of_all().handshake(Side::Client, HandshakeResult::Ok);
+            cluster.handshakes().succeeded(peer.identity.as_ref());
         }
         Some(Box::new(cluster.metrics_of_all().connection(Side::Client)))
     }
 
     fn failed(&self, error: &ConnectError) {
-        if let (Some(cluster), true) = (self.0.upgrade(), error.is_tls()) {
-            cluster
-                .metrics_of_all()
-                .handshake(Side::Client, HandshakeResult::Failed);
+        if let (Some(cluster), ConnectError::Tls { address, source }) = (self.0.upgrade(), error) {
+            cluster.handshakes().failed(*address, source);
         }
     }
 }

@@ -12,11 +12,14 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mesh_core::decide::cluster::{ClusterKey, ClusterSettings};
 use mesh_core::decide::route::Router;
+use mesh_core::policy::model::MeshSettings;
 use mesh_core::snapshot::{Snapshot, Target, TargetEndpoints};
+use mesh_tls::config::TlsPolicy;
 use mesh_tls::source::IdentitySource;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
@@ -26,8 +29,9 @@ pub(crate) use runtime::{ClusterRuntime, Readiness};
 
 use crate::clock::Clock;
 use crate::discovery::Resolve;
-use crate::mesh::Live;
-use crate::telemetry::metrics::{Metrics, Party};
+use crate::mesh::{Live, tls_policy};
+use crate::telemetry::handshakes::Handshakes;
+use crate::telemetry::metrics::{Metrics, Party, Side};
 
 /// Hosts outside of the policy whose connections are kept; beyond it, idle ones are dropped.
 const PASSTHROUGH_LIMIT: usize = 1024;
@@ -40,6 +44,25 @@ pub(crate) struct Context {
     pub(super) us: Party,
     pub(super) clock: Clock,
     pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) handshakes: Handshakes,
+    /// What the policy says of TLS and of connections that are trusted no more.
+    pub(super) trust: ArcSwap<Trust>,
+}
+
+/// What a policy says of TLS and of connections that are trusted no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trust {
+    pub(super) tls: TlsPolicy,
+    pub(super) drain: Duration,
+}
+
+impl Trust {
+    fn of(mesh: &MeshSettings) -> Self {
+        Self {
+            tls: tls_policy(&mesh.tls),
+            drain: mesh.live.drain,
+        }
+    }
 }
 
 /// All clusters that are in use.
@@ -68,6 +91,8 @@ impl Clusters {
         resolver: Arc<dyn Resolve>,
     ) -> Self {
         let context = Context {
+            handshakes: Handshakes::new(metrics.clone(), clock, Side::Client),
+            trust: ArcSwap::default(),
             identity,
             metrics,
             us,
@@ -93,6 +118,11 @@ impl Clusters {
     /// Gives each target of a snapshot its state: that which it had, with the new parameters, or a new one.
     pub(crate) fn apply(&self, snapshot: Arc<Snapshot>) -> Live {
         let alive = self.alive();
+        let trust = Trust::of(&snapshot.mesh);
+        let before = self.context.trust.swap(Arc::new(trust));
+        if before.tls != trust.tls {
+            self.identity_changed();
+        }
         let targets = snapshot.targets.iter().map(|target| {
             let runtime = TargetRuntime::default();
             let used = alive.iter().map(|cluster| cluster.key());
@@ -113,6 +143,7 @@ impl Clusters {
             snapshot,
             targets,
             refused,
+            checks: OnceLock::new(),
         }
     }
 

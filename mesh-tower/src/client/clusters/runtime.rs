@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::Context;
 use super::attachment::{Attachment, Label, Make, PoolSeed};
 use crate::discovery::{Update, follow};
+use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Destination, Metrics, Party, Reporter, SeriesGroup, ServiceMetrics};
 
 /// Whether the endpoints are known.
@@ -117,6 +118,11 @@ impl ClusterRuntime {
     /// The metrics of the whole mesh.
     pub(super) fn metrics_of_all(&self) -> &Metrics {
         &self.context.metrics
+    }
+
+    /// Handshakes with all servers.
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.context.handshakes
     }
 
     /// Puts the parameters of a policy in force, unless those of a later one already are: a request that began
@@ -268,6 +274,9 @@ impl ClusterRuntime {
             self.observe(&event);
         }
         self.catch_up_with_identity();
+        for endpoint in self.state.endpoints() {
+            endpoint.attachment().end_expired(&self.context);
+        }
     }
 
     /// An endpoint that was added during a rotation may have missed it.

@@ -23,7 +23,8 @@ use tokio::{
 use super::{Shared, error::WaitError, permits::Permit, state::Protocol};
 use crate::{
     body::{Body, BoxError},
-    client::connect::{self, ConnectError, Connected, HttpVersion, Peer},
+    client::connect::{self, ConnectError, Connected, HttpVersion, Peer, TlsTarget},
+    stream::Switch,
 };
 
 /// What a connection's task, its requests and the pool's tables share.
@@ -33,6 +34,11 @@ pub(super) struct Connection {
     since: Instant,
     requests: AtomicU32,
     retired: AtomicBool,
+    doomed: AtomicBool,
+    /// Ends it, whoever holds its stream.
+    switch: Arc<Switch>,
+    /// What its handshake was judged by.
+    tls: Option<Arc<TlsTarget>>,
     max_streams: AtomicUsize,
     returned: Returned,
     refusal: OnceLock<Arc<ConnectError>>,
@@ -48,10 +54,13 @@ struct Returned {
 }
 
 impl Connection {
-    fn new(id: u64, peer: Peer) -> Self {
+    fn new(id: u64, connected: &Connected, tls: Option<Arc<TlsTarget>>) -> Self {
         Self {
             id,
-            peer: Arc::new(peer),
+            peer: Arc::new(connected.peer.clone()),
+            doomed: AtomicBool::new(false),
+            switch: connected.io.switch(),
+            tls,
             since: Instant::now(),
             requests: AtomicU32::new(0),
             retired: AtomicBool::new(false),
@@ -92,6 +101,25 @@ impl Connection {
 
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes no further request, and is to be cut; whether that is news.
+    pub(super) fn doom(&self) -> bool {
+        self.retire();
+        !self.doomed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ends it with the requests that it has.
+    pub(super) fn cut(&self) {
+        self.switch.cut();
+    }
+
+    /// Whether a handshake under `now` would end as that of this connection did.
+    pub(super) fn is_accepted_by(&self, now: Option<&TlsTarget>) -> bool {
+        let (Some(now), Some(then), Some(peer)) = (now, &self.tls, &self.peer.identity) else {
+            return true;
+        };
+        Arc::ptr_eq(&now.config, &then.config) || now.config.judge(peer).is_ok()
     }
 
     /// Streams that the peer allows at once, as far as is known.
@@ -190,9 +218,10 @@ impl Opening {
         let tls = shared.tls.load_full();
         let config = shared.config();
         let connected = connect::connect(shared.address, tls.as_deref(), &config.connect).await;
-        let Connected { io, peer } = connected.inspect_err(|error| shared.permits.has_failed(error))?;
-        let counted = shared.permits.has_opened(&peer);
-        let connection = Arc::new(Connection::new(shared.state().next_id(), peer));
+        let connected = connected.inspect_err(|error| shared.permits.has_failed(error))?;
+        let counted = shared.permits.has_opened(&connected.peer);
+        let connection = Arc::new(Connection::new(shared.state().next_id(), &connected, tls));
+        let io = connected.io;
         let guard = Guard {
             shared,
             connection: Arc::clone(&connection),

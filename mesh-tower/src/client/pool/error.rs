@@ -131,6 +131,18 @@ impl SendError {
         }
     }
 
+    /// For a peer that switches to another protocol unasked: whoever passed that on would let the peer's bytes stand for
+    /// answers to others.
+    pub(super) const fn switched(origin: Origin) -> Self {
+        Self {
+            kind: SendErrorKind::Protocol,
+            sent: Sent::Perhaps,
+            source: None,
+            origin,
+            request: Mutex::new(None),
+        }
+    }
+
     pub(super) fn sending(error: hyper::Error, origin: Origin, request: Option<Box<Request<Body>>>) -> Self {
         let kind = match request {
             Some(_) => SendErrorKind::Canceled,

@@ -211,6 +211,24 @@ impl Pool {
         self.shared().open_connections();
     }
 
+    /// As [`retire`](Self::retire), and ends what is still open after `limit`, its requests included. Returns how many
+    /// connections that are, without those of an earlier call.
+    pub fn end_within(&self, limit: Duration, choose: impl FnMut(&Peer) -> bool) -> usize {
+        let (doomed, discarded) = self.shared().state().doom(choose);
+        drop(discarded);
+        self.shared().open_connections();
+        let ended = doomed.len();
+        if ended > 0
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                tokio::time::sleep(limit).await;
+                doomed.iter().for_each(|connection| connection.cut());
+            });
+        }
+        ended
+    }
+
     /// Refuses further requests and those that wait, and drains all connections.
     pub fn close(&self) {
         self.shared().close();
@@ -284,6 +302,10 @@ impl Shared {
                 let error = ConnectError::Http { address, source: None };
                 state.fail_waiters(&WaitError::Connect(Arc::new(error)));
             }
+        }
+        // ORDER: after it was entered. A change of trust before that has not seen it.
+        if !connection.is_accepted_by(self.tls.load().as_deref()) {
+            connection.retire();
         }
         self.start_sweeper();
     }

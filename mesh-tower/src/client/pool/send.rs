@@ -1,8 +1,9 @@
 use http::{
-    HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
+use hyper::body::Incoming;
 
 use super::{
     Pool, Security,
@@ -53,6 +54,11 @@ impl Pool {
                 Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
             };
             let mut error = match sent {
+                Ok(response) if is_unasked_switch(&response, after) => {
+                    let origin = lease.origin();
+                    drop(lease.attach(response, sender, After::Close));
+                    return Err(SendError::switched(origin));
+                }
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };
@@ -67,6 +73,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// Whether the peer leaves HTTP although nobody asked it to.
+fn is_unasked_switch(response: &Response<Incoming>, after: After) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && after == After::Keep
 }
 
 /// Bytes that follow a `CONNECT` or an upgrade are not HTTP, whatever the peer answered: such a

@@ -340,6 +340,13 @@ impl State {
         self.discard()
     }
 
+    /// The same for connections that are to be cut later; tells which are news.
+    pub(super) fn doom(&mut self, mut choose: impl FnMut(&Peer) -> bool) -> (Vec<Arc<Connection>>, Discarded) {
+        let chosen = self.open.values().filter(|connection| choose(connection.peer()));
+        let doomed = chosen.filter(|connection| connection.doom()).cloned().collect();
+        (doomed, self.discard())
+    }
+
     pub(super) fn close(&mut self) -> Discarded {
         self.closed = true;
         self.fail_all_waiters(&WaitError::Closed);

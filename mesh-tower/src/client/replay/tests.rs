@@ -216,6 +216,7 @@ async fn a_body_that_declares_more_than_the_cap_is_never_kept() {
     assert_eq!(read(first).await.0.len(), 65);
 }
 
+/// K11.
 #[tokio::test]
 async fn k11_a_huge_stream_keeps_nothing_beyond_the_cap() {
     let chunk = Bytes::from(vec![0; 1 << 20]);

@@ -190,6 +190,7 @@ fn what_is_not_there_is_no_empty_policy() {
     assert_eq!(PolicyFiles::new(Vec::<PathBuf>::new()).read(), Err(ReadError::NoPaths));
 }
 
+/// L9.
 #[test]
 fn a_file_beyond_the_limit_is_refused_unread() {
     let fixture = Fixture::new(&[("a.yaml", "a")]);
@@ -209,6 +210,7 @@ fn a_file_beyond_the_limit_is_refused_unread() {
     );
 }
 
+/// L9.
 #[test]
 fn all_files_together_have_a_limit() {
     let fixture = Fixture::new(&[]);
@@ -224,6 +226,7 @@ fn all_files_together_have_a_limit() {
     ));
 }
 
+/// L8.
 #[cfg(unix)]
 #[test]
 fn odd_files_are_errors_and_never_hang() {
@@ -268,6 +271,7 @@ fn directories_that_contain_themselves_end() {
     assert!(matches!(deep.read(), Err(ReadError::TooMany { .. })));
 }
 
+/// L23.
 #[cfg(unix)]
 #[test]
 fn unsafe_files_are_warned_of() {
@@ -451,6 +455,7 @@ async fn a_file_held_open_by_its_writer_is_not_taken_by_halves() {
     assert_eq!(next_text(&mut watcher).await, "first half, second half");
 }
 
+/// L3.
 #[tokio::test]
 async fn a_writer_that_never_closes_holds_a_change_back_for_a_limited_time() {
     let fixture = Fixture::new(&[("a.yaml", "old")]);
@@ -485,7 +490,7 @@ async fn a_hundred_writes_end_with_the_last() {
     settle(&mut watcher).await;
 }
 
-/// Two files that belong together are taken together, where they are written within the time between two looks.
+/// L24: two files that belong together are taken together, where they are written within the time between two looks.
 #[tokio::test]
 async fn looks_that_differ_are_not_taken() {
     let fixture = Fixture::new(&[("a.yaml", "0"), ("b.yaml", "0")]);

@@ -35,5 +35,6 @@ pub(super) fn emit(record: &AccessRecord) {
         source_principal = record.source_principal.as_deref(),
         forwarded_client = record.forwarded_client.as_deref().map(|text| tracing::field::display(Escaped(text.as_bytes()))),
         destination_principal = record.destination_principal.as_deref(),
+        request_principal = record.request_principal.as_deref(),
     );
 }

@@ -61,7 +61,7 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
     )?;
     write!(
         out,
-        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} trace_id={} forwarded_client={}",
+        " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} authorizer={} authorizer_result={} request_principal={} trace_id={} forwarded_client={}",
         record.reporter.as_str(),
         record.attempts,
         Dash(record.source_principal.as_deref().map(escaped)),
@@ -84,6 +84,9 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
                 .map(escaped)
         ),
         Dash(record.trial.map(Verdict::as_str)),
+        Dash(record.asked.as_ref().map(|(name, _)| escaped(name))),
+        Dash(record.asked.as_ref().map(|(_, result)| result.as_str())),
+        Dash(record.request_principal.as_deref().map(escaped)),
         Dash(record.trace_id.map(TraceId)),
         Dash(record.forwarded_client.as_deref().map(escaped)),
     )
@@ -124,6 +127,9 @@ struct JsonLine<'a> {
     policy_generation: u64,
     audited_by: Option<String>,
     trial: Option<&'static str>,
+    authorizer: Option<&'a str>,
+    authorizer_result: Option<&'static str>,
+    request_principal: Option<&'a str>,
     trace_id: Option<String>,
 }
 
@@ -162,6 +168,9 @@ impl<'a> JsonLine<'a> {
             policy_generation: record.policy_generation,
             audited_by: record.audited_by.as_ref().map(|rule| rule.policy.to_string()),
             trial: record.trial.map(Verdict::as_str),
+            authorizer: record.asked.as_ref().map(|(name, _)| &**name),
+            authorizer_result: record.asked.as_ref().map(|(_, result)| result.as_str()),
+            request_principal: record.request_principal.as_deref(),
             trace_id: record.trace_id.map(|id| TraceId(id).to_string()),
         }
     }

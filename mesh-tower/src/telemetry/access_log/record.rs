@@ -9,7 +9,7 @@ use mesh_core::decide::authz::{RuleInfo, Verdict};
 use mesh_core::policy::model::Origin;
 
 use crate::clock::Clock;
-use crate::telemetry::metrics::Reporter;
+use crate::telemetry::metrics::{CheckResult, Reporter};
 
 /// One request, to be logged. Its values are shared with the request, not copied; nothing is formatted yet.
 #[derive(Clone, Debug)]
@@ -69,12 +69,16 @@ pub struct AccessRecord {
     pub audited_by: Option<Arc<RuleInfo>>,
     /// What the authorization policies on trial would have decided.
     pub trial: Option<Verdict>,
+    /// The external authorizer that was asked, and how that ended.
+    pub asked: Option<(Arc<str>, CheckResult)>,
     /// The generation of the policy that the request went by; 0 where it is not known.
     pub policy_generation: u64,
     /// How many times the request was sent.
     pub attempts: u32,
     /// The caller's identity.
     pub source_principal: Option<Arc<str>>,
+    /// Issuer and subject of the request's token, `iss/sub`.
+    pub request_principal: Option<Arc<str>>,
     /// The identity of a trusted caller's client, as that caller tells it: data, and no proof.
     pub forwarded_client: Option<Arc<str>>,
     /// The server's identity.
@@ -115,9 +119,11 @@ impl AccessRecord {
             policy_origin: None,
             audited_by: None,
             trial: None,
+            asked: None,
             policy_generation: 0,
             attempts: 0,
             source_principal: None,
+            request_principal: None,
             forwarded_client: None,
             destination_principal: None,
             trace_id: None,

@@ -10,7 +10,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::format::{Rfc3339, write_line};
 use super::*;
-use crate::telemetry::metrics::Reporter;
+use crate::telemetry::metrics::{CheckResult, Reporter};
 use crate::telemetry::with_subscriber;
 
 fn record() -> AccessRecord {
@@ -38,8 +38,10 @@ fn record() -> AccessRecord {
     });
     record.policy_generation = 4;
     record.trial = Some(Verdict::Deny);
+    record.asked = Some(("authz".into(), CheckResult::Denied));
     record.attempts = 2;
     record.source_principal = Some("spiffe://td/ns/a/sa/web".into());
+    record.request_principal = Some("https://id.example.com/ann".into());
     record.trace_id = Some(0xab);
     record
 }
@@ -59,7 +61,7 @@ fn a_text_line_is_istios_with_ours_at_its_end() {
             "upstream_reset_before_response_started{overflow} - \"-\" 3 81 12 9 \"-\" \"curl/8\" \"abc\" \"orders\" ",
             "\"10.0.0.4:8080\" outbound|8080|v2|orders - - 10.0.0.1:999 - canary ",
             "reporter=source attempts=2 source_principal=spiffe://td/ns/a/sa/web destination_principal=- ",
-            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny ",
+            "policy_origin=\"policy/orders.yaml:12:3\" policy_generation=4 audited_by=- trial=deny authorizer=authz authorizer_result=denied request_principal=https://id.example.com/ann ",
             "trace_id=000000000000000000000000000000ab forwarded_client=-\n",
         )
     );
@@ -92,9 +94,12 @@ fn a_json_line_has_istios_field_names() {
         ("policy_origin", "\"policy/orders.yaml:12:3\""),
         ("audited_by", "null"),
         ("trial", "\"deny\""),
+        ("authorizer", "\"authz\""),
+        ("authorizer_result", "\"denied\""),
         ("attempts", "2"),
         ("source_principal", "\"spiffe://td/ns/a/sa/web\""),
         ("destination_principal", "null"),
+        ("request_principal", "\"https://id.example.com/ann\""),
     ] {
         assert_eq!(json[field].to_string(), value, "{field}");
     }

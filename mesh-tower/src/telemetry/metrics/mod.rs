@@ -33,6 +33,9 @@
 //! The exporter keeps raw samples of a histogram until they are folded into buckets. That happens at
 //! each scrape and in [`Metrics::spawn_upkeep`], which has to run where nobody scrapes.
 
+mod checks;
+mod connections;
+mod identity;
 mod labels;
 mod operations;
 mod peers;
@@ -41,6 +44,7 @@ mod registry;
 mod series;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -50,13 +54,15 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::task::JoinHandle;
 
+pub use checks::{CheckMetrics, CheckResult};
+pub use connections::{EndReason, HandshakeResult};
+pub use identity::IdentityMetrics;
 pub use labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
-pub use operations::{
-    ConnectionGuard, HandshakeResult, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side,
-};
+pub use operations::{ConnectionGuard, Cut, PolicyMetrics, ReloadResult, RetryResult, ServiceMetrics, Side};
 pub use peers::PeerGroups;
 pub(crate) use plaintext::PlaintextCounter;
 pub use series::{RequestRecord, SeriesGroup};
+pub use tokens::TokenMetrics;
 
 use operations::Operations;
 use plaintext::Plaintext;
@@ -223,6 +229,12 @@ impl Metrics {
         self.inner.operations.policy()
     }
 
+    /// The metrics of the process's identity; made anew at each call.
+    #[must_use]
+    pub fn identity(&self) -> IdentityMetrics {
+        self.inner.operations.identity()
+    }
+
     /// The operational metrics of the service `name`. Takes a lock: ask once and keep the answer.
     #[must_use]
     pub fn service(&self, name: &str) -> ServiceMetrics {
@@ -234,9 +246,19 @@ impl Metrics {
         self.inner.operations.connection(side)
     }
 
-    /// Counts a TLS handshake (`mesh_tls_handshakes_total`).
+    /// Counts what was ended because of how the peer behaved (`mesh_peers_cut_total`).
+    pub fn cut(&self, reason: Cut) {
+        self.inner.operations.cut(reason);
+    }
+
+    /// Counts a TLS handshake (`mesh_tls_handshakes_total`, `mesh_tls_resumptions_total`).
     pub fn handshake(&self, side: Side, result: HandshakeResult) {
-        self.inner.operations.handshake(side, result);
+        self.inner.operations.ends().handshake(side, result);
+    }
+
+    /// Counts a connection or a request that a change of policy or trust ended (`mesh_connections_ended_total`).
+    pub fn ended(&self, side: Side, reason: EndReason) {
+        self.inner.operations.ends().ended(side, reason);
     }
 
     /// The counter of the requests that a server takes over plain text from an address (`mesh_plaintext_requests_total`);
@@ -255,6 +277,18 @@ impl Metrics {
     /// Counts what policies on trial decide (`mesh_authorization_trial_total`).
     pub fn tried_request(&self, verdict: mesh_core::decide::authz::Verdict) {
         self.inner.operations.tried_request(verdict);
+    }
+
+    /// What becomes of tokens, and of their keys.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenMetrics {
+        self.inner.operations.tokens()
+    }
+
+    /// The metrics of the external authorizer `name`. Takes a lock: ask once and keep the answer.
+    #[must_use]
+    pub fn checks(&self, name: &str) -> CheckMetrics {
+        CheckMetrics::new(&self.inner.registry, name)
     }
 
     /// A counter for the access log to count lost lines with (`mesh_access_log_dropped_total`).

@@ -10,8 +10,11 @@ use mesh_core::decide::authz::Verdict;
 use metrics::{Counter, Gauge, Label};
 use rustc_hash::FxHashMap;
 
+use super::connections::ConnectionMetrics;
+use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
+use super::tokens::TokenMetrics;
 
 /// How a reload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,23 +48,35 @@ pub enum Side {
     Server,
 }
 
-/// How a TLS handshake ended.
+impl Side {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Why the mesh ended what a peer that behaves badly had open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum HandshakeResult {
-    /// Both sides know each other.
-    Ok,
-    /// It failed, for whatever reason.
-    Failed,
-    /// It took too long.
-    TimedOut,
+pub enum Cut {
+    /// The body of a request came too slowly.
+    SlowRequest,
+    /// Answers were not taken.
+    SlowResponse,
+    /// Most requests were given up right after they had begun.
+    GivenUp,
 }
 
 pub(super) struct Operations {
     registry: Arc<Registry>,
     policy: PolicyMetrics,
+    tokens: TokenMetrics,
     connections: [Gauge; 2],
-    handshakes: [[Counter; 3]; 2],
+    ends: ConnectionMetrics,
+    /// By [`Cut`].
+    cut: [Counter; 3],
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -74,19 +89,16 @@ pub(super) struct Operations {
 impl Operations {
     pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
         describe(&registry);
+        super::checks::describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
-        let results = ["ok", "failed", "timeout"];
-        let handshake = |side, result| {
-            registry.counter(
-                "mesh_tls_handshakes_total",
-                labels(&[("side", side), ("result", result)]),
-            )
-        };
         Self {
             policy: PolicyMetrics::new(&registry),
+            tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
-            handshakes: sides.map(|side| results.map(|result| handshake(side, result))),
+            ends: ConnectionMetrics::new(Arc::clone(&registry)),
+            cut: ["slow_request", "slow_response", "given_up"]
+                .map(|reason| registry.counter("mesh_peers_cut_total", labels(&[("reason", reason)]))),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
                 let labels = labels(&[("decision", decision)]);
@@ -102,6 +114,14 @@ impl Operations {
 
     pub(super) fn policy(&self) -> &PolicyMetrics {
         &self.policy
+    }
+
+    pub(super) fn identity(&self) -> IdentityMetrics {
+        IdentityMetrics::new(&self.registry)
+    }
+
+    pub(super) fn tokens(&self) -> &TokenMetrics {
+        &self.tokens
     }
 
     pub(super) fn service(&self, name: &str) -> ServiceMetrics {
@@ -130,16 +150,16 @@ impl Operations {
         ConnectionGuard(open.clone())
     }
 
-    pub(super) fn handshake(&self, side: Side, result: HandshakeResult) {
-        let [client, server] = &self.handshakes;
-        let [ok, failed, timed_out] = match side {
-            Side::Client => client,
-            Side::Server => server,
-        };
-        match result {
-            HandshakeResult::Ok => ok.increment(1),
-            HandshakeResult::Failed => failed.increment(1),
-            HandshakeResult::TimedOut => timed_out.increment(1),
+    pub(super) fn ends(&self) -> &ConnectionMetrics {
+        &self.ends
+    }
+
+    pub(super) fn cut(&self, reason: Cut) {
+        let [slow_request, slow_response, given_up] = &self.cut;
+        match reason {
+            Cut::SlowRequest => slow_request.increment(1),
+            Cut::SlowResponse => slow_response.increment(1),
+            Cut::GivenUp => given_up.increment(1),
         }
     }
 
@@ -175,10 +195,13 @@ fn describe(registry: &Registry) {
             "mesh_retry_budget_exhausted_total",
             "Further tries that the retry budget forbade.",
         ),
-        ("mesh_tls_handshakes_total", "TLS handshakes, by side and result."),
         (
             "mesh_plaintext_requests_total",
             "Requests that were taken over plain text, by the address of the caller, the service and its port.",
+        ),
+        (
+            "mesh_peers_cut_total",
+            "Requests and connections that were ended because of how the peer behaved, by reason.",
         ),
         (
             "mesh_authorization_audited_total",
@@ -226,7 +249,7 @@ fn announce_build(registry: &Registry) {
         .set(1.0);
 }
 
-fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
+pub(super) fn labels(pairs: &[(&'static str, &'static str)]) -> Vec<Label> {
     pairs
         .iter()
         .map(|(key, value)| Label::from_static_parts(key, value))

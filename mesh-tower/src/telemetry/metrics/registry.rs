@@ -8,7 +8,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::{DURATION_BUCKETS_MS, UserRecorder};
+use super::{DURATION_BUCKETS_MS, UserRecorder, checks};
 
 static METADATA: Metadata<'static> = Metadata::new("mesh", Level::INFO, Some(module_path!()));
 
@@ -29,7 +29,8 @@ impl Registry {
     pub(super) fn new(user: Option<UserRecorder>) -> Self {
         let own = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(super::series::DURATION.into()), &DURATION_BUCKETS_MS)
-            // It fails for an empty list of buckets only.
+            .and_then(|own| own.set_buckets_for_metric(Matcher::Full(checks::DURATION.into()), &checks::BUCKETS))
+            // They fail for an empty list of buckets only.
             .unwrap_or_default()
             .build_recorder();
         let exporter = own.handle();
@@ -73,6 +74,10 @@ impl Registry {
 
     pub(super) fn describe_histogram(&self, name: &'static str, text: &'static str) {
         self.each(|recorder| recorder.describe_histogram(KeyName::from(name), Some(Unit::Milliseconds), text.into()));
+    }
+
+    pub(super) fn describe_seconds(&self, name: &'static str, text: &'static str) {
+        self.each(|recorder| recorder.describe_histogram(KeyName::from(name), Some(Unit::Seconds), text.into()));
     }
 
     pub(super) fn render(&self) -> String {

@@ -4,6 +4,7 @@ use super::*;
 
 const A: &str = "cluster.local/ns/a/sa/x";
 
+/// I1, I2.
 #[test]
 fn deny_comes_before_allow_and_allow_before_the_default() {
     for (row, policies, expected) in [

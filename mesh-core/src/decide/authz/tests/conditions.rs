@@ -222,7 +222,10 @@ fn actions_are_asked_in_their_order() {
 
 #[test]
 fn who_would_have_to_be_asked_is_told() {
-    let authorizer = compile(&[named("ask", Action::Custom, "methods=GET")]);
+    let mut ask = named("ask", Action::Custom, "methods=GET");
+    ask.provider = Some("opa".into());
+    let authorizer = compile(&[ask]);
+    assert_eq!(authorizer.providers(), ["opa".into()]);
     let decide = |method: &str| {
         let request = request(method, "a", "/");
         let canonical = canonicalize(&request, Options::default()).unwrap();
@@ -230,12 +233,62 @@ fn who_would_have_to_be_asked_is_told() {
     };
     assert_eq!(
         decide("GET"),
-        "rule 0 of policy `foo/ask` has an external authorizer asked, and there is none: it is denied"
+        "rule 0 of policy `foo/ask` has the authorizer `opa` asked, and it was not: it is denied"
     );
     assert_eq!(
         decide("PUT"),
         "no rule of a DENY policy matched, and there is no ALLOW policy"
     );
+}
+
+#[test]
+fn an_allowed_request_is_still_the_other_rules_to_deny() {
+    let custom = |conditions| AuthorizationPolicy {
+        provider: Some("opa".into()),
+        ..named("ask", Action::Custom, conditions)
+    };
+    let authorizer = compile(&[custom("paths=/a*"), named("keep", Action::Deny, "methods=DELETE")]);
+    let bound = authorizer.for_peer(&sleep().peer());
+    for (method, path, asked, once_allowed) in [
+        ("GET", "/a", Some("rule 0 of policy `foo/ask` asks `opa`"), true),
+        ("DELETE", "/a", Some("rule 0 of policy `foo/ask` asks `opa`"), false),
+        ("GET", "/b", None, true),
+        ("DELETE", "/b", None, false),
+    ] {
+        let request = request(method, "a", path);
+        let canonical = canonicalize(&request, Options::default()).unwrap();
+        let view = canonical.view();
+        let question = bound.question(&view);
+        assert_eq!(question.map(|question| question.to_string()).as_deref(), asked);
+        assert_eq!(question, authorizer.question(&view, &sleep().peer()));
+        assert_eq!(
+            bound.authorize_allowed(&view).is_allowed(),
+            once_allowed,
+            "{method} {path}"
+        );
+        // Who does not ask denies.
+        assert_eq!(bound.authorize(&view).is_allowed(), asked.is_none() && once_allowed);
+    }
+}
+
+#[test]
+fn rules_of_servers_have_somebody_asked_too() {
+    let mut server = server();
+    let mut ask = named("ask", Action::Custom, "methods=GET");
+    ask.provider = Some("opa".into());
+    server.policies.push(ask);
+    let authorizer = Authorizer::with_servers(&[] as &[AuthorizationPolicy], &[server], &httpbin(), ROOT).unwrap();
+    assert_eq!(authorizer.providers(), ["opa".into()]);
+}
+
+#[test]
+fn what_is_on_trial_has_nobody_asked() {
+    let tried = on_trial(named("soon", Action::Custom, "methods=GET"));
+    let authorizer = compile(&[tried]);
+    let request = request("GET", "a", "/");
+    let canonical = canonicalize(&request, Options::default()).unwrap();
+    assert_eq!(authorizer.question(&canonical.view(), &sleep().peer()), None);
+    assert!(authorizer.providers().is_empty());
 }
 
 #[test]

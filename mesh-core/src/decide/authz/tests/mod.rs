@@ -6,6 +6,7 @@ mod conditions;
 mod modes;
 mod properties;
 mod spellings;
+mod tokens;
 
 use std::net::IpAddr;
 

@@ -159,6 +159,8 @@ fn when_truth(when: &When, action: Action, caller: &Caller, request: Option<&Req
             let asked = condition.any_of.is_empty() || is_match(&condition.any_of, !allow);
             return Truth::from(asked && !is_match(&condition.none_of, allow));
         }
+        // None of the requests bears a token: a condition on one is unknown, unless it asks for nothing.
+        Attribute::Presenter if condition.is_unset() => return Truth::True,
         _ => return Truth::Unknown,
     }
     source_truth(&source, caller)

@@ -10,7 +10,7 @@ use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Enforcement};
 use crate::policy::reader::{Fields, Reader, choice};
-use crate::policy::source::Node;
+use crate::policy::source::{Node, SourceSpan};
 
 /// Reads an `AuthorizationPolicy`. One without `spec` has no rules, as `spec: {}` has none.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
@@ -19,9 +19,21 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         None => Some(AuthorizationPolicy::new(object.meta.clone(), Action::Allow)),
         Some(spec) => authorization_policy(cx, object, spec, policy),
     };
-    policy
-        .authorizations
-        .extend(found.map(|found| AuthorizationPolicy { enforcement, ..found }));
+    let found = found.map(|found| AuthorizationPolicy { enforcement, ..found });
+    if let Some(found) = &found {
+        refuse_trial(cx, object.node.span, found);
+    }
+    policy.authorizations.extend(found);
+}
+
+/// Asking on trial would double the work of an authorizer for an answer that changes nothing.
+pub(in crate::policy::dialect) fn refuse_trial(cx: &Reader<'_>, span: SourceSpan, found: &AuthorizationPolicy) {
+    if found.action == Action::Custom && found.enforcement == Enforcement::DryRun {
+        let title = NOT_YET.title();
+        let message = format!("an external authorizer on trial is {title}: nobody is asked");
+        let help = "put the policy in force with an authorizer that records and allows";
+        cx.report(Diagnostic::new(NOT_YET, span, message).with_help(help));
+    }
 }
 
 fn authorization_policy(
@@ -54,13 +66,8 @@ const ACTIONS: &[(&str, Action)] = &[
     ("CUSTOM", Action::Custom),
 ];
 
-/// Reads `provider`, which the action `CUSTOM` needs, and says that nobody is asked yet.
+/// Reads `provider`, which the action `CUSTOM` needs: it names who is asked.
 fn provider(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, action: Option<Action>) -> Option<String> {
-    if let (Some(node), Some(Action::Custom)) = (fields.node("action"), action) {
-        let title = NOT_YET.title();
-        let message = format!("action `CUSTOM` is {title}: no external authorizer is asked");
-        cx.report(Diagnostic::new(NOT_YET, node.span, message));
-    }
     if action == Some(Action::Custom) {
         return fields.required("provider", provider_name);
     }

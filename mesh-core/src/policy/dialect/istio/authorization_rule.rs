@@ -8,7 +8,7 @@ use super::authorization_policy::is_empty_list;
 use super::authorization_when::when;
 use super::path_template;
 use super::scope::Scope;
-use super::{NOT_YET, refuse_all};
+
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::MeshSettings;
 use crate::policy::model::authz::{Condition, Operation, Pattern, Rule, Source};
@@ -83,9 +83,6 @@ fn source(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, mesh: &MeshSettings) -
         request_principals: condition(&mut fields, ["requestPrincipals", "notRequestPrincipals"], pattern),
     };
     check_accounts(cx, &mut fields);
-    const TOKENS: &str = "tokens of requests are not checked";
-    let refused = [("requestPrincipals", TOKENS), ("notRequestPrincipals", TOKENS)];
-    refuse_all(&mut fields, NOT_YET, &refused);
     fields.finish();
     if cx.errors() == errors && source == Source::default() {
         return cx.invalid(node, "expected a condition, found none");

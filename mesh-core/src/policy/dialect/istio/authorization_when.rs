@@ -119,9 +119,6 @@ fn in_brackets(text: &str) -> Option<Attribute> {
 /// Why a condition on an attribute is not in force; it then never allows, and always denies.
 fn not_yet(attribute: &Attribute) -> Option<&'static str> {
     match attribute {
-        Attribute::RequestPrincipal | Attribute::Audiences | Attribute::Presenter | Attribute::Claims(_) => {
-            Some("tokens of requests are not checked")
-        }
         Attribute::Pseudo(name) if !matches!(name.as_str(), ":method" | ":authority") => {
             Some("write it as an operation")
         }

@@ -1,5 +1,6 @@
 //! `IstioOperator`, of which only `meshConfig` has a meaning in a process.
 
+use super::extension_provider::provider;
 use super::names::{dns_label, is_dns_name};
 use super::topology::{path_normalization, topology};
 use super::values::given_or;
@@ -30,7 +31,13 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
     let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
         return;
     };
-    fields.optional("meshConfig", |cx, node| mesh_config(cx, node, &mut policy.mesh));
+    fields.optional("meshConfig", |cx, node| {
+        mesh_config(cx, node, &mut policy.mesh, |cx, node| {
+            let known = &policy.authorizers;
+            let found = provider(cx, node, object, known);
+            policy.authorizers.extend(found);
+        })
+    });
     for name in INSTALLATION {
         fields.refuse(name, NOT_HERE, "nothing is installed");
     }
@@ -40,7 +47,6 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
 const REFUSED: &[(&str, &str)] = &[
     ("accessLogFormat", "lines have the default fields"),
     ("defaultProviders", "providers are not chosen by policy"),
-    ("extensionProviders", "providers are not chosen by policy"),
     ("caCertificates", "trust bundles are files of the process"),
     ("certificates", "certificates are files of the process"),
     ("defaultHttpRetryPolicy", "retries are set by route or service"),
@@ -66,7 +72,12 @@ const REFUSED: &[(&str, &str)] = &[
 const EXPORT: &str = "documents are exported to all namespaces where they do not say";
 const TLS: &str = "versions and cipher suites are those of the TLS library";
 
-fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<()> {
+fn mesh_config(
+    cx: &Reader<'_>,
+    node: &Node,
+    mesh: &mut MeshSettings,
+    mut provider: impl FnMut(&Reader<'_>, &Node),
+) -> Option<()> {
     let mut fields = cx.mapping(node)?;
     access_log(cx, &mut fields, mesh);
     if let Some(trust_domain) = fields.optional("trustDomain", trust_domain) {
@@ -82,6 +93,10 @@ fn mesh_config(cx: &Reader<'_>, node: &Node, mesh: &mut MeshSettings) -> Option<
     if fields.optional("enableTracing", Reader::bool) == Some(true) {
         accept(&mut fields, "enableTracing");
     }
+    fields.list("extensionProviders", |cx, node| {
+        provider(cx, node);
+        Some(())
+    });
     if let Some(normalization) = fields.optional("pathNormalization", path_normalization) {
         mesh.path_normalization = normalization;
     }

@@ -9,12 +9,12 @@
 //! Where an item of a list is wrong, the others are read still: a policy with errors never comes in
 //! force, and a half-read document gives fewer findings about missing names than none.
 
-use super::{Dialect, Object, kind_span, names, path_template, pattern, required_spec, values};
+use super::{Dialect, Object, authorizer_values, kind_span, names, path_template, pattern, required_spec, values};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader, Spelling};
 
-mod authorization_policy;
+pub(in crate::policy::dialect) mod authorization_policy;
 mod authorization_rule;
 pub(in crate::policy::dialect) mod authorization_when;
 mod client_tls;
@@ -22,6 +22,7 @@ mod connection_pool;
 mod consistent_hash;
 pub(in crate::policy) mod delegate;
 mod destination_rule;
+mod extension_provider;
 mod faults;
 mod filters;
 mod gateway;

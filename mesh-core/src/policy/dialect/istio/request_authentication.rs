@@ -1,22 +1,17 @@
 //! `RequestAuthentication`: which tokens requests may carry.
 
+use super::required_spec;
 use super::selection::selection;
 use super::values::duration;
-use super::{NOT_YET, kind_span, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::model::Policy;
-use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, RequestAuthentication};
+use crate::policy::model::jwt::{Forward, JwtKeys, JwtRule, Presence, RequestAuthentication};
 use crate::policy::reader::{Fields, Reader, choice};
 use crate::policy::source::Node;
 
 /// Reads a `RequestAuthentication`.
 pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
-    let message = format!(
-        "kind `RequestAuthentication` is {}: tokens of requests are not checked",
-        NOT_YET.title()
-    );
-    cx.report(Diagnostic::new(NOT_YET, kind_span(object), message));
     let Some(mut fields) = required_spec(cx, object).and_then(|spec| cx.mapping(spec)) else {
         return;
     };
@@ -30,6 +25,12 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         rules,
     });
 }
+
+const PRESENCE: &[(&str, Presence)] = &[
+    ("OPTIONAL", Presence::Optional),
+    ("REQUIRED", Presence::Required),
+    ("UNSPECIFIED", Presence::Optional),
+];
 
 fn rule(cx: &Reader<'_>, node: &Node) -> Option<JwtRule> {
     let mut fields = cx.mapping(node)?;
@@ -53,12 +54,10 @@ fn rule(cx: &Reader<'_>, node: &Node) -> Option<JwtRule> {
         },
         claim_headers: fields.list("outputClaimToHeaders", claim_header),
         timeout: fields.optional("timeout", duration),
+        presence: fields.optional("presence", choice(PRESENCE)).unwrap_or_default(),
         space_delimited_claims: fields.list("spaceDelimitedClaims", Reader::name),
+        ..JwtRule::default()
     };
-    fields.optional(
-        "presence",
-        choice(&[("OPTIONAL", ()), ("REQUIRED", ()), ("UNSPECIFIED", ())]),
-    );
     fields.finish();
     Some(found)
 }

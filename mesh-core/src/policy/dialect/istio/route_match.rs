@@ -3,7 +3,7 @@
 use super::NOT_YET;
 use super::names::{dns_label, labels};
 use super::scope::Scope;
-use super::string_match::{is_claim, of_headers, of_path, of_query, of_text};
+use super::string_match::{of_headers, of_path, of_query, of_text};
 use super::virtual_service::bindings;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::model::route::{PathCase, RouteMatch, StringMatch};
@@ -83,11 +83,6 @@ fn read_headers(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>, found: &mut Ro
             "parts of the request are compared, not excluded",
         );
     }
-    for claims in [&with.claims, &without.claims] {
-        if !claims.is_empty() {
-            defer_claims(cx, fields);
-        }
-    }
     (found.headers, found.claims) = (with.headers, with.claims);
     (found.without_headers, found.without_claims) = (without.headers, without.claims);
 }
@@ -96,18 +91,6 @@ fn defer_part(cx: &Reader<'_>, part: &str, span: SourceSpan, reason: &str) {
     let title = NOT_YET.title();
     let message = format!("a condition on `:{part}` is {title}: {reason}");
     cx.report(Diagnostic::new(NOT_YET, span, message));
-}
-
-/// Claims are compared once tokens are checked.
-fn defer_claims(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
-    for name in ["headers", "withoutHeaders"] {
-        let entries = fields.node(name).map(Node::entries).unwrap_or_default();
-        for (key, _) in entries.iter().filter(|(key, _)| is_claim(&key.name)) {
-            let (name, title) = (quoted(&key.name), NOT_YET.title());
-            let message = format!("header {name} is {title}: tokens of requests are not checked");
-            cx.report(Diagnostic::new(NOT_YET, key.span, message));
-        }
-    }
 }
 
 /// Case is folded for exact paths and prefixes, never for a regex.

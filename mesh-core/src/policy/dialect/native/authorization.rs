@@ -19,6 +19,7 @@ use super::refuse_nothing;
 use super::scope::Scope;
 use super::service::non_empty;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::dialect::istio::authorization_policy::refuse_trial;
 use crate::policy::dialect::istio::authorization_when::{attribute, attribute_key};
 use crate::policy::model::authz::{
     Action, Attribute, AuthorizationPolicy, Condition, Enforcement, Operation, Rule, Source, Target, TargetKind, When,
@@ -69,13 +70,15 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     }
     sink.ledger.define(cx, "authorization", &meta, name.span);
     let (action, rules) = rules?;
-    sink.policy.authorizations.push(AuthorizationPolicy {
+    let found = AuthorizationPolicy {
         meta,
         selector: selected.labels,
         action,
         rules,
         ..rest
-    });
+    };
+    refuse_trial(cx, node.span, &found);
+    sink.policy.authorizations.push(found);
     Some(())
 }
 
@@ -92,12 +95,8 @@ pub(super) fn rules(
     }
     let name = given?.0;
     let (_, action) = ACTIONS.iter().find(|(known, _)| *known == name)?;
-    if *action == Action::Custom {
-        fields.refuse(
-            name,
-            Code::NOT_YET_IN_FORCE,
-            "no external authorizer is asked, requests are denied",
-        );
+    if *action == Action::Custom && fields.node("provider").is_none() {
+        fields.missing(&["provider"]);
     }
     if let (Some((key, _)), false) = (fields.entry("provider"), *action == Action::Custom) {
         let message = "`provider` is for the rules of `custom`";
@@ -195,8 +194,8 @@ form! {
         "not_trust_domains" trust_domains.none_of: NonEmpty<AnyPattern>;
         "remote_ip" remote_ip_blocks.any_of: NonEmpty<Ip>;
         "not_remote_ip" remote_ip_blocks.none_of: NonEmpty<Ip>;
-        "request_principals" [not_yet "tokens of requests are not checked"] request_principals.any_of: NonEmpty<AnyPattern>;
-        "not_request_principals" [not_yet "tokens of requests are not checked"] request_principals.none_of: NonEmpty<AnyPattern>;
+        "request_principals" request_principals.any_of: NonEmpty<AnyPattern>;
+        "not_request_principals" request_principals.none_of: NonEmpty<AnyPattern>;
     }
 }
 

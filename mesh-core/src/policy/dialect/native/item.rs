@@ -2,6 +2,7 @@
 
 use super::Sink;
 use super::form::{Form, Tree};
+use crate::policy::model::authorizer::ExternalAuthorizer;
 use crate::policy::model::authz::AuthorizationPolicy;
 use crate::policy::model::gateway::Gateway;
 use crate::policy::model::identity::PeerAuthentication;
@@ -84,6 +85,7 @@ named!(
     Gateway,
     PeerAuthentication,
     AuthorizationPolicy,
+    ExternalAuthorizer,
     Server,
     RateLimit,
     RequestAuthentication,

@@ -1,5 +1,6 @@
 //! `mesh`: settings of the whole mesh.
 
+use super::connections::{Live, Tls};
 use super::envelope::namespace;
 use super::form::{Form, List, Schema, Text, Tree};
 use super::forwarding::{ForwardingForm, Normalization};
@@ -40,6 +41,10 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, policy: &mut Policy) {
     set(&mut mesh.path_normalization, normalization);
     let forwarding = fields.optional("forwarding", |cx, node| ForwardingForm::read(cx, node, scope));
     set(&mut mesh.forwarding, forwarding);
+    let live = fields.optional("live", |cx, node| Live::read(cx, node, scope));
+    set(&mut mesh.live, live);
+    let tls = fields.optional("tls", |cx, node| Tls::read(cx, node, scope));
+    set(&mut mesh.tls, tls);
     let mode = fields.optional("mtls", spanned(choice(MODES)));
     fields.finish();
     policy.peer_authentications.extend(mode.map(|mode| PeerAuthentication {
@@ -116,6 +121,12 @@ pub(super) fn write(mesh: &MeshSettings) -> Tree {
     if mesh.forwarding != default.forwarding {
         map.put("forwarding", ForwardingForm::write(&mesh.forwarding));
     }
+    if mesh.live != default.live {
+        map.put("live", Live::write(&mesh.live));
+    }
+    if mesh.tls != default.tls {
+        map.put("tls", Tls::write(&mesh.tls));
+    }
     map
 }
 
@@ -135,6 +146,8 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
         object.property("access_log", log, false);
         object.property("path_normalization", Normalization::schema(schema), false);
         object.property("forwarding", ForwardingForm::schema(schema), false);
+        object.property("live", Live::schema(schema), false);
+        object.property("tls", Tls::schema(schema), false);
     })
 }
 

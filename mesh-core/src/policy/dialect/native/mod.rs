@@ -32,7 +32,9 @@ use crate::policy::source::{Key, Node, SourceSpan, Value};
 
 mod access_pattern;
 mod authorization;
+mod authorizer;
 mod balance;
+mod connections;
 mod destination;
 mod endpoint;
 mod filter;
@@ -75,6 +77,7 @@ pub const SECTIONS: &[&str] = &[
     "gateways",
     "mtls",
     "authorization",
+    "authorizers",
     "sidecars",
     "servers",
     "rate_limits",
@@ -136,6 +139,9 @@ pub(in crate::policy) fn lower(cx: &Reader<'_>, node: &Node, policy: &mut Policy
 
 /// Reads the sections that are lists alone.
 fn lists(fields: &mut Fields<'_, '_, '_>, sink: &mut Sink<'_>) {
+    fields.optional("authorizers", |cx, node| {
+        item::items::<authorizer::AuthorizerForm>(cx, node, sink, &authorizer::SHELF)
+    });
     fields.optional("sidecars", |cx, node| {
         item::items::<sidecar::SidecarForm>(cx, node, sink, &sidecar::SHELF)
     });

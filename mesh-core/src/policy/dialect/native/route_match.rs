@@ -168,8 +168,8 @@ form! {
         "headers" headers: Pairs<HeaderField, Comparison>;
         "without_headers" without_headers: Pairs<HeaderField, Comparison>;
         "query" query: Pairs<TextKey, Comparison>;
-        "claims" [not_yet "tokens of requests are not checked"] claims: Pairs<ClaimKey, Comparison>;
-        "without_claims" [not_yet "tokens of requests are not checked"] without_claims: Pairs<ClaimKey, Comparison>;
+        "claims" claims: Pairs<ClaimKey, Comparison>;
+        "without_claims" without_claims: Pairs<ClaimKey, Comparison>;
         "port" port: Opt<Port>;
         "gateways" bindings: Bindings;
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
+use super::authorizer::AuthorizerForm;
 use super::destination::DestinationForm;
 use super::endpoint::{EndpointForm, WorkloadForm};
 use super::form::schema::Object;
@@ -46,6 +47,7 @@ fn namespaces(policy: &Policy) -> BTreeSet<&str> {
     add(&mut all, &policy.gateways);
     add(&mut all, &policy.peer_authentications);
     add(&mut all, &policy.authorizations);
+    add(&mut all, &policy.authorizers);
     add(&mut all, &policy.sidecars);
     add(&mut all, &policy.servers);
     add(&mut all, &policy.rate_limits);
@@ -77,6 +79,7 @@ fn document(policy: &Policy, at: &str) -> Tree {
             "authorization",
             section(&policy.authorizations, at, authorization::write_policy),
         ),
+        ("authorizers", section(&policy.authorizers, at, AuthorizerForm::write)),
         ("sidecars", section(&policy.sidecars, at, SidecarForm::write)),
         ("servers", section(&policy.servers, at, ServerForm::write)),
         ("rate_limits", section(&policy.rate_limits, at, RateLimitForm::write)),
@@ -139,6 +142,7 @@ fn traffic(it: &mut Schema, object: &mut Object) {
 fn access(it: &mut Schema, object: &mut Object) {
     object.property("mtls", list(&mtls::schema(it)), false);
     object.property("authorization", list(&authorization::schema(it)), false);
+    object.property("authorizers", List::<AuthorizerForm>::schema(it), false);
     object.property("servers", List::<ServerForm>::schema(it), false);
     object.property("rate_limits", List::<RateLimitForm>::schema(it), false);
     let tokens = List::<RequestAuthenticationForm>::schema(it);

@@ -216,6 +216,7 @@ async fn max_requests_per_connection_counts_requests() {
     }
 }
 
+/// C7.
 #[tokio::test]
 async fn c7_connect_never_gives_its_connection_back() {
     let server = Server::http1().await;
@@ -242,6 +243,7 @@ async fn c7_connect_never_gives_its_connection_back() {
     until("tunnels closed", || pool.stats().open == 1).await;
 }
 
+/// C7.
 #[tokio::test]
 async fn c7_bytes_behind_a_connect_answer_reach_no_other_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -109,6 +109,7 @@ async fn alpn_settles_the_version() {
     }
 }
 
+/// F18.
 #[tokio::test]
 async fn a_peer_with_another_identity_gets_no_request() {
     let authority = Authority::new();
@@ -270,6 +271,7 @@ async fn a_plain_text_pool_takes_no_identity() {
     assert_eq!(ask(&pool, "/").await.text, "hello");
 }
 
+/// F13.
 #[tokio::test]
 async fn connections_to_a_peer_that_is_no_longer_trusted_are_retired() {
     let authority = Authority::new();

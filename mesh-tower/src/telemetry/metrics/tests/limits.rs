@@ -25,6 +25,7 @@ fn invented_codes_end_up_in_the_series_of_their_class() {
     assert_eq!(named(&samples, "mesh_metric_series_overflow_total")[0].2, 992.0);
 }
 
+/// K6.
 #[test]
 fn destinations_past_the_limit_share_the_overflow() {
     let metrics = Metrics::new(MetricsOptions {
@@ -77,6 +78,7 @@ fn the_limit_holds_for_the_codes_of_all_groups_together() {
     assert_eq!(requests.iter().map(|(.., count)| count).sum::<f64>(), 40.0);
 }
 
+/// K6.
 #[test]
 fn identities_past_the_limit_are_counted_together() {
     let metrics = Metrics::new(MetricsOptions {

@@ -21,7 +21,12 @@ fn the_work_of_the_mesh_is_counted() {
     for result in [RetryResult::Success, RetryResult::Failure, RetryResult::BudgetExhausted] {
         metrics.service("orders").retry(result);
     }
-    metrics.handshake(Side::Server, HandshakeResult::Failed);
+    metrics.handshake(
+        Side::Server,
+        HandshakeResult::Failed(mesh_tls::handshake::Reason::Expired),
+    );
+    metrics.handshake(Side::Server, HandshakeResult::Resumed);
+    metrics.ended(Side::Client, EndReason::NotTrusted);
     let address = Some("10.0.0.7".parse().unwrap());
     metrics.plaintext(address, "orders.shop", 8080).increment();
     metrics.audited_request();
@@ -42,8 +47,11 @@ fn the_work_of_the_mesh_is_counted() {
         r#"mesh_retries_total{service="orders",result="failure"} 1"#,
         r#"mesh_retries_total{service="orders",result="budget_exhausted"} 1"#,
         "mesh_retry_budget_exhausted_total 1",
-        r#"mesh_tls_handshakes_total{side="server",result="failed"} 1"#,
-        r#"mesh_tls_handshakes_total{side="client",result="ok"} 0"#,
+        r#"mesh_tls_handshakes_total{side="server",result="failed",reason="expired"} 1"#,
+        r#"mesh_tls_handshakes_total{side="server",result="ok",reason="none"} 1"#,
+        r#"mesh_tls_handshakes_total{side="client",result="ok",reason="none"} 0"#,
+        r#"mesh_tls_resumptions_total{side="server"} 1"#,
+        r#"mesh_connections_ended_total{side="client",reason="not_trusted"} 1"#,
         r#"mesh_plaintext_requests_total{source_address="10.0.0.7",destination_service="orders.shop",port="8080"} 1"#,
         "mesh_authorization_audited_total 1",
         r#"mesh_authorization_trial_total{decision="allow"} 0"#,

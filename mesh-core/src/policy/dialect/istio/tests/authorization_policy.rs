@@ -152,10 +152,7 @@ fn policies_are_checked() {
                 "provider: { name: a }",
                 &["3:1: error[MESH0301]: `provider` is for the action `CUSTOM`"],
             ),
-            (
-                "action: CUSTOM, provider: { name: a }, rules: [{}]",
-                &["3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: no external authorizer is asked"],
-            ),
+            ("action: CUSTOM, provider: { name: a }, rules: [{}]", &[]),
             (
                 "targetRefs: [{ kind: Service, name: a }]",
                 &[
@@ -223,12 +220,7 @@ fn sources_are_checked() {
                 "4:12: error[MESH0104]: `ipBlocks`: expected an IP address or a block such as `10.0.0.0/8`, found `10.0.0.0/33`",
             ],
         ),
-        (
-            "requestPrincipals: ['*']",
-            &[
-                "4:1: warning[MESH0401]: field `requestPrincipals` is not yet in force: tokens of requests are not checked",
-            ],
-        ),
+        ("requestPrincipals: ['*']", &[]),
         ("remoteIpBlocks: [1.1.1.1], notRemoteIpBlocks: [1.1.1.0/24]", &[]),
         (
             "remoteIpBlocks: [unknown]",
@@ -303,12 +295,11 @@ fn a_policy_that_marks_is_read_as_others_are() {
 #[test]
 fn an_external_authorizer_is_named_and_asked_about_requests_alone() {
     const CUSTOM: &str = "action: CUSTOM, provider: { name: opa }, rules";
-    let warning = "3:9: warning[MESH0401]: action `CUSTOM` is not yet in force: no external authorizer is asked";
     let loaded = load_spec(
         KIND,
         &format!("{CUSTOM}: [{{ to: [{{ operation: {{ paths: [/a] }} }}] }}]"),
     );
-    assert_eq!(loaded.lines, [warning]);
+    assert_eq!(loaded.lines, [""; 0]);
     let found = &loaded.policy.authorizations[0];
     assert_eq!((found.action, found.provider.as_deref()), (Action::Custom, Some("opa")));
     assert_lines(
@@ -316,29 +307,23 @@ fn an_external_authorizer_is_named_and_asked_about_requests_alone() {
         &[
             (
                 "action: CUSTOM, rules: [{}]",
-                &["2:1: error[MESH0103]: missing field `provider`", warning],
+                &["2:1: error[MESH0103]: missing field `provider`"],
             ),
             (
                 "action: CUSTOM, provider: { name: opa }",
-                &["2:1: error[MESH0301]: action `CUSTOM` needs `rules`", warning],
+                &["2:1: error[MESH0301]: action `CUSTOM` needs `rules`"],
             ),
             (
                 &format!("{CUSTOM}: [{{ from: [{{ source: {{ namespaces: [a] }} }}] }}]"),
-                &[
-                    warning,
-                    "3:71: error[MESH0301]: `namespaces` cannot stand beside the action `CUSTOM`",
-                ],
+                &["3:71: error[MESH0301]: `namespaces` cannot stand beside the action `CUSTOM`"],
             ),
             (
                 &format!("{CUSTOM}: [{{ when: [{{ key: source.principal, values: [a] }}] }}]"),
-                &[
-                    warning,
-                    "3:66: error[MESH0301]: key `source.principal` cannot stand beside the action `CUSTOM`",
-                ],
+                &["3:66: error[MESH0301]: key `source.principal` cannot stand beside the action `CUSTOM`"],
             ),
             (
                 &format!("{CUSTOM}: [{{ when: [{{ key: source.ip, values: [10.0.0.1] }}] }}]"),
-                &[warning],
+                &[],
             ),
         ],
     );

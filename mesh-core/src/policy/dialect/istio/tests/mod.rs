@@ -11,6 +11,7 @@ mod authorization_when;
 mod client_tls;
 mod delegates;
 mod destination_rule;
+mod extension_provider;
 mod files;
 mod filters;
 mod gateway;

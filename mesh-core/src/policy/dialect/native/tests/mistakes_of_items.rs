@@ -191,31 +191,19 @@ fn gateways_in_full_are_checked() {
 const TOKENS_ARE_CHECKED: &[(&str, &[&str])] = &[
     (
         "rules: []",
-        &[
-            "37: warning[MESH0401]: field `rules` is not yet in force: tokens of requests are not checked",
-            "44: error[MESH0104]: `rules`: expected at least one value, found an empty list",
-        ],
+        &["44: error[MESH0104]: `rules`: expected at least one value, found an empty list"],
     ),
     (
         "rules: [{}]",
-        &[
-            "37: warning[MESH0401]: field `rules` is not yet in force: tokens of requests are not checked",
-            "45: error[MESH0103]: missing field `issuer`, or `fetched` of `keys`",
-        ],
+        &["45: error[MESH0103]: missing field `issuer`, or `fetched` of `keys`"],
     ),
     (
         "rules: [{ issuer: a, keys: { discovered: false } }]",
-        &[
-            "37: warning[MESH0401]: field `rules` is not yet in force: tokens of requests are not checked",
-            "78: error[MESH0104]: `discovered`: expected `true`; leave it out if it is not so",
-        ],
+        &["78: error[MESH0104]: `discovered`: expected `true`; leave it out if it is not so"],
     ),
     (
         "rules: [{ issuer: a, jwksUri: 'https://x' }]",
-        &[
-            "37: warning[MESH0401]: field `rules` is not yet in force: tokens of requests are not checked",
-            "58: error[MESH0101]: unknown field `jwksUri`",
-        ],
+        &["58: error[MESH0101]: unknown field `jwksUri`"],
     ),
 ];
 
@@ -295,4 +283,42 @@ const MESH_THAT_CANNOT_BE_ARE_REFUSED: &[(&str, &[&str])] = &[
 #[test]
 fn mesh_that_cannot_be_are_refused() {
     assert_lines("mesh: { @ }", MESH_THAT_CANNOT_BE_ARE_REFUSED);
+}
+
+const AUTHORIZERS_THAT_CANNOT_BE_ARE_REFUSED: &[(&str, &[&str])] = &[
+    (
+        "protocol: { grpc: true }, port: 1",
+        &["15: error[MESH0103]: missing field `service`"],
+    ),
+    (
+        "protocol: { grpc: false }, service: a, port: 1",
+        &["44: error[MESH0104]: `grpc`: expected `true`; leave it out if it is not so"],
+    ),
+    (
+        "protocol: { grpc: true, http: {} }, service: a, port: 1",
+        &["50: error[MESH0105]: fields `grpc` and `http` exclude each other"],
+    ),
+    (
+        "protocol: { http: { request_headers: ['a b'] } }, service: a, port: 1",
+        &[
+            "64: error[MESH0104]: `request_headers`: expected the name of a header, which may begin or end with `*`, found `a b`",
+        ],
+    ),
+    (
+        "protocol: { http: { extra_headers: { x-a: \"a\\nb\" } } }, service: a, port: 1",
+        &["68: error[MESH0104]: `x-a`: expected printable ASCII, as headers have it, found `a\\nb`"],
+    ),
+    (
+        "protocol: { grpc: true }, service: a, port: 1, failure_status: 302",
+        &["89: error[MESH0104]: `failure_status`: expected a status of 400 to 599, found `302`"],
+    ),
+    (
+        "protocol: { grpc: true }, service: a, port: 1, body: { larger: part }",
+        &["79: error[MESH0103]: missing field `limit`"],
+    ),
+];
+
+#[test]
+fn authorizers_that_cannot_be_are_refused() {
+    assert_lines("authorizers: [{ name: r, @ }]", AUTHORIZERS_THAT_CANNOT_BE_ARE_REFUSED);
 }

@@ -1,0 +1,146 @@
+//! Requests that are judged again while they run: those that upgrade their connection, and all others where the policy
+//! wants it (`mesh.live.recheck`).
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::header::UPGRADE;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use mesh_core::policy::model::connections::Recheck;
+use mesh_core::snapshot::Snapshot;
+
+use super::connection::Connection;
+use super::jwt::Claims;
+use crate::body::{Body, BoxError};
+
+/// What is kept of a request that was let in, to judge it again when the rules change.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(super) request: Request<()>,
+    /// Whether an external authorizer has allowed it; it is not asked again.
+    pub(super) was_asked: bool,
+    is_doomed: AtomicBool,
+    is_ended: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// The error of a response whose request is denied by now.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the rules have changed and deny the request")]
+pub(super) struct DeniedMeanwhile;
+
+/// Keeps what the policy wants to be able to judge again.
+pub(super) fn keep(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    request: &Request<Body>,
+    was_asked: bool,
+) -> Option<Arc<Running>> {
+    let recheck = snapshot.mesh.live.recheck;
+    // Upgraded connections last, so that a later policy may want them judged.
+    let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
+    let running = is_kept.then(|| Arc::new(Running::of(request, was_asked)))?;
+    if recheck == Recheck::Requests {
+        connection.runs(&running);
+    }
+    Some(running)
+}
+
+fn asks_to_upgrade(request: &Request<Body>) -> bool {
+    // HTTP/2 has no upgrades but CONNECT.
+    let upgrades = request.version() <= Version::HTTP_11 && request.headers().contains_key(UPGRADE);
+    upgrades || request.method() == Method::CONNECT
+}
+
+impl Running {
+    fn of(request: &Request<Body>, was_asked: bool) -> Self {
+        let mut kept = Request::new(());
+        kept.method_mut().clone_from(request.method());
+        kept.uri_mut().clone_from(request.uri());
+        kept.headers_mut().clone_from(request.headers());
+        *kept.version_mut() = request.version();
+        if let Some(claims) = request.extensions().get::<Claims>() {
+            kept.extensions_mut().insert(claims.clone());
+        }
+        Self {
+            request: kept,
+            was_asked,
+            is_doomed: AtomicBool::new(false),
+            is_ended: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Notes that it is to be ended; whether that is news.
+    pub(super) fn doom(&self) -> bool {
+        !self.is_doomed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end(&self) {
+        self.is_ended.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        match self.is_ended.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Has the response end with the request; notes where it upgrades the connection.
+    pub(super) fn hold(self: Arc<Self>, connection: &Connection, response: Response<Body>) -> Response<Body> {
+        if upgrades(&self.request, &response) {
+            connection.upgraded_by.store(Some(self));
+            return response;
+        }
+        response.map(|body| Body::new(Held { body, running: self }))
+    }
+}
+
+fn upgrades(request: &Request<()>, response: &Response<Body>) -> bool {
+    let status = response.status();
+    status == StatusCode::SWITCHING_PROTOCOLS || request.method() == Method::CONNECT && status.is_success()
+}
+
+impl Connection {
+    fn runs(&self, request: &Arc<Running>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.len() == running.capacity() {
+            running.retain(|request| request.strong_count() > 0);
+        }
+        running.push(Arc::downgrade(request));
+    }
+}
+
+/// A response body that fails when its request is denied.
+struct Held {
+    body: Body,
+    running: Arc<Running>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.running.poll_ended(cx).is_ready() {
+            return Poll::Ready(Some(Err(DeniedMeanwhile.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

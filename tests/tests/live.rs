@@ -1,0 +1,295 @@
+//! Connections and requests that are under way when the policy changes: modes of ports, upgrades, long streams.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::extract::Request as AxumRequest;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get as on_get;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Frame};
+use hyper_util::rt::TokioIo;
+use mesh_core::workload::Workload;
+use mesh_tests::World;
+use mesh_tests::seeds::secured;
+use mesh_tests::world::generation;
+use mesh_tower::server::Peer;
+use mesh_tower::{Body, Mesh};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Echoes what comes by a WebSocket, and says a word every ten milliseconds on `/feed`.
+fn app() -> Router {
+    let feed = || async { Response::new(AxumBody::new(Feed(tokio::time::interval(Duration::from_millis(10))))) };
+    let wait = || std::future::pending::<()>();
+    Router::new()
+        .route("/ws", on_get(upgrade))
+        .route("/feed", on_get(feed))
+        .route("/wait", on_get(wait))
+}
+
+async fn upgrade(request: AxumRequest) -> Response {
+    tokio::spawn(async move {
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let mut stream = TokioIo::new(upgraded);
+        let mut byte = [0];
+        while stream.read(&mut byte).await.is_ok_and(|length| length > 0) {
+            if stream.write_all(&byte).await.is_err() {
+                return;
+            }
+        }
+    });
+    let headers = [("connection", "upgrade"), ("upgrade", "websocket")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// Words without end.
+struct Feed(tokio::time::Interval);
+
+impl hyper::body::Body for Feed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ready!(self.0.poll_tick(cx));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"word")))))
+    }
+}
+
+/// Who serves: the mesh itself, or axum behind the mesh's listener.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Mesh,
+    Axum,
+}
+
+async fn served(world: &World, by: By) -> (Mesh, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    world.write("orders.yaml", &secured("shop", "orders", "orders", address));
+    let mesh = world
+        .mesh(&Workload::new("shop", "orders").label("app", "orders"))
+        .await;
+    let serving = mesh.clone();
+    match by {
+        By::Mesh => tokio::spawn(async move { serving.serve(listener, app()).await.unwrap() }),
+        By::Axum => {
+            let app = app().layer(mesh.layer());
+            let listener = mesh.listener(listener);
+            let served = axum::serve(listener, app.into_make_service_with_connect_info::<Peer>());
+            tokio::spawn(async move { served.await.unwrap() })
+        }
+    };
+    (mesh, address)
+}
+
+fn settings(live: &str) -> String {
+    format!("mesh: {{ live: {{ {live} }} }}\n")
+}
+
+/// Rules that deny a path to everybody.
+fn denying(path: &str) -> String {
+    format!("namespace: shop\nauthorization:\n  - {{ name: no, service: orders, deny: [{{ paths: [\"{path}\"] }}] }}\n")
+}
+
+async fn websocket(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /ws HTTP/1.1\r\nhost: orders\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(
+        answer.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    stream
+}
+
+async fn echoes(stream: &mut TcpStream) -> bool {
+    let asked = stream.write_u8(7).await;
+    asked.is_ok() && stream.read_u8().await.is_ok_and(|echo| echo == 7)
+}
+
+/// Waits until the stream is closed; how long that took.
+async fn closed(stream: &mut TcpStream, within: Duration) -> Option<Duration> {
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(within, stream.read_to_end(&mut rest)).await;
+    ended.is_ok().then(|| began.elapsed())
+}
+
+/// C11, AZ-6j: an open WebSocket, then a reload that denies it: closed within a second, whoever serves.
+#[tokio::test]
+async fn a_websocket_that_is_denied_is_closed() {
+    for by in [By::Mesh, By::Axum] {
+        let world = World::new();
+        let (mesh, address) = served(&world, by).await;
+        let (mut first, mut second) = (websocket(address).await, websocket(address).await);
+        assert!(echoes(&mut first).await && echoes(&mut second).await);
+
+        world.write("rules.yaml", &denying("/other"));
+        generation(&mesh, 2).await;
+        assert!(
+            echoes(&mut first).await,
+            "{by:?}: what does not concern it changes nothing"
+        );
+
+        world.write("rules.yaml", &denying("/ws"));
+        generation(&mesh, 3).await;
+        assert!(closed(&mut first, Duration::from_secs(1)).await.is_some(), "{by:?}");
+        assert!(closed(&mut second, Duration::from_secs(1)).await.is_some(), "{by:?}");
+        let line = "mesh_connections_ended_total{side=\"server\",reason=\"denied\"} 2";
+        assert!(mesh.metrics().render().contains(line), "{by:?}");
+    }
+}
+
+/// C11: unless the policy does not want it.
+#[tokio::test]
+async fn a_websocket_that_is_not_rechecked_goes_on() {
+    let world = World::new();
+    world.write("mesh.yaml", &settings("recheck: off, drain: 0s"));
+    let (mesh, address) = served(&world, By::Mesh).await;
+    let mut stream = websocket(address).await;
+
+    world.write("rules.yaml", &denying("/ws"));
+    generation(&mesh, 2).await;
+    assert_eq!(closed(&mut stream, Duration::from_millis(300)).await, None);
+    assert!(echoes(&mut stream).await);
+
+    world.write("mesh.yaml", &settings("recheck: upgrades"));
+    generation(&mesh, 3).await;
+    assert!(closed(&mut stream, Duration::from_secs(1)).await.is_some());
+}
+
+/// A port that turns STRICT: plain text ends, upgraded or not, within the bound.
+#[tokio::test]
+async fn connections_end_when_the_mode_of_their_port_does() {
+    for by in [By::Mesh, By::Axum] {
+        let world = World::new();
+        world.write("mesh.yaml", &settings("drain: 300ms"));
+        let (mesh, address) = served(&world, by).await;
+        let mut upgraded = websocket(address).await;
+        let mut feed = TcpStream::connect(address).await.unwrap();
+        feed.write_all(b"GET /feed HTTP/1.1\r\nhost: orders\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(feed.read_u8().await.is_ok());
+
+        world.write("mesh.yaml", "mesh: { mtls: strict, live: { drain: 300ms } }\n");
+        generation(&mesh, 2).await;
+
+        assert!(closed(&mut upgraded, Duration::from_secs(1)).await.is_some(), "{by:?}");
+        assert!(closed(&mut feed, Duration::from_secs(2)).await.is_some(), "{by:?}");
+        let line = "mesh_connections_ended_total{side=\"server\",reason=\"mode\"} 2";
+        assert!(mesh.metrics().render().contains(line), "{by:?}");
+    }
+}
+
+/// Reads a feed over mTLS and HTTP/2 until it fails, for so long at most.
+async fn read_feed(mut body: Body, within: Duration) -> Option<Duration> {
+    let began = Instant::now();
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::time::timeout(within, read).await.ok().map(|()| began.elapsed())
+}
+
+/// C11: a stream whose request the rules deny by now, where the policy asks for all requests: graceful, then closed.
+#[tokio::test]
+async fn a_stream_that_is_denied_ends_within_the_bound() {
+    let world = World::new();
+    world.write("mesh.yaml", &settings("recheck: requests, drain: 300ms"));
+    let (mesh, _) = served(&world, By::Mesh).await;
+    let (_web, client) = world.client("shop", "web").await;
+    let ask = async |path: &str| {
+        let request = Request::get(format!("http://orders{path}"))
+            .body(Body::empty())
+            .unwrap();
+        client.send(request).await
+    };
+    let denied = ask("/feed").await.unwrap().into_body();
+    let other = ask("/feed?other").await.unwrap().into_body();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        let request = Request::get("http://orders/wait").body(Body::empty()).unwrap();
+        async move { client.send(request).await.unwrap().status() }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    world.write("rules.yaml", &denying("/wait"));
+    generation(&mesh, 2).await;
+    assert_eq!(
+        waiting.await.unwrap(),
+        403,
+        "what has no answer yet is answered by the mesh"
+    );
+    assert_eq!(
+        read_feed(other, Duration::from_millis(600)).await,
+        None,
+        "allowed streams go on"
+    );
+
+    world.write("rules.yaml", &denying("/feed"));
+    generation(&mesh, 3).await;
+    let lasted = read_feed(denied, Duration::from_secs(3)).await.unwrap();
+    assert!(
+        lasted > Duration::from_millis(200),
+        "it has had time to end: {lasted:?}"
+    );
+    let line = "mesh_connections_ended_total{side=\"server\",reason=\"denied\"} 2";
+    let metrics = mesh.metrics().render();
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+/// By the default, a request is judged when it comes.
+#[tokio::test]
+async fn a_stream_goes_on_by_default() {
+    let world = World::new();
+    world.write("mesh.yaml", &settings("drain: 0s"));
+    let (mesh, _) = served(&world, By::Mesh).await;
+    let (_web, client) = world.client("shop", "web").await;
+    let request = Request::get("http://orders/feed").body(Body::empty()).unwrap();
+    let body = client.send(request).await.unwrap().into_body();
+
+    world.write("rules.yaml", &denying("/feed"));
+    generation(&mesh, 2).await;
+
+    assert_eq!(read_feed(body, Duration::from_millis(500)).await, None);
+}
+
+/// A WebSocket is no reason to wait for ever at shutdown, and is waited for as long as other requests.
+#[tokio::test]
+async fn shutdown_ends_websockets_in_time() {
+    let world = World::new();
+    world.write("mesh.yaml", "mesh: {}\n");
+    let workload = Workload::new("shop", "orders");
+    let mesh = world
+        .builder(&workload)
+        .drain_timeout(Duration::from_millis(300))
+        .build()
+        .await
+        .unwrap();
+    let address = world.serve(&mesh, app()).await;
+    let mut stream = websocket(address).await;
+
+    mesh.shutdown();
+    assert!(echoes(&mut stream).await);
+    let lasted = closed(&mut stream, Duration::from_secs(3)).await.unwrap();
+    assert!(lasted > Duration::from_millis(100), "{lasted:?}");
+}
