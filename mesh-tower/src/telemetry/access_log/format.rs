@@ -59,6 +59,11 @@ fn write_text(record: &AccessRecord, out: &mut String) -> fmt::Result {
         Dash(record.requested_server_name.as_deref().map(escaped)),
         Dash(record.route_name.as_deref().map(escaped)),
     )?;
+    write_judgement(record, out)
+}
+
+/// What the mesh knows beyond Istio's format: who is on both sides, and what policy made of the request.
+fn write_judgement(record: &AccessRecord, out: &mut String) -> fmt::Result {
     write!(
         out,
         " reporter={} attempts={} source_principal={} destination_principal={} policy_origin=\"{}\" policy_generation={} audited_by={} trial={} authorizer={} authorizer_result={} request_principal={} trace_id={} forwarded_client={}",
