@@ -113,9 +113,9 @@ async fn a_reload_makes_no_connection() {
     let get = || mesh_tests::world::get(&client, "http://orders/");
     let handshakes = || {
         let text = scene.mesh.metrics().render();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("mesh_tls_handshakes_total{side=\"server\",result=\"ok\"} "));
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("mesh_tls_handshakes_total{side=\"server\",result=\"ok\",reason=\"none\"} ")
+        });
         line.map(str::to_owned)
     };
     assert_eq!(get().await.unwrap().status, 200);
