@@ -40,6 +40,24 @@ const ROWS: &[(&str, &[u32])] = &[
 /// Rows that the page says are otherwise here, so that there is nothing to try.
 const OTHERWISE: &[&str] = &["K5", "K10", "L4"];
 
+/// The rows of the list of behaviours.
+const BEHAVIOURS: &[(&str, &str)] = &[
+    (
+        "AZ",
+        "1b 1d 2a 2b 2d 2e 3 4a 4b 4d 4e 4g 4j 4k 4l 4m 5a 5b 5h 5i 5k 6b 6c 6d 6f 6g 6h 6i 6j",
+    ),
+    (
+        "AZ",
+        "7a 7c 7d 7e 7f 7g 7h 7i 8a 8b 8c 8d 8e 8f 8g 8h 8i 9a 9b 9c 9d 9i 10b 10d",
+    ),
+    ("ID", "1a 1b 1d 2a 2c 2d 2f 2g 2i 2j 2k 2n 3 4"),
+    ("TD", "1 2 3 7 8 10 11 12 15 16"),
+    ("CM", "2 3 5 6 7 8 9 10 11 12 14"),
+];
+
+/// Behaviours that the page says are not here.
+const NOT_HERE: &[&str] = &["TD-12", "TD-15", "TD-16"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -170,4 +188,43 @@ fn every_test_that_the_page_names_is_there() {
             "{id} has no reason"
         );
     }
+}
+
+/// What tests say of behaviours: lines of comments, names of tests and of cases.
+fn told_of_behaviours() -> BTreeSet<String> {
+    let id = Regex::new(r"\b(AZ|ID|TD|CM)-[0-9]+[a-z]?\b").unwrap();
+    let renewal = Regex::new(r"fn cm_([0-9]+)_").unwrap();
+    let case = Regex::new(r"name: '?(AZ-[0-9]+[a-z]?)\b").unwrap();
+    let mut told = BTreeSet::new();
+    for path in files(".rs") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("///"));
+        told.extend(
+            comments
+                .flat_map(|line| id.find_iter(line))
+                .map(|found| found.as_str().to_owned()),
+        );
+        told.extend(renewal.captures_iter(&text).map(|found| format!("CM-{}", &found[1])));
+    }
+    for path in files(".yaml") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        told.extend(case.captures_iter(&text).map(|found| found[1].to_owned()));
+    }
+    told
+}
+
+#[test]
+fn every_behaviour_has_a_test_or_a_reason() {
+    let (told, page) = (told_of_behaviours(), page());
+    let rows = BEHAVIOURS
+        .iter()
+        .flat_map(|(group, rows)| rows.split(' ').map(move |row| format!("{group}-{row}")));
+    let is_told = |row: &str| {
+        // A row of a table may be told by the whole table.
+        told.contains(row) || told.contains(row.trim_end_matches(|letter: char| letter.is_ascii_lowercase()))
+    };
+    let (missing, all): (Vec<_>, Vec<_>) = rows.partition(|row| !is_told(row));
+    println!("{} of {} behaviours have tests", all.len(), all.len() + missing.len());
+    assert_eq!(missing, NOT_HERE);
+    assert!(NOT_HERE.iter().all(|row| page.contains(&format!("`{row}`"))));
 }

@@ -43,6 +43,7 @@ const DIFFERS: (bool, bool) = (false, true);
 /// It cannot be told, or not without doubt: both deny.
 const UNKNOWN: (bool, bool) = (false, false);
 
+/// AZ-4j: the address at our end, and all but it.
 #[test]
 fn conditions_of_the_peer_compare_its_identity_and_addresses() {
     let caller = sleep();
