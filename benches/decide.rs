@@ -11,26 +11,19 @@
 )]
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use http::Request;
-use mesh_benches::{authorization, endpoints, policy, routes, snapshot, whole};
+use mesh_benches::{authorization, endpoints, request, routes, snapshot, whole};
 use mesh_core::decide::authz::{Peer, PeerRules};
-use mesh_core::decide::cluster::{Cluster, EndpointSpec};
+use mesh_core::decide::cluster::Cluster;
 use mesh_core::identity::SpiffeId;
 use mesh_core::policy::model::Policy;
 use mesh_core::random::SplitMix64;
 use mesh_core::request::{Options, PathRules, Transport, canonicalize};
 use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
-
-fn request(number: usize) -> Request<()> {
-    let uri = format!("http://orders/api/v{number}/items?page=2");
-    let request = Request::get(uri).header("x-tenant", format!("t{number}"));
-    let request = request.header("user-agent", "bench").header("accept", "*/*");
-    request.body(()).unwrap()
-}
 
 fn routed(rules: usize) -> (Snapshot, Request<()>) {
     (snapshot(&routes(rules)), request(rules - 1))
@@ -46,17 +39,7 @@ fn route((snapshot, request): (Snapshot, Request<()>)) -> (Snapshot, Request<()>
 }
 
 fn cluster(count: usize) -> Cluster<()> {
-    let snapshot = snapshot(&policy(&endpoints(count)));
-    let target = snapshot.targets.first().unwrap().resolve(80);
-    let cluster = Cluster::new(target.key, target.settings);
-    let all = target.endpoints.iter().map(|endpoint| {
-        let address = endpoint
-            .socket_address()
-            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
-        (EndpointSpec::new(address, endpoint.weight), ())
-    });
-    cluster.set_endpoints(all.collect(), |_, ()| (), |_, ()| ());
-    cluster
+    mesh_benches::cluster(&endpoints(count))
 }
 
 #[library_benchmark]

@@ -1,12 +1,10 @@
 //! Single decisions, by the number of rules or endpoints.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use http::Request;
-use mesh_benches::{authorization, endpoints, policy, routes, snapshot};
+use mesh_benches::{authorization, endpoints, request, routes, snapshot};
 use mesh_core::decide::authz::Peer;
-use mesh_core::decide::cluster::{Cluster, EndpointSpec};
 use mesh_core::identity::SpiffeId;
 use mesh_core::random::SplitMix64;
 use mesh_core::request::{Options, PathRules, Transport, canonicalize};
@@ -26,20 +24,13 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     by_size("route", route);
     by_size("authorize", authorize);
-    for (name, balance) in BALANCERS {
+    for balance in BALANCERS {
         for size in SIZES {
-            let name = format!("pick_{name}_{size}");
+            let name = format!("pick_{balance}_{size}");
             cases.push(Case::new(name, ITERATIONS, move || pick(balance, size)));
         }
     }
     cases
-}
-
-fn request(number: usize) -> Request<()> {
-    let uri = format!("http://orders/api/v{number}/items?page=2");
-    let request = Request::get(uri).header("x-tenant", format!("t{number}"));
-    let request = request.header("user-agent", "bench").header("accept", "*/*");
-    request.body(()).unwrap()
 }
 
 /// The canonical view and the last of so many rules.
@@ -68,23 +59,11 @@ fn authorize(rules: usize) -> Work {
     })
 }
 
-const BALANCERS: [(&str, &str); 3] = [
-    ("least_request", "least_request"),
-    ("round_robin", "round_robin"),
-    ("random", "random"),
-];
+const BALANCERS: [&str; 3] = ["least_request", "round_robin", "random"];
 
 fn pick(balance: &'static str, count: usize) -> Work {
     let text = format!("{}    balance: {balance}\n", endpoints(count));
-    let snapshot = snapshot(&policy(&text));
-    let target = snapshot.targets.first().unwrap().resolve(80);
-    let cluster = Cluster::new(target.key, target.settings);
-    let all = target.endpoints.iter().map(|endpoint| {
-        let nowhere = || SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
-        let address = endpoint.socket_address().unwrap_or_else(nowhere);
-        (EndpointSpec::new(address, endpoint.weight), ())
-    });
-    cluster.set_endpoints(all.collect(), |_, ()| (), |_, ()| ());
+    let cluster = mesh_benches::cluster(&text);
     let mut rng = SplitMix64::new(7);
     Box::new(move |iterations| {
         for _ in 0..iterations {

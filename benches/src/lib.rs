@@ -11,8 +11,11 @@ pub mod meshed;
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
+use http::Request;
+use mesh_core::decide::cluster::{Cluster, EndpointSpec};
 use mesh_core::policy::Loaded;
 use mesh_core::policy::model::Policy;
 use mesh_core::policy::model::authz::Pattern;
@@ -75,6 +78,30 @@ pub fn endpoints(endpoints: usize) -> String {
         let _ = writeln!(text, "      - 10.{high}.{middle}.{low}:80");
     }
     text
+}
+
+/// A request that the rule of this number takes.
+#[must_use]
+pub fn request(number: usize) -> Request<()> {
+    let uri = format!("http://orders/api/v{number}/items?page=2");
+    let request = Request::get(uri).header("x-tenant", format!("t{number}"));
+    let request = request.header("user-agent", "bench").header("accept", "*/*");
+    request.body(()).unwrap()
+}
+
+/// The cluster of a policy's first service.
+#[must_use]
+pub fn cluster(text: &str) -> Cluster<()> {
+    let snapshot = snapshot(&policy(text));
+    let target = snapshot.targets.first().unwrap().resolve(80);
+    let cluster = Cluster::new(target.key, target.settings);
+    let all = target.endpoints.iter().map(|endpoint| {
+        let nowhere = || SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+        let address = endpoint.socket_address().unwrap_or_else(nowhere);
+        (EndpointSpec::new(address, endpoint.weight), ())
+    });
+    cluster.set_endpoints(all.collect(), |_, ()| (), |_, ()| ());
+    cluster
 }
 
 /// `rules` rules that each let one caller do one thing.

@@ -105,6 +105,11 @@ const fn kind(certificate: &Certificate) -> &'static str {
     }
 }
 
+/// Names of strangers may hold anything, what moves a terminal's cursor included.
+fn escaped(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name.escape_debug().to_string()).collect()
+}
+
 fn human(found: &Found, now: SystemTime, paint: Paint) -> String {
     let certificate = &found.certificate;
     let lifetime = certificate.lifetime;
@@ -115,8 +120,8 @@ fn human(found: &Found, now: SystemTime, paint: Paint) -> String {
             text.push_str(&fact(paint, label, value));
         }
     };
-    add("id", &certificate.uris);
-    add("name", &certificate.other_names);
+    add("id", &escaped(&certificate.uris));
+    add("name", &escaped(&certificate.other_names));
     add(
         "valid",
         &[format!(
@@ -126,8 +131,8 @@ fn human(found: &Found, now: SystemTime, paint: Paint) -> String {
         )],
     );
     add("", &[standing(certificate, now, paint)]);
-    add("issuer", &named(&certificate.issuer));
-    add("subject", &named(&certificate.subject));
+    add("issuer", &escaped(&named(&certificate.issuer)));
+    add("subject", &escaped(&named(&certificate.subject)));
     add("key", std::slice::from_ref(&certificate.key));
     add("usage", &[usage(certificate)]);
     let broken: Vec<_> = certificate

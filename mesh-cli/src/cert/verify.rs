@@ -69,9 +69,10 @@ fn gather(arguments: &VerifyArguments) -> Result<Result<Case, String>, Failure> 
     Ok(Ok(Case { bundles, ..case }))
 }
 
-/// The bundles with the lists of `--crl` for the one that they are about.
+/// The bundles with the lists of `--crl`, beside those that it has, for the one that they are about.
 fn with_lists(arguments: &VerifyArguments, bundles: TrustBundles, own: TrustDomain) -> Result<TrustBundles, Failure> {
-    let mut lists = Vec::new();
+    let known = bundles.bundle(&own).map(TrustBundle::revocations);
+    let mut lists = known.unwrap_or_default().to_vec();
     for path in &arguments.crl {
         lists.extend(RevocationList::read(&read(path)?).map_err(|error| of(path)(&error))?);
     }
@@ -91,9 +92,13 @@ fn from_directory(arguments: &VerifyArguments) -> Result<Result<Case, String>, F
             bundles,
             key: Some(Ok(())),
         })),
-        Err(error @ (SourceError::Own(_) | SourceError::Bundle(_) | SourceError::Federated { .. })) => {
-            Ok(Err(error.to_string()))
-        }
+        Err(
+            error @ (SourceError::Own(_)
+            | SourceError::Bundle(_)
+            | SourceError::Federated { .. }
+            | SourceError::Revocation { .. }
+            | SourceError::TooManyLists(_)),
+        ) => Ok(Err(error.to_string())),
         Err(error) => Err(error.into()),
     }
 }

@@ -55,6 +55,42 @@ pub fn strip_h2c(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes what `Connection` lists, and those names from the list: who hands the request on removes it by that list, and
+/// would take out what the mesh has set under one of them.
+pub fn strip_listed(headers: &mut HeaderMap) {
+    let (mut stays, mut goes) = (Vec::new(), Vec::new());
+    for_each_element(headers, &CONNECTION, |token| {
+        match HeaderName::from_bytes(token) {
+            Ok(name) if !is_kept_listed(&name) => goes.push(name),
+            _ => stays.push(token.to_vec()),
+        }
+        false
+    });
+    if goes.is_empty() {
+        return;
+    }
+    for name in goes {
+        headers.remove(name);
+    }
+    headers.remove(CONNECTION);
+    if let Ok(list) = HeaderValue::from_bytes(&stays.join(&b", "[..])) {
+        headers.insert(CONNECTION, list);
+    }
+}
+
+/// What says how a connection goes on, and what no sender may take out of a message.
+fn is_kept_listed(name: &HeaderName) -> bool {
+    let options = ["close", "keep-alive", "upgrade", "te"];
+    let others = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "authorization",
+        "trailer",
+    ];
+    options.contains(&name.as_str()) || others.contains(&name.as_str())
+}
+
 /// Removes the headers that concern one connection only (RFC 9110 §7.6.1), those that `Connection` names included.
 ///
 /// ORDER: before the mesh sets its own headers, so that no caller can name them in `Connection`.

@@ -55,7 +55,7 @@ pub use bad::{BadHost, BadPath, BadRequest};
 pub use client_cert::{BadClientCert, CLIENT_CERT, ClientCert};
 pub use headers::{
     MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, strip_h2c,
-    strip_hop_by_hop, strip_mesh_managed,
+    strip_hop_by_hop, strip_listed, strip_mesh_managed,
 };
 pub use normalization::PathNormalization;
 pub use path::{PatternShape, canonical_pattern, has_dot_segments, route_pattern};
@@ -255,6 +255,28 @@ impl CanonicalRequest<'_> {
             Cow::Owned(uri) => Some(uri),
             Cow::Borrowed(_) => None,
         }
+    }
+
+    /// The URI to forward where it differs, and the paths that servers may take the path for, giving the borrow of the
+    /// request back.
+    #[must_use]
+    pub fn into_parts(self) -> (Option<Uri>, Vec<String>) {
+        match self.uri {
+            Cow::Owned(uri) => (Some(uri), self.readings),
+            Cow::Borrowed(_) => (None, self.readings),
+        }
+    }
+
+    /// The same, which may also be taken for these paths: those of the form in which the request came.
+    #[must_use]
+    pub fn also_read_as(mut self, paths: &[String]) -> Self {
+        let path = self.uri.path();
+        let others = paths
+            .iter()
+            .filter(|other| *other != path && !self.readings.contains(other));
+        let others: Vec<String> = others.cloned().collect();
+        self.readings.extend(others);
+        self
     }
 
     /// Like [`rewritten`](Self::rewritten), giving the borrow of the request back.

@@ -293,6 +293,14 @@ impl IdentitySource {
         }
     }
 
+    /// Puts other trust in force beside the certificate in force, however long that lasts.
+    fn trust(&self, bundles: TrustBundles) {
+        let mut journal = self.journal();
+        journal.rotated(self.shared.clock.now());
+        let current = self.shared.current.load();
+        self.swap(current.svid.clone(), bundles, &current);
+    }
+
     /// Only under the lock of the journal.
     fn swap(&self, svid: Svid, bundles: TrustBundles, current: &Identity) -> u64 {
         let generation = current.generation + 1;

@@ -396,3 +396,32 @@ fn a_list_that_cannot_be_used_leaves_the_last_good_one() {
         "at the start there is no last good one"
     );
 }
+
+/// F21: a new list counts though a renewal has left a damaged certificate, and beside an older list that does not know of it.
+#[test]
+fn a_new_list_counts_beside_a_broken_renewal_and_an_older_list() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let ca = DevCa::new(domain("td"), now).unwrap();
+    let gone = ca.issue(&id("spiffe://td/gone"), HOUR, now).unwrap();
+    ca.write_workload(directory.path(), &id("spiffe://td/orders"), HOUR, now)
+        .unwrap();
+    let older = ca.revocation_list(&[], HOUR, now - HOUR / 2).unwrap();
+    std::fs::write(directory.path().join("a.crl"), older).unwrap();
+    let files = FileSource::open(directory.path(), Clock::system()).unwrap();
+    let is_revoked = || {
+        let (svid, current) = (gone.svid().unwrap(), files.source().current());
+        svid.check_revocation(current.bundles(), current.clock()).is_err()
+    };
+    assert!(!is_revoked());
+
+    std::fs::write(directory.path().join("tls.crt"), "damaged").unwrap();
+    std::fs::write(
+        directory.path().join("b.crl"),
+        ca.revocation_list(&[&gone], HOUR, now).unwrap(),
+    )
+    .unwrap();
+    assert!(files.refresh().is_err());
+    assert!(is_revoked());
+    assert_eq!(files.source().current().svid().id(), &id("spiffe://td/orders"));
+}

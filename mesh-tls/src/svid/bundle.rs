@@ -122,7 +122,9 @@ impl TrustBundle {
     /// The same authorities with these revocation lists in the place of those that they had. Lists of other issuers
     /// say nothing.
     #[must_use]
-    pub fn with_revocations(mut self, lists: Vec<RevocationList>) -> Self {
+    pub fn with_revocations(mut self, mut lists: Vec<RevocationList>) -> Self {
+        // Chain building takes the first list that an issuer has: an older one must not hide what a newer one revokes.
+        lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
         self.lists = lists.into();
         self
     }
@@ -130,8 +132,10 @@ impl TrustBundle {
     /// Whether a list names one of the authorities as its issuer.
     #[cfg(feature = "workload-api")]
     pub(crate) fn is_issuer_of(&self, list: &RevocationList) -> bool {
-        let mut authorities = self.authorities.iter();
-        authorities.any(|authority| list.list().issuer() == authority.anchor.subject.as_ref())
+        self.authorities.iter().any(|authority| {
+            let subject = authority.anchor.subject.as_ref();
+            list.list().issuer() == subject && !list.is_of_namesake(subject, authority.key.as_deref())
+        })
     }
 
     /// The revocation lists.

@@ -96,6 +96,8 @@ pub struct RevocationList {
     list: Arc<CertRevocationList<'static>>,
     /// Which key of its issuer signed it, where the list says so.
     key: Option<Box<[u8]>>,
+    /// When it was made, in seconds since 1970.
+    pub(super) this_update: i64,
     next_update: Option<u64>,
     revoked: usize,
 }
@@ -110,11 +112,14 @@ impl RevocationList {
         Self::from_der(&ders(text)?)
     }
 
-    /// The lists of a text, which can be used, as they are.
+    /// The lists of a text, which can be used, as they are; the newest first, since chain building takes the first that an
+    /// issuer has.
     pub(crate) fn texts(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, RevocationError> {
-        let lists = ders(text)?;
-        Self::from_der(&lists)?;
-        Ok(lists)
+        let texts = ders(text)?;
+        let lists = Self::from_der(&texts)?;
+        let mut dated: Vec<_> = lists.iter().map(|list| list.this_update).zip(texts).collect();
+        dated.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
+        Ok(dated.into_iter().map(|(_, text)| text).collect())
     }
 
     /// Takes lists in DER.
@@ -138,6 +143,7 @@ impl RevocationList {
         Ok(Self {
             list: Arc::new(list.into()),
             key: signing_key(&parsed),
+            this_update: parsed.last_update().timestamp(),
             next_update: next_update.and_then(|time| u64::try_from(time).ok()),
             revoked: parsed.iter_revoked_certificates().count(),
         })

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::admin::Pages;
 use super::identity::{self, Identity, Opening};
 use super::reload::{self, Compiled};
-use super::{BuildError, Mesh, Running, Settings, Shared};
+use super::{BuildError, Mesh, Running, Settings, Shared, Tasks};
 use crate::admin::{Admin, AdminOptions};
 use crate::client::clusters::Clusters;
 use crate::clock::{Clock, Entropy};
@@ -223,7 +223,8 @@ impl MeshBuilder {
             poll: self.settings.poll,
             entropy: &self.entropy,
         };
-        let (identity, mut tasks) = identity::open(self.identity, opening).await?;
+        let (identity, tasks) = identity::open(self.identity, opening).await?;
+        let mut tasks = Tasks(tasks);
         let parts = Parts {
             identity,
             metrics: Metrics::new(self.metrics),
@@ -238,14 +239,17 @@ impl MeshBuilder {
             ..WatchTiming::default()
         };
         let watcher = Watcher::start(files, timing, Some(fingerprint));
-        tasks.push(tokio::spawn(reload::follow(Arc::downgrade(&shared), watcher, self.workload)).abort_handle());
-        tasks.push(tokio::spawn(housekeeping(Arc::downgrade(&shared))).abort_handle());
-        tasks.extend(follow_identity(&shared));
+        let reloads = reload::follow(Arc::downgrade(&shared), watcher, self.workload);
+        tasks.0.push(tokio::spawn(reloads).abort_handle());
+        tasks
+            .0
+            .push(tokio::spawn(housekeeping(Arc::downgrade(&shared))).abort_handle());
+        tasks.0.extend(follow_identity(&shared));
         shared.observe_identity();
         let admin = start_admin(self.admin, &shared).await?;
         Ok(Mesh {
             shared,
-            running: Arc::new(Running { tasks, admin }),
+            running: Arc::new(Running { _tasks: tasks, admin }),
         })
     }
 }

@@ -51,13 +51,17 @@ pub struct Mesh {
 /// Tasks that end with the last handle.
 #[derive(Debug)]
 struct Running {
-    tasks: Vec<AbortHandle>,
+    _tasks: Tasks,
     admin: Option<Admin>,
 }
 
-impl Drop for Running {
+/// Tasks that end with the mesh, or with the attempt to start it.
+#[derive(Debug)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, Uri};
 use mesh_core::decide::authz::{Decision, PeerRules};
 use mesh_core::decide::deadline::grpc_timeout;
 use mesh_core::outcome::Outcome;
@@ -23,9 +23,16 @@ pub(super) const DENIED: &str = "RBAC: access denied";
 
 /// What becomes of a request whose connection is in order.
 pub(super) enum Admitted {
-    Through(Standing),
+    Through(Judged),
     /// One of these rules has an external authorizer asked.
-    Ask(Standing, Arc<PeerRules>),
+    Ask(Judged, Arc<PeerRules>),
+}
+
+/// How a request was judged.
+pub(super) struct Judged {
+    pub(super) standing: Standing,
+    /// What servers may take the path for in which it came.
+    pub(super) readings: Vec<String>,
 }
 
 /// Whether a connection may go on.
@@ -36,7 +43,7 @@ pub(super) enum Standing {
     Ending,
 }
 
-/// Judges a request, and gives it the form that was judged.
+/// Judges a request in the form in which the application gets it.
 pub(super) async fn admit(
     snapshot: &Snapshot,
     connection: &Connection,
@@ -45,31 +52,47 @@ pub(super) async fn admit(
 ) -> Result<Admitted, Refusal> {
     let standing = still_allowed(snapshot, connection, request.headers())?;
     let rules = connection.rules(&snapshot.inbound.authorizer);
-    let canonical = canonical(snapshot, connection, request)?;
+    // Another mesh of this process may have verified a token by other rules.
+    request.extensions_mut().remove::<Claims>();
+    let mut canonical = canonical_of(snapshot, connection, request)?;
     not_over_yet(exchange, request.headers())?;
     let tokens = &snapshot.inbound.tokens;
-    let bearer = match tokens.is_empty() {
-        true => None,
-        false => jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?,
-    };
-    let view = canonical.view().bearing(bearer.as_ref().map(jwt::Bearer::token));
-    let asks = rules.question(&view).is_some();
-    if !asks {
-        authorized(rules.authorize(&view), exchange)?;
-    }
-    if let Some(uri) = canonical.into_rewritten() {
-        *request.uri_mut() = uri;
-    }
-    if let Some(bearer) = bearer {
+    if !tokens.is_empty()
+        && let Some(bearer) =
+            jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?
+    {
+        let readings = rewrite(request, canonical.into_parts());
+        // ORDER: rules see the request without its token, and with the headers that the token fills.
         bearer.introduce(tokens, request);
+        canonical = canonical_of(snapshot, connection, request)?.also_read_as(&readings);
     }
+    let asks = judge(&rules, &view_of(&canonical, request), exchange)?;
+    let readings = rewrite(request, canonical.into_parts());
+    let judged = Judged { standing, readings };
     Ok(match asks {
-        true => Admitted::Ask(standing, rules),
-        false => Admitted::Through(standing),
+        true => Admitted::Ask(judged, rules),
+        false => Admitted::Through(judged),
     })
 }
 
-fn canonical<'r>(
+/// Whether somebody has to be asked; else the decision.
+fn judge(rules: &PeerRules, view: &RequestView<'_>, exchange: &mut Exchange) -> Result<bool, Refusal> {
+    let asks = rules.question(view).is_some();
+    if !asks {
+        authorized(rules.authorize(view), exchange)?;
+    }
+    Ok(asks)
+}
+
+/// Gives the request the form that was judged.
+fn rewrite(request: &mut Request<Body>, (uri, readings): (Option<Uri>, Vec<String>)) -> Vec<String> {
+    if let Some(uri) = uri {
+        *request.uri_mut() = uri;
+    }
+    readings
+}
+
+fn canonical_of<'r>(
     snapshot: &Snapshot,
     connection: &Connection,
     request: &'r Request<Body>,
@@ -98,16 +121,16 @@ fn authorized(decision: Decision<'_>, exchange: &mut Exchange) -> Result<(), Ref
 pub(super) async fn ask(
     live: &Live,
     connection: &Connection,
-    rules: &PeerRules,
+    (rules, readings): (&PeerRules, &[String]),
     request: &mut Request<Body>,
     exchange: &mut Exchange,
     depth: u8,
 ) -> Result<ForResponse, Refused> {
     let snapshot = &live.snapshot;
-    let authorizer = who_is_asked(snapshot, connection, rules, request, exchange)?;
+    let authorizer = who_is_asked(snapshot, connection, (rules, readings), request, exchange)?;
     let (result, checked) = ext_authz::check(connection, live, &authorizer, request, depth).await;
     exchange.asked(&authorizer.name, result);
-    let canonical = canonical(snapshot, connection, request)?;
+    let canonical = canonical_of(snapshot, connection, request)?.also_read_as(readings);
     let view = view_of(&canonical, request);
     let for_response = match checked {
         Checked::Allowed(for_response) => for_response,
@@ -118,9 +141,7 @@ pub(super) async fn ask(
         }
     };
     authorized(rules.authorize_allowed(&view), exchange)?;
-    if let Some(uri) = canonical.into_rewritten() {
-        *request.uri_mut() = uri;
-    }
+    rewrite(request, canonical.into_parts());
     Ok(for_response)
 }
 
@@ -128,11 +149,11 @@ pub(super) async fn ask(
 fn who_is_asked(
     snapshot: &Snapshot,
     connection: &Connection,
-    rules: &PeerRules,
+    (rules, readings): (&PeerRules, &[String]),
     request: &Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Arc<AskedAuthorizer>, Refusal> {
-    let canonical = canonical(snapshot, connection, request)?;
+    let canonical = canonical_of(snapshot, connection, request)?.also_read_as(readings);
     let view = view_of(&canonical, request);
     let asked = rules.question(&view).map(|question| {
         let asked = snapshot.inbound.asked(&question).cloned();

@@ -8,6 +8,8 @@
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
+use http::Request;
+use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::policy::model::connections::Recheck;
 use mesh_core::request::canonicalize;
 use mesh_core::snapshot::Snapshot;
@@ -109,13 +111,20 @@ pub(crate) async fn watch(shared: Arc<Shared>, connection: Arc<Connection>, swit
 }
 
 impl Connection {
+    /// Whether a policy that came in force while a request was let in denies it.
+    pub(super) fn denies_by_now(&self, then: &Live, running: &Running) -> bool {
+        let now = self.shared.live.load();
+        now.snapshot.generation != then.snapshot.generation && self.authorize_again(&now.snapshot, running).is_err()
+    }
+
     /// Whether the rules of now allow a request that was let in before.
     fn authorize_again(&self, snapshot: &Snapshot, running: &Running) -> Result<(), Ended> {
         let authorizer = &snapshot.inbound.authorizer;
         let options = snapshot.inbound_options(self.transport());
         let canonical = canonicalize(&running.request, options).map_err(|_| Ended::Denied)?;
-        let token = running.request.extensions().get::<Claims>().map(Claims::token);
-        let (rules, view) = (self.rules(authorizer), canonical.view().bearing(token));
+        let canonical = canonical.also_read_as(&running.readings);
+        let token = still_taken(snapshot, &running.request)?;
+        let (rules, view) = (self.rules(authorizer), canonical.view().bearing(token.as_ref()));
         let decision = match running.was_asked {
             true => rules.authorize_allowed(&view),
             false => rules.authorize(&view),
@@ -125,4 +134,13 @@ impl Connection {
             false => Err(Ended::Denied),
         }
     }
+}
+
+/// The token that a request has borne, where the policy still takes tokens of its issuer and for its audience.
+fn still_taken(snapshot: &Snapshot, request: &Request<()>) -> Result<Option<VerifiedToken>, Ended> {
+    let Some(claims) = request.extensions().get::<Claims>() else {
+        return Ok(None);
+    };
+    let taken = snapshot.inbound.tokens.suppose(claims.all().clone());
+    taken.map_err(|_| Ended::Denied)
 }

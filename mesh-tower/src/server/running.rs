@@ -24,6 +24,8 @@ pub(crate) struct Running {
     pub(super) request: Request<()>,
     /// Whether an external authorizer has allowed it; it is not asked again.
     pub(super) was_asked: bool,
+    /// What servers may take its path for.
+    pub(super) readings: Vec<String>,
     is_doomed: AtomicBool,
     is_ended: AtomicBool,
     waker: AtomicWaker,
@@ -40,11 +42,12 @@ pub(super) fn keep(
     snapshot: &Snapshot,
     request: &Request<Body>,
     was_asked: bool,
+    readings: Vec<String>,
 ) -> Option<Arc<Running>> {
     let recheck = snapshot.mesh.live.recheck;
     // Upgraded connections last, so that a later policy may want them judged.
     let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
-    let running = is_kept.then(|| Arc::new(Running::of(request, was_asked)))?;
+    let running = is_kept.then(|| Arc::new(Running::of(request, was_asked, readings)))?;
     if recheck == Recheck::Requests {
         connection.runs(&running);
     }
@@ -58,7 +61,7 @@ fn asks_to_upgrade(request: &Request<Body>) -> bool {
 }
 
 impl Running {
-    fn of(request: &Request<Body>, was_asked: bool) -> Self {
+    fn of(request: &Request<Body>, was_asked: bool, readings: Vec<String>) -> Self {
         let mut kept = Request::new(());
         kept.method_mut().clone_from(request.method());
         kept.uri_mut().clone_from(request.uri());
@@ -70,6 +73,7 @@ impl Running {
         Self {
             request: kept,
             was_asked,
+            readings,
             is_doomed: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),

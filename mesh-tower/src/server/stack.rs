@@ -2,7 +2,7 @@
 //!
 //! | step | why it stands here |
 //! |---|---|
-//! | 1. headers that only the mesh may set are removed, or set by it | nothing below may believe them |
+//! | 1. headers of the connection, and those that only the mesh may set, are removed, or set by it | nothing below may believe them |
 //! | 2. trace, log, metrics ([`Exchange`]) | they must see every ending, refusals included |
 //! | 3. connection still allowed: mTLS mode, trust | a change of policy or trust holds for open connections, too |
 //! | 4. canonical view; host of the connection | what is matched is what the application sees |
@@ -21,10 +21,10 @@ use std::task::Poll;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use mesh_core::outcome::Outcome;
-use mesh_core::request::strip_h2c;
+use mesh_core::request::{strip_h2c, strip_listed};
 use tracing::Instrument;
 
-use super::admission::{Admitted, DENIED, Refused, Standing, admit, ask};
+use super::admission::{Admitted, DENIED, Judged, Refused, Standing, admit, ask};
 use super::client_cert;
 use super::connection::Connection;
 use super::exchange::Exchange;
@@ -33,6 +33,7 @@ use super::peer::Peer;
 use super::respond::Refusal;
 use super::running::{self, Running};
 use crate::body::{Body, BoxError};
+use crate::mesh::Live;
 use crate::telemetry::trace::{Correlation, Sampling};
 
 /// Serves one request: by the application, or by a refusal.
@@ -53,6 +54,7 @@ where
     let shared = &connection.shared;
     let live = shared.live.load_full();
     let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
+    strip_listed(request.headers_mut());
     let client = client_cert::settle(&live.snapshot.client_certs, &connection, request.headers_mut());
     strip_h2c(request.headers_mut());
     live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
@@ -63,17 +65,8 @@ where
         request.extensions_mut().insert(client);
     }
     let span = exchange.span.span().clone();
-    let admitted = match admit(&live.snapshot, &connection, &mut request, &mut exchange).await {
-        Ok(Admitted::Through(standing)) => Ok((standing, ForResponse::default())),
-        // Boxed: requests that nobody is asked about need not carry its state.
-        Ok(Admitted::Ask(standing, rules)) => {
-            let asking = ask(&live, &connection, &rules, &mut request, &mut exchange, depth);
-            let asked = Box::pin(correlation.clone().scope(asking).instrument(span.clone())).await;
-            asked.map(|for_response| (standing, for_response))
-        }
-        Err(refusal) => Err(Refused::from(refusal)),
-    };
-    let (standing, for_response) = match admitted {
+    let way = (depth, &correlation);
+    let (judged, for_response) = match let_in(&live, &connection, &mut request, &mut exchange, way).await {
         Ok(admitted) => admitted,
         Err(refused) => return Ok(refused.answer(exchange)),
     };
@@ -81,35 +74,73 @@ where
         connection: Arc::clone(&connection),
     };
     request.extensions_mut().insert(peer);
-    let kept = running::keep(&connection, &live.snapshot, &request, exchange.was_asked());
+    let kept = running::keep(
+        &connection,
+        &live.snapshot,
+        &request,
+        exchange.was_asked(),
+        judged.readings,
+    );
     let answering = correlation.scope(app(request)).instrument(span);
-    match until_denied(kept.as_deref(), answering).await {
-        None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
+    let answered = until_denied(&connection, &live, kept.as_deref(), answering).await;
+    match answered {
+        Some(Err(error)) => {
+            exchange.settle(Outcome::UpstreamReset);
+            Err(error)
+        }
         Some(Ok(response)) => {
             let mut response = response.map(Body::new);
             for_response.apply(&mut response);
-            tell_end(standing, &exchange, &mut response);
+            tell_end(judged.standing, &exchange, &mut response);
             let response = match kept {
                 Some(running) => running.hold(&connection, response),
                 None => response,
             };
             Ok(exchange.settle_later(response, Outcome::Response))
         }
-        Some(Err(error)) => {
-            exchange.settle(Outcome::UpstreamReset);
-            Err(error)
+        None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
+    }
+}
+
+/// Steps 3 to 7.
+async fn let_in(
+    live: &Live,
+    connection: &Connection,
+    request: &mut Request<Body>,
+    exchange: &mut Exchange,
+    (depth, correlation): (u8, &Correlation),
+) -> Result<(Judged, ForResponse), Refused> {
+    match admit(&live.snapshot, connection, request, exchange).await? {
+        Admitted::Through(judged) => Ok((judged, ForResponse::default())),
+        // Boxed: requests that nobody is asked about need not carry its state.
+        Admitted::Ask(judged, rules) => {
+            let span = exchange.span.span().clone();
+            let rules = (&*rules, judged.readings.as_slice());
+            let asking = ask(live, connection, rules, request, exchange, depth);
+            let for_response = Box::pin(correlation.clone().scope(asking).instrument(span)).await?;
+            Ok((judged, for_response))
         }
     }
 }
 
-/// What the application answers; `None` where the rules come to deny the request first.
-async fn until_denied<T>(kept: Option<&Running>, answering: impl Future<Output = T>) -> Option<T> {
+/// What the application answers; `None` where the rules come to deny the request first. They may have changed while it was let
+/// in, or while it upgraded its connection, when nobody could end it.
+async fn until_denied<T, E>(
+    connection: &Connection,
+    live: &Live,
+    kept: Option<&Running>,
+    answering: impl Future<Output = Result<T, E>>,
+) -> Option<Result<T, E>> {
+    let is_denied = || kept.is_some_and(|running| connection.denies_by_now(live, running));
+    if is_denied() {
+        return None;
+    }
     let mut answering = pin!(answering);
     let answered = std::future::poll_fn(|cx| match kept {
         Some(running) if running.poll_ended(cx).is_ready() => Poll::Ready(None),
         _ => answering.as_mut().poll(cx).map(Some),
     });
-    answered.await
+    answered.await.filter(|answered| answered.is_err() || !is_denied())
 }
 
 /// A peer that is trusted no more is told that its connection ends with this response.

@@ -192,6 +192,21 @@ async fn no_caller_talks_himself_past_an_authorizer_that_may_fail_open() {
     assert_eq!((scene.orders.hits(), scene.checks("failed_open")), (0, 0));
 }
 
+/// A3: what an authorizer allows is still asked about as every path that a server may take it for.
+#[tokio::test]
+async fn readings_of_a_path_are_asked_about_behind_an_authorizer() {
+    let authz = Backend::start("authz").await;
+    let denial = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: keep, namespace: shop }\nspec:\n  action: DENY\n  rules: [{ to: [{ operation: { paths: [/b] } }] }]\n";
+    let everything = CUSTOM.replace("[/admin*]", "['*']");
+    let scene = Scene::new(authz.address, &http_provider(""), &[&everything, denial]).await;
+
+    let answer = first_bytes(&scene, "GET /a//../b HTTP/1.1\r\nhost: orders\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let answer = first_bytes(&scene, "GET /a HTTP/1.1\r\nhost: orders\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!((scene.orders.hits(), scene.checks("allowed")), (1, 2));
+}
+
 /// What comes first of the answer to a request in plain text.
 async fn first_bytes(scene: &Scene, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(scene.address).await.unwrap();

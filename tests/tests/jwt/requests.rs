@@ -318,3 +318,20 @@ routes:
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert_eq!((staff.hits(), guests.hits()), (1, 2));
 }
+
+/// Rules see the request as the application gets it: with the headers that the token fills, and without the token.
+#[tokio::test]
+async fn rules_look_at_what_the_token_fills_in() {
+    let key = SigningKey::p256("a");
+    let tokens = rules(&format!("{}, claim_headers: {{ x-tier: tier }}", inline(&[&key])));
+    let denial = "namespace: shop\nauthorization:\n  - name: tiers\n    service: orders\n    deny:\n      \
+        - { when: [{ attribute: 'request.headers[x-tier]', values: [suspended] }] }\n      \
+        - { when: [{ attribute: 'request.headers[x-kind]', values: [\"*\"] }, { attribute: 'request.headers[authorization]', values: [\"*\"] }] }\n";
+    let scene = Scene::new(&[&tokens, denial]).await;
+    let of = |tier: &str| format!("Bearer {}", key.token(&claims(&json!({ "tier": tier }))));
+    let with = |tier: &str| Request::get("http://orders/a").header("authorization", of(tier));
+
+    assert_eq!(scene.send(with("suspended")).await.status, 403);
+    assert_eq!(scene.send(with("paid")).await.status, 200);
+    assert_eq!(scene.send(with("paid").header("x-kind", "a")).await.status, 200);
+}

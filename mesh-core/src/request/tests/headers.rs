@@ -227,3 +227,23 @@ fn a_malformed_grpc_timeout_is_refused() {
         assert_eq!(call("application/grpc", timeouts), Ok(()), "{timeouts:?}");
     }
 }
+
+#[test]
+fn what_connection_lists_is_gone_and_so_is_the_list() {
+    let mut request = Request::get("/")
+        .header("connection", "close, X-Sub")
+        .header("connection", "upgrade, host, x-gone")
+        .header("upgrade", "websocket")
+        .header("host", "a")
+        .header("x-sub", "root")
+        .body(())
+        .unwrap();
+    strip_listed(request.headers_mut());
+    let headers = request.headers();
+    assert_eq!(headers["connection"], "close, upgrade, host");
+    assert!(headers.contains_key("upgrade") && headers.contains_key("host") && !headers.contains_key("x-sub"));
+
+    let mut plain = Request::get("/").header("connection", "keep-alive").body(()).unwrap();
+    strip_listed(plain.headers_mut());
+    assert_eq!(plain.headers()["connection"], "keep-alive");
+}

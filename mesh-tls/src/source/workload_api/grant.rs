@@ -27,12 +27,13 @@ pub(super) fn read(
         return Err(invalid("its bundle is empty"));
     }
     let others = federated(response, &name)?;
-    let (theirs, ours): (Vec<_>, Vec<_>) = revocations(response)?
-        .into_iter()
-        .partition(|list| others.values().any(|bundle| bundle.is_issuer_of(list)));
+    let lists = revocations(response)?;
+    let is_foreign = |list: &RevocationList| others.values().any(|bundle| bundle.is_issuer_of(list));
+    let is_ours = |list: &&RevocationList| own.is_issuer_of(list) || !is_foreign(list);
+    let ours = lists.iter().filter(is_ours).cloned().collect();
     let others = others
         .into_iter()
-        .map(|(name, bundle)| (name, with_own(bundle, &theirs)));
+        .map(|(name, bundle)| (name, with_own(bundle, &lists)));
     let bundles = others.chain([(name, own.with_revocations(ours))]).collect();
     Ok(Material { svid, bundles })
 }

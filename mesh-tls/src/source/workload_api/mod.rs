@@ -8,7 +8,7 @@
 //! | a new certificate, or new bundles | in force, where peers would accept them |
 //! | a response that is damaged, or that peers would refuse | refused; the last good identity stays, the stream too |
 //! | the end of the stream, an error, no API | the last good identity stays; asked again with growing pauses |
-//! | `PermissionDenied`, or a response without the identity in force | the identity is taken back: handshakes fail until it is granted again |
+//! | `PermissionDenied`, or a response that grants others and not the identity in force | the identity is taken back: handshakes fail until it is granted again |
 //!
 //! ```no_run
 //! use mesh_core::random::SplitMix64;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use http::Version;
@@ -46,6 +46,8 @@ pub(crate) struct Attachment {
     pub(crate) series: SeriesGroup,
     /// The generation of the identity that new connections use.
     identity: AtomicU64,
+    /// Held while pools are made or changed, so that what was read last is what stays.
+    turn: Mutex<()>,
 }
 
 /// The connections as the policy in force wants them.
@@ -79,19 +81,26 @@ impl Attachment {
             // Read before the pools are made: at worst they are looked at once too often.
             identity: AtomicU64::new(generation(make.context)),
             pools: ArcSwap::from_pointee(Pools::new(make, spec, label)),
+            turn: Mutex::default(),
         }
     }
 
     /// Follows the policy: connections stay wherever what they were opened for stays the same.
     pub(super) fn update(&self, make: Make<'_>, spec: &EndpointSpec, label: Label) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
         if pools.label.tls == label.tls && pools.label.http == label.http && pools.main.is_ok() {
             pools.configure(make.limits);
         } else {
             let is_same_peer = pools.label.tls == label.tls;
+            let expected = tls_target(make, &label);
             // The last use of the old ones closes their connections.
             self.pools.store(Arc::new(Pools::new(make, spec, label)));
             if !is_same_peer {
+                // Handshakes that are under way are judged by what is expected now.
+                if let Ok(Some(tls)) = expected {
+                    pools.each(|pool| _ = pool.set_tls(&tls.config));
+                }
                 pools.each(|pool| end(make.context, EndReason::Identity, pool, |_| true));
             }
         }
@@ -110,6 +119,7 @@ impl Attachment {
 
     /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
     pub(super) fn identity_changed(&self, make: Make<'_>) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
         let (Ok(pool), Some(identity)) = (&pools.main, &make.context.identity) else {
             return;

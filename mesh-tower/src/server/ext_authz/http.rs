@@ -1,11 +1,11 @@
 //! An authorizer over HTTP: it gets the request's head, and says with its status what becomes of it.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use mesh_core::policy::model::authorizer::HttpCheck;
 use mesh_core::policy::model::authz::Pattern;
-use mesh_core::request::is_mesh_managed;
+use mesh_core::request::{is_grpc, is_mesh_managed};
 
 use super::changes::{Changes, HeaderChange, How, is_of_connection, is_untouchable};
 use super::sample::Sample;
@@ -28,9 +28,12 @@ pub(super) fn check<B>(
     let mut check = Request::new(Body::empty());
     *check.uri_mut() = target(settings, at, request)?;
     check.method_mut().clone_from(request.method());
-    let headers = check.headers_mut();
+    let (headers, is_grpc) = (check.headers_mut(), is_grpc(request.headers()));
     for (name, value) in request.headers() {
-        if *name == AUTHORIZATION || (is_chosen(&settings.request_headers, name) && !is_of_connection(name)) {
+        // A check is no call of gRPC, though it may be about one: who refuses it has to say so in HTTP.
+        let is_misleading = is_grpc && *name == CONTENT_TYPE;
+        let is_asked_for = is_chosen(&settings.request_headers, name) && !is_of_connection(name) && !is_misleading;
+        if *name == AUTHORIZATION || is_asked_for {
             headers.append(name, value.clone());
         }
     }
@@ -74,6 +77,9 @@ fn target<B>(settings: &HttpCheck, (service, port): (&str, u16), request: &Reque
 pub(super) fn answer(settings: &HttpCheck, response: Response<Bytes>) -> Result<Answer, Failure> {
     let (parts, body) = response.into_parts();
     match parts.status {
+        StatusCode::OK if is_grpc(&parts.headers) || parts.headers.contains_key("grpc-status") => {
+            Err(Failure::new("the authorizer over HTTP answers in gRPC"))
+        }
         StatusCode::OK => Ok(Answer::Allowed(allowed(settings, &parts.headers))),
         status if status.is_server_error() => Err(Failure::new(format!("the authorizer answers {status}"))),
         status if status.is_informational() => Err(Failure::new(format!("the authorizer answers {status}"))),

@@ -214,7 +214,8 @@ async fn answer(
         }
         None => None,
     };
-    let left = deadline.since(clock.now());
+    // However long the caller took for its body, the authorizer has its time.
+    let left = settings.timeout;
     let mut check = question(connection, settings, request, (sample, left)).map_err(Ended::NotAsked)?;
     let next = HeaderValue::from(u16::from(depth) + 1);
     check.headers_mut().insert(DEPTH, next);

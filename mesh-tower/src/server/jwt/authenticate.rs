@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use mesh_core::decide::jwt::{
-    Accepted, Borne, KeySource, Means, Refusal as TokenRefusal, Rejected, RuleKeys, TokenRules, VerifiedToken,
+    Accepted, Borne, KeySource, Means, Refusal as TokenRefusal, Rejected, RuleKeys, TokenRules,
 };
 use mesh_core::outcome::Outcome;
 use mesh_core::request::RequestView;
@@ -25,11 +25,6 @@ pub(crate) struct Bearer {
 }
 
 impl Bearer {
-    /// What rules look at.
-    pub(crate) fn token(&self) -> &VerifiedToken {
-        &self.accepted.token
-    }
-
     /// Tells the application: by the headers that the rule names, and by [`Claims`].
     pub(crate) fn introduce(self, rules: &TokenRules, request: &mut Request<Body>) {
         let mut uri = request.uri().clone();

@@ -66,5 +66,5 @@ fn pause(source: &KeySource, failures: u32, poll: Duration, rng: &mut impl Rng) 
         }
     };
     let fifth = u32::try_from(below(1_000, rng)).unwrap_or_default();
-    full.saturating_sub(full / 5 * fifth / 1_000)
+    full.saturating_sub((full / 5).saturating_mul(fifth) / 1_000)
 }

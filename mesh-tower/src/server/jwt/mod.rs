@@ -40,7 +40,7 @@ use crate::mesh::Shared;
 use cache::Cache;
 use state::SourceState;
 
-pub(super) use authenticate::{Bearer, authenticate};
+pub(super) use authenticate::authenticate;
 pub use claims::Claims;
 pub use signature::AwsLc;
 pub(crate) use web::Web;
