@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 
 use super::BadRequest;
@@ -58,6 +58,10 @@ pub fn strip_h2c(headers: &mut HeaderMap) {
 /// Removes what `Connection` lists, and those names from the list: who hands the request on removes it by that list, and
 /// would take out what the mesh has set under one of them.
 pub fn strip_listed(headers: &mut HeaderMap) {
+    let is_to_go = |token: &[u8]| HeaderName::from_bytes(token).is_ok_and(|name| !is_kept_listed(&name));
+    if !for_each_element(headers, &CONNECTION, is_to_go) {
+        return;
+    }
     let (mut stays, mut goes) = (Vec::new(), Vec::new());
     for_each_element(headers, &CONNECTION, |token| {
         match HeaderName::from_bytes(token) {
@@ -66,9 +70,6 @@ pub fn strip_listed(headers: &mut HeaderMap) {
         }
         false
     });
-    if goes.is_empty() {
-        return;
-    }
     for name in goes {
         headers.remove(name);
     }
@@ -89,32 +90,6 @@ fn is_kept_listed(name: &HeaderName) -> bool {
         "trailer",
     ];
     options.contains(&name.as_str()) || others.contains(&name.as_str())
-}
-
-/// Removes the headers that concern one connection only (RFC 9110 §7.6.1), those that `Connection` names included.
-///
-/// ORDER: before the mesh sets its own headers, so that no caller can name them in `Connection`.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let keeps_trailers = any_element(headers, &TE, |coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let mut named = Vec::new();
-    for_each_element(headers, &CONNECTION, |token| {
-        if let Ok(name) = HeaderName::from_bytes(token) {
-            named.push(name);
-        }
-        false
-    });
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        headers.remove(name);
-    }
-    if keeps_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
 }
 
 fn remove_where(headers: &mut HeaderMap, remove: impl Fn(&HeaderName) -> bool) {

@@ -194,6 +194,27 @@ mod tests {
         assert_eq!(strip(&[("upgrade", "h2c")], Upgrades::Allow), owned(&[]));
     }
 
+    /// D9.
+    #[test]
+    fn connection_tokens_remove_their_headers_whatever_their_case() {
+        let fields = [
+            ("connection", "close, X-Real-IP"),
+            ("connection", "x-other"),
+            ("x-real-ip", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "5"),
+            ("te", "trailers, gzip"),
+            ("upgrade", "websocket"),
+            ("proxy-connection", "close"),
+            ("accept", "*/*"),
+        ];
+
+        assert_eq!(
+            strip(&fields, Upgrades::Strip),
+            owned(&[("accept", "*/*"), ("te", "trailers")])
+        );
+    }
+
     /// D9: in any case.
     #[test]
     fn connection_cannot_list_away_what_the_mesh_says_of_the_sender() {

@@ -149,27 +149,6 @@ fn headers_of_the_mesh_are_stripped_in_any_spelling() {
     }
 }
 
-/// D9.
-#[test]
-fn connection_tokens_remove_their_headers_whatever_their_case() {
-    let mut headers = map(&[
-        ("connection", b"close, X-Real-IP"),
-        ("connection", b"x-other"),
-        ("x-real-ip", b"1"),
-        ("x-other", b"1"),
-        ("keep-alive", b"5"),
-        ("te", b"trailers, gzip"),
-        ("transfer-encoding", b"chunked"),
-        ("upgrade", b"websocket"),
-        ("proxy-connection", b"close"),
-        ("accept", b"*/*"),
-    ]);
-
-    strip_hop_by_hop(&mut headers);
-
-    assert_eq!(headers, map(&[("accept", b"*/*"), ("te", b"trailers")]));
-}
-
 /// D19.
 #[test]
 fn bodies_in_other_codings_than_chunked_are_refused() {
