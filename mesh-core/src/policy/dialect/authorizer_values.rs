@@ -51,7 +51,7 @@ pub(super) fn header_value(cx: &Reader<'_>, node: &Node) -> Option<HeaderValue> 
     }
 }
 
-/// Reads what stands before the path of a check.
+/// Reads a path, or nothing in its place: what stands before the path of a check, or a path to send.
 pub(super) fn path_prefix(cx: &Reader<'_>, node: &Node) -> Option<String> {
     let text = cx.string(node)?;
     let is_path = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();

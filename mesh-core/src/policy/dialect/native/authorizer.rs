@@ -4,13 +4,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::form::{
-    Created, Dur, Form, Given, Name, NonEmpty, Opt, Pairs, Place, Port, Schema, Tree, choices, form, one_of,
+    Created, Dur, Form, Given, Name, NewPath, NonEmpty, Opt, Pairs, Place, Port, Schema, Tree, choices, form, one_of,
 };
 use super::item::Shelf;
 use super::scope::Scope;
-use crate::policy::dialect::authorizer_values::{
-    BODY_LIMIT, body_limit, failure_status, header_pattern, header_value, path_prefix,
-};
+use crate::policy::dialect::authorizer_values::{BODY_LIMIT, body_limit, failure_status, header_pattern, header_value};
 use crate::policy::dialect::header_text::changed_header;
 use crate::policy::model::authorizer::{
     BodyForm, CheckedBody, ExternalAuthorizer, HttpCheck, LargerBody, OnFailure, Protocol,
@@ -52,7 +50,7 @@ one_of! {
 form! {
     /// What is sent, and what an answer changes.
     HttpForm of HttpCheck; {
-        "path_prefix" path_prefix: PathPrefix;
+        "path_prefix" path_prefix: NewPath;
         "request_headers" request_headers: NonEmpty<HeaderNames>;
         "extra_headers" extra_headers: Pairs<ExtraHeader, ExtraValue>;
         "to_server_on_allow" to_server_on_allow: NonEmpty<HeaderNames>;
@@ -122,8 +120,6 @@ macro_rules! value {
 
 value! { /// A service by its name, short or full.
 ServiceName of String; |cx, node, scope| scope.service(cx, node), |host| write_service(host), json!({ "type": "string" }) }
-value! { /// What stands before the path.
-PathPrefix of String; |cx, node, _| path_prefix(cx, node), |text| Tree::text(text), json!({ "type": "string", "pattern": "^(/[^?#]*)?$" }) }
 value! { /// The name of a header, which may begin or end with `*`.
 HeaderNames of Pattern; |cx, node, _| header_pattern(cx, node), |pattern| Tree::text(pattern.to_string()), json!({ "type": "string", "minLength": 1 }) }
 value! { /// The value of a header.

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::scalar::scalar;
 use super::{Form, Place, Schema, Scope, Tree};
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
+use crate::policy::dialect::authorizer_values::path_prefix;
 use crate::policy::dialect::filter_values::{
     authority, bounded_body, cors_header, cors_method, redirect_status, status, whole_seconds,
 };
@@ -32,7 +33,7 @@ SchemeName of String; |cx, node, _| choice(SCHEMES)(cx, node).map(Into::into), |
 scalar! { /// A host, with or without a port.
 Authority of String; |cx, node, _| authority(cx, node), |text| Tree::text(text), { "type": "string", "minLength": 1 } }
 scalar! { /// A path that begins with `/`, without a query.
-NewPath of String; |cx, node, _| new_path(cx, node), |text| Tree::text(text), { "type": "string", "pattern": "^(/[^?#]*)?$" } }
+NewPath of String; |cx, node, _| path_prefix(cx, node), |text| Tree::text(text), { "type": "string", "pattern": "^(/[^?#]*)?$" } }
 scalar! { /// A method of a list of CORS, or `*`.
 CorsMethod of String; |cx, node, _| cors_method(cx, node), |text| Tree::text(text), { "type": "string", "pattern": "^([A-Z]+|[*])$" } }
 scalar! { /// The name of a header of a list of CORS, or `*`.
@@ -88,20 +89,6 @@ const SCHEMES: &[(&str, &str)] = &[("http", "http"), ("https", "https")];
 fn failure_status(cx: &Reader<'_>, node: &Node) -> Option<StatusCode> {
     let number: u16 = within(100..=599)(cx, node)?;
     StatusCode::from_u16(number).ok()
-}
-
-/// Reads a path; empty stands for `/`.
-fn new_path(cx: &Reader<'_>, node: &Node) -> Option<String> {
-    let text = cx.string(node)?;
-    let is_path = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();
-    if text.is_empty() || (is_path && !text.contains(['?', '#'])) {
-        return Some(text);
-    }
-    let found = quoted(&text);
-    cx.invalid(
-        node,
-        format!("expected a path that begins with `/`, without a query, found {found}"),
-    )
 }
 
 fn given(cx: &Reader<'_>, node: &Node) -> Option<bool> {
