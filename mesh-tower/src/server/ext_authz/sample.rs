@@ -55,31 +55,56 @@ pub(super) async fn sample(request: &mut Request<Body>, wanted: CheckedBody) -> 
     if is_partial && wanted.larger == LargerBody::Refuse {
         return Err(NoSample::TooLarge);
     }
+    held.join();
     let bytes = held.first(limit);
     *request.body_mut() = Body::new(held);
     Ok(Sample { bytes, is_partial })
 }
 
+/// Pieces below this size, in bytes, are put together.
+const SMALL: usize = 1024;
+
 /// A body whose beginning has been read.
 struct Held {
     frames: VecDeque<Frame<Bytes>>,
-    /// Bytes in `frames`.
+    /// Small pieces in a row, which stand behind the frames: one frame for each would cost a hundred times what it holds.
+    small: BytesMut,
+    /// Bytes in both.
     length: usize,
     rest: Body,
 }
 
 impl Held {
-    const fn new(rest: Body) -> Self {
+    fn new(rest: Body) -> Self {
         Self {
             frames: VecDeque::new(),
+            small: BytesMut::new(),
             length: 0,
             rest,
         }
     }
 
     fn keep(&mut self, frame: Frame<Bytes>) {
-        self.length += frame.data_ref().map_or(0, Bytes::len);
-        self.frames.push_back(frame);
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => {
+                self.join();
+                return self.frames.push_back(other);
+            }
+        };
+        self.length += data.len();
+        if data.len() < SMALL {
+            return self.small.extend_from_slice(&data);
+        }
+        self.join();
+        self.frames.push_back(Frame::data(data));
+    }
+
+    /// Makes one frame of the small pieces.
+    fn join(&mut self) {
+        if !self.small.is_empty() {
+            self.frames.push_back(Frame::data(self.small.split().freeze()));
+        }
     }
 
     /// At most this many bytes, copied only where they came in several pieces.
@@ -190,5 +215,18 @@ mod tests {
         let mut request = Request::new(Body::from("abcdef"));
         let _ = sample(&mut request, wanted(2, LargerBody::Part)).await.unwrap();
         assert_eq!(request.body().size_hint().exact(), Some(6));
+    }
+
+    /// Many small pieces are one frame, empty ones none; all of it goes on in its order.
+    #[tokio::test]
+    async fn small_pieces_are_put_together() {
+        let mut request = request(&["a", "", "b", "", "c", "defghij"]);
+
+        let sample = sample(&mut request, wanted(4, LargerBody::Part)).await.unwrap();
+
+        assert_eq!((&sample.bytes[..], sample.is_partial), (&b"abcd"[..], true));
+        let first = request.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "abcdefghij");
+        assert!(request.body_mut().frame().await.is_none());
     }
 }
