@@ -3,6 +3,8 @@
 //! Of the crate `spiffe` the rules of endpoints and the transport are used, not its client: that one passes over the
 //! revocation lists of a response.
 
+use std::fmt;
+
 use prost::Message;
 use spiffe::transport::{Endpoint, connect};
 use tonic::client::Grpc;
@@ -33,6 +35,7 @@ pub(super) struct X509SvidResponse {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub(super) struct X509Svid {
     #[prost(string, tag = "1")]
     pub(super) spiffe_id: String,
@@ -46,6 +49,16 @@ pub(super) struct X509Svid {
     pub(super) bundle: Vec<u8>,
     #[prost(string, tag = "5")]
     pub(super) hint: String,
+}
+
+impl fmt::Debug for X509Svid {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Svid")
+            .field("spiffe_id", &self.spiffe_id)
+            .field("hint", &self.hint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Connects and asks; the answers come as long as the stream lives.
