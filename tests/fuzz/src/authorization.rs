@@ -28,23 +28,10 @@ mod form {
     }
 }
 
-const RULES: &str = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: { name: keep-out, namespace: shop }
-spec:
-  action: DENY
-  rules:
-    - to: [{ operation: { paths: [/admin, '/secret/*'] } }]
-    - to: [{ operation: { hosts: [internal.example] } }]
-    - to: [{ operation: { methods: [DELETE] } }]
-    - when: [{ key: 'request.headers[x-role]', values: [admin] }]
-";
-
 fn snapshot() -> &'static Snapshot {
     static SNAPSHOT: OnceLock<Snapshot> = OnceLock::new();
     SNAPSHOT.get_or_init(|| {
-        let loaded = Loaded::from_files([("rules.yaml", RULES.as_bytes())]);
+        let loaded = Loaded::from_files([("rules.yaml", reference::RULES.as_bytes())]);
         let policy = loaded.policy.as_ref().expect("the rules are good");
         Snapshot::compile(policy, &Workload::new("shop", "orders"), 1).expect("the rules are good")
     })

@@ -37,20 +37,6 @@ const MODES: [&str; 3] = ["base", "merge_slashes", "decode_and_merge_slashes"];
 /// Cases for each mode and transport, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 600;
 
-/// What nobody may reach. [`reference`] knows the same.
-const RULES: &str = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: { name: keep-out, namespace: shop }
-spec:
-  action: DENY
-  rules:
-    - to: [{ operation: { paths: [/admin, '/secret/*'] } }]
-    - to: [{ operation: { hosts: [internal.example] } }]
-    - to: [{ operation: { methods: [DELETE] } }]
-    - when: [{ key: 'request.headers[x-role]', values: [admin] }]
-";
-
 /// A server, and what its application was asked that it should not have been.
 struct Scene {
     _world: World,
@@ -63,7 +49,7 @@ struct Scene {
 impl Scene {
     async fn new(mode: &str) -> Self {
         let world = World::new();
-        world.write("rules.yaml", RULES);
+        world.write("rules.yaml", reference::RULES);
         world.write("mesh.yaml", &format!("mesh: {{ path_normalization: {mode} }}\n"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

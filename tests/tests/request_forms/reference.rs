@@ -2,6 +2,20 @@
 
 use super::form::Form;
 
+/// What nobody may reach.
+pub(crate) const RULES: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: keep-out, namespace: shop }
+spec:
+  action: DENY
+  rules:
+    - to: [{ operation: { paths: [/admin, '/secret/*'] } }]
+    - to: [{ operation: { hosts: [internal.example] } }]
+    - to: [{ operation: { methods: [DELETE] } }]
+    - when: [{ key: 'request.headers[x-role]', values: [admin] }]
+";
+
 /// The rule that denies a request, if it could be read as one that a rule names.
 pub(crate) fn denied(form: &Form) -> Option<&'static str> {
     let path = path(&form.target);
