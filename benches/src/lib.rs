@@ -72,19 +72,41 @@ services:
 /// A service with `endpoints` endpoints.
 #[must_use]
 pub fn endpoints(endpoints: usize) -> String {
+    listed(endpoints, |text, _, address| writeln!(text, "      - {address}"))
+}
+
+/// The same with weights from 1 to 3.
+#[must_use]
+pub fn weighted_endpoints(endpoints: usize) -> String {
+    listed(endpoints, |text, number, address| {
+        let weight = number % 3 + 1;
+        writeln!(text, "      - {{ address: \"{address}\", weight: {weight} }}")
+    })
+}
+
+fn listed(endpoints: usize, line: impl Fn(&mut String, usize, &str) -> std::fmt::Result) -> String {
     let mut text = String::from("namespace: shop\nservices:\n  orders:\n    endpoints:\n");
     for number in 0..endpoints {
         let (high, middle, low) = (number / 65_536, number / 256 % 256, number % 256);
-        let _ = writeln!(text, "      - 10.{high}.{middle}.{low}:80");
+        let _ = line(&mut text, number, &format!("10.{high}.{middle}.{low}:80"));
     }
     text
 }
 
-/// A request that the rule of this number takes.
+/// A request that the rule of this number takes, as a client makes it.
 #[must_use]
 pub fn request(number: usize) -> Request<()> {
     let uri = format!("http://orders/api/v{number}/items?page=2");
     let request = Request::get(uri).header("x-tenant", format!("t{number}"));
+    let request = request.header("user-agent", "bench").header("accept", "*/*");
+    request.body(()).unwrap()
+}
+
+/// The same as it comes in by HTTP/1.
+#[must_use]
+pub fn received(number: usize) -> Request<()> {
+    let request = Request::get(format!("/api/v{number}/items?page=2")).header("host", "orders");
+    let request = request.header("x-tenant", format!("t{number}"));
     let request = request.header("user-agent", "bench").header("accept", "*/*");
     request.body(()).unwrap()
 }
@@ -107,6 +129,16 @@ pub fn cluster(text: &str) -> Cluster<()> {
 /// `rules` rules that each let one caller do one thing.
 #[must_use]
 pub fn authorization(rules: usize) -> Policy {
+    allowing(rules, |number| format!("cluster.local/ns/shop/sa/s{number}"))
+}
+
+/// `rules` rules that each let the same caller, `s0`, do one thing.
+#[must_use]
+pub fn authorization_of_one(rules: usize) -> Policy {
+    allowing(rules, |_| "cluster.local/ns/shop/sa/s0".to_owned())
+}
+
+fn allowing(rules: usize, caller: impl Fn(usize) -> String) -> Policy {
     let text = "namespace: shop
 authorization:
   - name: api
@@ -120,7 +152,7 @@ authorization:
     for number in 0..rules {
         let mut rule = first.clone();
         for source in &mut rule.from {
-            source.principals.any_of = vec![Pattern::Exact(format!("cluster.local/ns/shop/sa/s{number}"))];
+            source.principals.any_of = vec![Pattern::Exact(caller(number))];
         }
         for operation in &mut rule.to {
             operation.paths.any_of = vec![Pattern::Prefix(format!("/api/v{number}/"))];
