@@ -4,16 +4,17 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
-
-use super::BadRequest;
 
 /// Headers that only the mesh may set: the driver strips them from what comes in ([`strip_mesh_managed`]).
 pub const MESH_MANAGED: [&str; 1] = ["x-forwarded-client-cert"];
 
 /// Families of headers that only the mesh may set.
 pub const MESH_MANAGED_PREFIXES: [&str; 4] = ["x-mesh-", "x-envoy-", "x-istio-", "l5d-"];
+
+/// Up to so many lines are looked at one by one: a look-up by hash costs as much as a look at several.
+const FEW: usize = 12;
 
 /// Whether only the mesh may set a header of this name, in any spelling that a server may take for it (`_` or `.` for `-`).
 ///
@@ -111,7 +112,19 @@ pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Ite
 /// Allocates only where there are several lines.
 #[must_use]
 pub fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    let mut lines = lines(headers, name);
+    if headers.len() > FEW {
+        return joined_lines(lines(headers, name), name);
+    }
+    let mut found = None;
+    for (other, value) in headers {
+        if other == name && found.replace(value).is_some() {
+            return joined_lines(lines(headers, name), name);
+        }
+    }
+    found.map(|value| Cow::Borrowed(value.as_bytes().trim_ascii()))
+}
+
+fn joined_lines<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let first = lines.next()?;
     let Some(second) = lines.next() else {
         return Some(Cow::Borrowed(first));
@@ -206,20 +219,104 @@ fn unquoted(element: &[u8]) -> Cow<'_, [u8]> {
 /// ```
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(names_grpc)
+}
+
+/// Whether a `content-type` is gRPC's.
+fn names_grpc(kind: &HeaderValue) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes().trim_ascii();
-        value.split_at_checked(GRPC.len()).is_some_and(|(kind, tail)| {
-            kind.eq_ignore_ascii_case(GRPC) && matches!(tail, [] | [b'+' | b';' | b' ' | b'\t', ..])
-        })
+    let kind = kind.as_bytes().trim_ascii();
+    kind.split_at_checked(GRPC.len()).is_some_and(|(kind, tail)| {
+        kind.eq_ignore_ascii_case(GRPC) && matches!(tail, [] | [b'+' | b';' | b' ' | b'\t', ..])
     })
 }
 
-/// Refuses bodies in another transfer coding than `chunked`: hyper hands them on half decoded.
-pub(super) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), BadRequest> {
-    if lines(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case(b"chunked")) {
-        Ok(())
-    } else {
-        Err(BadRequest::TransferCoding)
+/// What headers tell of the form of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Framing<'a> {
+    /// The first `Host` line.
+    pub(super) host: Option<&'a HeaderValue>,
+    /// Whether there is another one.
+    pub(super) has_more_hosts: bool,
+    /// The first `Content-Type`.
+    kind: Option<&'a HeaderValue>,
+    /// Whether the body is in another transfer coding than `chunked`.
+    pub(super) is_coded: bool,
+}
+
+impl<'a> Framing<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        match headers.len() <= FEW {
+            true => Self::seen(headers),
+            false => Self::looked_up(headers),
+        }
+    }
+
+    /// By one look at each line.
+    #[inline]
+    fn seen(headers: &'a HeaderMap) -> Self {
+        let mut framing = Self::default();
+        for (name, value) in headers {
+            if *name == HOST {
+                framing.has_more_hosts = framing.host.is_some();
+                framing.host.get_or_insert(value);
+            } else if *name == CONTENT_TYPE {
+                framing.kind.get_or_insert(value);
+            } else if *name == TRANSFER_ENCODING {
+                framing.is_coded |= !is_chunked(value);
+            }
+        }
+        framing
+    }
+
+    /// By a look-up of each name.
+    fn looked_up(headers: &'a HeaderMap) -> Self {
+        let mut hosts = headers.get_all(HOST).iter();
+        Self {
+            host: hosts.next(),
+            has_more_hosts: hosts.next().is_some(),
+            kind: headers.get(CONTENT_TYPE),
+            is_coded: !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked),
+        }
+    }
+
+    /// Whether it says that it is gRPC.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.kind.is_some_and(names_grpc)
+    }
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_look_at_each_line_tells_what_look_ups_tell(
+            lines in prop::collection::vec(
+                (
+                    prop::sample::select(vec!["host", "content-type", "transfer-encoding", "accept", "x-a"]),
+                    prop::sample::select(vec!["a", "b", "chunked", " Chunked ", "gzip", "application/grpc"]),
+                ),
+                0..8,
+            ),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            for name in headers.keys() {
+                prop_assert_eq!(joined(&headers, name), joined_lines(super::lines(&headers, name), name));
+            }
+            let (seen, looked_up) = (Framing::seen(&headers), Framing::looked_up(&headers));
+            prop_assert_eq!(format!("{seen:?}"), format!("{looked_up:?}"));
+            prop_assert_eq!(seen.is_grpc(), is_grpc(&headers));
+        }
     }
 }

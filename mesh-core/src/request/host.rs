@@ -19,6 +19,68 @@ pub(super) struct Host<'a> {
 
 /// Takes `host[:port]` apart.
 pub(super) fn parse(authority: &str) -> Result<Host<'_>, BadHost> {
+    plain(authority).map_or_else(|| examined(authority), Ok)
+}
+
+/// Reads a name in lower case, with a port or without one, as nearly all authorities are written. `None` says nothing of
+/// others.
+#[inline]
+fn plain(authority: &str) -> Option<Host<'_>> {
+    // A name must not start like one that a dot has ended.
+    let (mut found, mut before) = (0, DOT);
+    let end = authority.bytes().position(|byte| {
+        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(ODD);
+        // A dot, moved by one place, is what matters after a dot.
+        found |= class & (before << 1 | ODD);
+        before = class;
+        class == COLON
+    });
+    let (name, port) = authority.split_at_checked(end.unwrap_or(authority.len()))?;
+    if found != 0 || name.ends_with('.') || name.is_empty() || name.len() > MAX_NAME {
+        return None;
+    }
+    Some(Host {
+        name: Cow::Borrowed(name),
+        port: port_suffix(port).ok()?,
+    })
+}
+
+/// No name in lower case holds it.
+const ODD: u8 = 1;
+/// A dot, and that it must not follow another one.
+const DOT: u8 = 2 | 2 << 1;
+/// The end of the name.
+const COLON: u8 = 8;
+
+/// What is to be known of each byte.
+const CLASSES: [u8; 256] = {
+    let mut classes = [ODD; 256];
+    let mut byte = b'!';
+    while byte < 0x7f {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "every byte has its place, and a constant is made by the compiler"
+        )]
+        {
+            classes[byte as usize] = class(byte);
+        }
+        byte += 1;
+    }
+    classes
+};
+
+/// The class of a printable byte.
+const fn class(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => 0,
+        b'.' => DOT,
+        b':' => COLON,
+        _ => ODD,
+    }
+}
+
+/// Takes any authority apart.
+fn examined(authority: &str) -> Result<Host<'_>, BadHost> {
     if authority.contains('@') {
         return Err(BadHost::UserInfo);
     }
@@ -82,4 +144,46 @@ fn host_name(text: &str) -> Result<Cow<'_, str>, BadHost> {
     } else {
         Cow::Borrowed(name)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn authorities() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "a", "b1", "orders", ".", "..", "-", "_", "~", ":", ":80", ":99999", "A", "[::1]", "@", " ", "\u{e9}", "%",
+        ]);
+        let long = (240..260usize).prop_map(|length| "a".repeat(length));
+        let pieces = prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat());
+        prop_oneof![pieces, long, any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_at_a_glance_is_read_so_at_length(authority in authorities()) {
+            if let Some(host) = plain(&authority) {
+                prop_assert_eq!(examined(&authority), Ok(host));
+            }
+        }
+    }
+
+    #[test]
+    fn usual_authorities_are_read_at_a_glance() {
+        for (authority, name, port) in [
+            ("orders", "orders", None),
+            ("orders.shop.svc:8080", "orders.shop.svc", Some(8080)),
+            ("10.0.0.1:", "10.0.0.1", None),
+        ] {
+            let name = Cow::Borrowed(name);
+            assert_eq!(plain(authority), Some(Host { name, port }), "{authority}");
+        }
+        for other in [
+            "", ".", "a.", ".a", "a..b", "Orders", "[::1]", "a@b", "a:b", "user:1@b", ":80",
+        ] {
+            assert_eq!(plain(other), None, "{other}");
+        }
+    }
 }

@@ -45,6 +45,7 @@ const REGISTERED: [&str; 31] = [
 ];
 
 /// Refuses misspelt, traced and unknown methods.
+#[inline]
 pub(super) fn check(method: &Method, methods: Methods) -> Result<(), BadRequest> {
     match *method {
         Method::GET

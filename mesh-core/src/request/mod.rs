@@ -45,8 +45,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use http::header::HOST;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, request};
 
 use crate::decide::jwt::VerifiedToken;
@@ -62,6 +61,7 @@ pub use path::{PatternShape, canonical_pattern, has_dot_segments, route_pattern}
 pub use remote::Remote;
 
 use crate::decide::deadline::grpc_timeout;
+use headers::Framing;
 use normalization::{Demand, Forms};
 
 /// The parts of a request that the canonical view is made from.
@@ -230,6 +230,7 @@ pub struct CanonicalRequest<'a> {
 impl CanonicalRequest<'_> {
     /// What rules look at.
     #[must_use]
+    #[inline]
     pub fn view(&self) -> RequestView<'_> {
         RequestView {
             method: self.method,
@@ -347,12 +348,16 @@ pub fn canonicalize<'a>(
 ) -> Result<CanonicalRequest<'a>, BadRequest> {
     let RequestHead { method, uri, headers } = head.into();
     method::check(method, options.methods)?;
-    headers::check_transfer_coding(headers)?;
-    let grpc = is_grpc(headers);
+    let framing = Framing::of(headers);
+    if framing.is_coded {
+        // hyper hands such bodies on half decoded.
+        return Err(BadRequest::TransferCoding);
+    }
+    let grpc = framing.is_grpc();
     if grpc {
         check_grpc(method, headers)?;
     }
-    let (authority, host) = authority(uri, headers)?;
+    let (authority, host) = authority(uri, &framing)?;
     let demand = match grpc || options.path_mode == PathMode::Strict {
         true => Demand::Canonical,
         false => Demand::Rewritable,
@@ -382,35 +387,44 @@ fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {
     match transport {
         Some(Transport::Plain) => "http",
         Some(Transport::Tls) => "https",
-        None => match uri.scheme_str() {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
-            Some(scheme) if !scheme.eq_ignore_ascii_case("http") => scheme,
+        None => match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => "https",
+            Some(scheme) if *scheme != Scheme::HTTP => other_scheme(scheme),
             _ => "http",
         },
     }
 }
 
+/// A scheme that the URI's reader does not know, or that nobody has written in lower case.
+fn other_scheme(scheme: &Scheme) -> &str {
+    match scheme.as_str() {
+        text if text.eq_ignore_ascii_case("https") => "https",
+        text if text.eq_ignore_ascii_case("http") => "http",
+        text => text,
+    }
+}
+
 /// The authority that counts, the target's before the `Host` line; both must name the same host.
-fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<(&'a str, host::Host<'a>), BadRequest> {
-    let mut lines = headers.get_all(HOST).iter();
-    let line = lines.next();
-    if lines.next().is_some() {
+fn authority<'a>(uri: &'a Uri, framing: &Framing<'a>) -> Result<(&'a str, host::Host<'a>), BadRequest> {
+    if framing.has_more_hosts {
         return Err(BadHost::Repeated.into());
     }
-    let line = line
-        .map(|line| {
-            let text = line.to_str().map_err(|_| BadHost::Malformed)?.trim_ascii();
-            host::parse(text).map(|host| (text, host))
-        })
+    let line = framing
+        .host
+        .map(|line| line.to_str().map(str::trim_ascii).map_err(|_| BadHost::Malformed))
         .transpose()?;
-    let Some(authority) = uri.authority() else {
-        return line.ok_or(BadRequest::Host(BadHost::Missing));
+    let Some(target) = uri.authority().map(Authority::as_str) else {
+        let line = line.ok_or(BadHost::Missing)?;
+        return Ok((line, host::parse(line)?));
     };
-    let target = host::parse(authority.as_str())?;
-    if line.is_some_and(|(_, host)| host.name != target.name) {
-        return Err(BadHost::Differing.into());
-    }
-    Ok((authority.as_str(), target))
+    let host = match line {
+        // The line is read first: what is wrong with it is told before what is wrong with the target.
+        Some(line) if line != target && host::parse(line)?.name != host::parse(target)?.name => {
+            return Err(BadHost::Differing.into());
+        }
+        _ => host::parse(target)?,
+    };
+    Ok((target, host))
 }
 
 /// The target as it is forwarded, and what else its path may be taken for.

@@ -48,6 +48,18 @@ pub(super) fn forms(
     rules: PathRules,
     demand: Demand,
 ) -> Result<Forms<'_>, BadPath> {
+    match path::is_plain(sent) {
+        // Whatever the mode, nothing of it is rewritten, and nobody can read it otherwise.
+        true => Ok(Forms {
+            forwarded: Cow::Borrowed(sent),
+            readings: Vec::new(),
+        }),
+        false => examined(sent, mode, rules, demand),
+    }
+}
+
+/// The forms of any path.
+fn examined(sent: &str, mode: PathNormalization, rules: PathRules, demand: Demand) -> Result<Forms<'_>, BadPath> {
     let separated = match mode {
         PathNormalization::None => Cow::Borrowed(sent),
         _ => separate(sent, mode),
@@ -151,4 +163,88 @@ fn readings(separated: &str, forwarded: &str, rules: PathRules) -> Result<Vec<St
     }
     let merged_first = path::resolve(&path::collapse(&path::respell(separated)))?;
     Ok(distinct([path::collapse(forwarded), merged_first], forwarded))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn paths() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "/",
+            "/",
+            "/",
+            "a",
+            "b1",
+            ".",
+            "..",
+            "-",
+            "_~",
+            "!$&'()*+,=:@",
+            ";",
+            "%2F",
+            "%41",
+            "%25",
+            "\\",
+            "\"",
+            "?",
+            "|",
+            "\u{7f}",
+            "\u{e9}",
+            " ",
+        ]);
+        let pieces = prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat());
+        prop_oneof![pieces, any::<String>().prop_map(|text| format!("/{text}"))]
+    }
+
+    proptest! {
+        /// What is plain has one form, in every mode, and is asked for no second look.
+        #[test]
+        fn a_plain_path_is_forwarded_as_it_is_and_read_in_one_way(path in paths()) {
+            if !path::is_plain(&path) {
+                return Ok(());
+            }
+            use PathNormalization::{Base, DecodeAndMergeSlashes, MergeSlashes, None};
+            for mode in [None, Base, MergeSlashes, DecodeAndMergeSlashes] {
+                for rules in [PathRules::Absent, PathRules::Present] {
+                    for demand in [Demand::Rewritable, Demand::Canonical] {
+                        let forms = examined(&path, mode, rules, demand).unwrap();
+                        prop_assert!(matches!(forms.forwarded, Cow::Borrowed(same) if same == path));
+                        prop_assert!(forms.readings.is_empty());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn usual_paths_are_plain_and_whatever_needs_a_look_is_not() {
+        for plain in ["/", "/api/v1/items", "/a.b/c..d/e-f_g~", "/!$&'()*+,=:@", "/a/"] {
+            assert!(path::is_plain(plain), "{plain}");
+        }
+        let odd = [
+            "",
+            "*",
+            "a",
+            "//",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/.well-known",
+            "/a;b",
+            "/%61",
+            "/a\\b",
+            "/a b",
+            "/a\"b",
+            "/a\u{7f}",
+            "/\u{e9}",
+            "/a\0",
+        ];
+        for odd in odd {
+            assert!(!path::is_plain(odd), "{odd}");
+        }
+    }
 }

@@ -71,6 +71,54 @@ fn pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) ->
     Ok(pattern)
 }
 
+/// Whether a path is canonical at a glance, as nearly all are: no byte of it needs a second look, and no slash is followed
+/// by a slash or a dot. Of others [`inspect`] tells.
+#[inline]
+pub(super) fn is_plain(path: &str) -> bool {
+    let (mut found, mut before) = (0, 0);
+    for byte in path.bytes() {
+        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(ODD);
+        // A slash, moved by one place, is what matters after a slash.
+        found |= class & (before << 1 | ODD);
+        before = class;
+    }
+    found == 0 && path.starts_with('/')
+}
+
+/// It may be refused, or spelt otherwise.
+const ODD: u8 = 1;
+const SLASH: u8 = 2;
+/// It matters where it follows a slash.
+const AFTER_SLASH: u8 = SLASH << 1;
+
+/// What is to be known of each byte.
+const CLASSES: [u8; 256] = {
+    let mut classes = [ODD; 256];
+    let mut byte = b'!';
+    while byte < 0x7f {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "every byte has its place, and a constant is made by the compiler"
+        )]
+        {
+            classes[byte as usize] = class(byte);
+        }
+        byte += 1;
+    }
+    classes
+};
+
+/// The class of a printable byte.
+const fn class(byte: u8) -> u8 {
+    match byte {
+        b'/' => SLASH | AFTER_SLASH,
+        b'.' => AFTER_SLASH,
+        b'%' | b';' | b'\\' => ODD,
+        _ if needs_escape(byte) => ODD,
+        _ => 0,
+    }
+}
+
 /// Refuses what is ambiguous, and tells whether the rest is in canonical form.
 pub(super) fn inspect(path: &str, rules: PathRules) -> Result<Form, BadPath> {
     let mut form = Form::Canonical;

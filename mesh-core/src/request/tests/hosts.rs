@@ -1,5 +1,6 @@
 //! Hosts (B) and methods (C).
 
+use http::header::HOST;
 use http::{HeaderValue, StatusCode};
 
 use super::*;
