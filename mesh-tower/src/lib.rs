@@ -35,6 +35,7 @@ pub mod body;
 pub mod client;
 pub mod clock;
 pub mod discovery;
+mod dormant;
 pub mod gateway;
 pub mod layer;
 pub mod mesh;

@@ -44,6 +44,10 @@ impl Stream {
         }
     }
 
+    const fn is_sealed(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
+    }
+
     /// What ends this stream from elsewhere.
     pub(crate) fn switch(&self) -> Arc<Switch> {
         Arc::clone(&self.tie.0)
@@ -133,6 +137,20 @@ macro_rules! on_stream {
     }};
 }
 
+/// A head and a short body are sealed faster as one piece than as two.
+const SMALL: usize = 2048;
+
+/// Several buffers as one, where they are small.
+fn join<'a>(bufs: &[io::IoSlice<'_>], joined: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for buf in bufs {
+        let start = end;
+        end += buf.len();
+        joined.get_mut(start..end)?.copy_from_slice(buf);
+    }
+    joined.get(..end)
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, reader, cx, poll_read(buf))
@@ -157,7 +175,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_stream!(self, writer, cx, poll_write_vectored(bufs))
+        let mut joined = [0; SMALL];
+        match self.is_sealed().then(|| join(bufs, &mut joined)).flatten() {
+            Some(joined) => self.poll_write(cx, joined),
+            None => on_stream!(self, writer, cx, poll_write_vectored(bufs)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -161,6 +161,19 @@ async fn headers_of_the_mesh_cannot_be_brought_along() {
         !headers.contains_key("x-forwarded-client-cert") && !headers.contains_key("l5d-client-id"),
         "{headers:?}"
     );
+    // Nobody would read them.
+    assert!(!headers.contains_key("traceparent") && !headers.contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn ids_are_made_for_all_where_the_policy_wants_it() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    world.write("mesh.yaml", "mesh: { request_ids: always }\n");
+    let (_mesh, _) = orders(&world, backend.router()).await;
+    let (_web, client) = world.client("shop", "web").await;
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    let (headers, _) = backend.last();
     assert!(headers.contains_key("traceparent") && headers.contains_key("x-request-id"));
 }
 

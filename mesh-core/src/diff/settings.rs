@@ -26,7 +26,10 @@ pub(super) fn of_mesh(old: &Policy, new: &Policy) -> Vec<Change> {
 fn mesh_facts(mesh: &MeshSettings) -> Facts {
     let forwarding = &mesh.forwarding;
     let callers: Vec<String> = forwarding.trusted_callers.iter().map(written).collect();
-    let log = |log: &AccessLog| format!("{} as {}", log.path, word(&log.encoding));
+    let log = |log: &AccessLog| {
+        let share = f64::from(log.share.millionths()) / 10_000.0;
+        format!("{} as {}, {share} %", log.path, word(&log.encoding))
+    };
     let facts = [
         ("trust_domain", json!(mesh.trust_domain)),
         ("root_namespace", json!(mesh.root_namespace)),
@@ -34,6 +37,7 @@ fn mesh_facts(mesh: &MeshSettings) -> Facts {
         ("trust_domain_aliases", listed(&mesh.trust_domain_aliases)),
         ("outbound", json!(word(&mesh.outbound))),
         ("access_log", json!(mesh.access_log.as_ref().map(log))),
+        ("request_ids", json!(word(&mesh.request_ids))),
         ("live.drain_ms", millis(mesh.live.drain)),
         ("live.recheck", json!(word(&mesh.live.recheck))),
         ("tls.resumption", json!(word(&mesh.tls.resumption))),

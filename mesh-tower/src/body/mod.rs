@@ -65,7 +65,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Body {
     kind: Kind,
     hook: Option<Box<dyn OnEnd>>,
-    deadline: Option<Box<Deadline>>,
+    deadline: Option<Deadline>,
 }
 
 enum Kind {
@@ -75,6 +75,8 @@ enum Kind {
     Paced(Box<Paced>),
     Pooled(Tracked<Incoming, Lease>),
     Replay(ReplayBody),
+    #[cfg(feature = "axum")]
+    Axum(axum::body::Body),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -91,7 +93,7 @@ impl Body {
         Self::of(if data.is_empty() { Kind::Empty } else { Kind::Full(data) })
     }
 
-    /// Takes any body. [`Body`] and [`Incoming`] are taken as they are, others are boxed.
+    /// Takes any body. [`Body`], [`Incoming`] and axum's are taken as they are, others are boxed.
     pub fn new<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -103,6 +105,10 @@ impl Body {
         }
         if let Some(body) = take_as::<Incoming>(&mut slot) {
             return Self::from(body);
+        }
+        #[cfg(feature = "axum")]
+        if let Some(body) = take_as::<axum::body::Body>(&mut slot) {
+            return Self::of(Kind::Axum(body));
         }
         slot.map_or_else(Self::empty, |body| {
             Self::of(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
@@ -130,7 +136,7 @@ impl Body {
     #[must_use]
     pub fn with_deadline(mut self, at: tokio::time::Instant) -> Self {
         if !self.is_end_stream() {
-            self.deadline = Some(Box::new(Deadline::new(at)));
+            self.deadline = Some(Deadline::new(at));
         }
         self
     }
@@ -186,6 +192,8 @@ impl Kind {
             }
             Self::Pooled(body) => Pin::new(body).poll_frame(cx),
             Self::Replay(body) => Pin::new(body).poll_frame(cx),
+            #[cfg(feature = "axum")]
+            Self::Axum(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -198,6 +206,8 @@ impl Kind {
             Self::Paced(body) => body.is_end_stream(),
             Self::Pooled(body) => body.is_end_stream(),
             Self::Replay(body) => body.is_end_stream(),
+            #[cfg(feature = "axum")]
+            Self::Axum(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -210,6 +220,8 @@ impl Kind {
             Self::Paced(body) => body.size_hint(),
             Self::Pooled(body) => body.size_hint(),
             Self::Replay(body) => body.size_hint(),
+            #[cfg(feature = "axum")]
+            Self::Axum(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }
@@ -222,6 +234,8 @@ impl Kind {
             Self::Paced(_) => "paced",
             Self::Pooled(_) => "pooled",
             Self::Replay(_) => "replay",
+            #[cfg(feature = "axum")]
+            Self::Axum(_) => "axum",
             Self::Boxed(_) => "boxed",
         }
     }

@@ -3,24 +3,29 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, Version};
-use mesh_core::decide::cluster::{Endpoint, InFlight, Permit, PickError, RetryRefusal};
+use http::{HeaderName, Request, Response, Version};
+use mesh_core::decide::cluster::{InFlight, Permit, PickError, RetryRefusal};
 use mesh_core::decide::deadline::Expiry;
 use mesh_core::decide::health::Verdict;
 use mesh_core::decide::retry::{Attempt, Progress, Repeat, backoff, decide};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::traffic::{PreviousHosts, RetryCondition};
+use mesh_core::time::Timestamp;
 
 use super::clusters::Attachment;
 use super::connect::ConnectError;
 use super::error::Error;
 use super::exchange::{Exchange, Settle};
-use super::pool::{SendError, SendErrorKind};
+use super::pool::{Failure, Pool, SendError, SendErrorKind};
 use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
 use crate::body::Body;
+use crate::mesh::Shared;
 use crate::telemetry::head::grpc_status;
 use crate::telemetry::metrics::RetryResult;
+
+/// Marks answers of a rate limit.
+static RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 /// The tries of one request.
 pub(super) struct Tries<'a> {
@@ -46,6 +51,16 @@ struct Held {
     retry: Option<Permit>,
 }
 
+/// A try that is about to be sent.
+struct Started {
+    pool: Pool,
+    request: Box<Request<Body>>,
+    /// When it is given up, and whose limit that is.
+    at: Option<tokio::time::Instant>,
+    expiry: Option<Expiry>,
+    held: Held,
+}
+
 /// How a try ended.
 struct Tried {
     attempt: Attempt,
@@ -63,13 +78,14 @@ impl Answer {
             _request: self.held.request,
             _retry: self.held.retry,
         };
-        self.response.map(|body| {
-            let body = match self.deadline {
-                Some(at) => body.with_deadline(at),
-                None => body,
-            };
-            body.on_end(settle)
-        })
+        let mut response = self.response;
+        let body = std::mem::take(response.body_mut());
+        let body = match self.deadline {
+            Some(at) => body.with_deadline(at),
+            None => body,
+        };
+        *response.body_mut() = body.on_end(settle);
+        response
     }
 }
 
@@ -87,7 +103,13 @@ impl<'a> Tries<'a> {
     pub(super) async fn run(&mut self, exchange: &mut Exchange) -> Result<Answer, Error> {
         let mut retry_permit = None;
         for number in 1.. {
-            let tried = self.once(exchange, retry_permit.take(), number).await;
+            let tried = match self.start(exchange, retry_permit.take(), number) {
+                Ok(started) => {
+                    let sent = started.pool.send_until(started.request, started.at).await;
+                    self.finish(exchange, started.held, started.expiry, sent)
+                }
+                Err(refused) => refused,
+            };
             let wants_more = decide(&self.plan.retry.on, &tried.attempt, self.plan.repeat).is_retry();
             if number > 1 {
                 let result = if wants_more {
@@ -104,7 +126,8 @@ impl<'a> Tries<'a> {
                 exchange.retries_spent = self.plan.retry.attempts > 0;
                 return tried.result;
             }
-            match self.next_try(exchange, tried, number).await {
+            // Boxed: most requests need one try.
+            match Box::pin(self.next_try(exchange, tried, number)).await {
                 Ok(permit) => retry_permit = Some(permit),
                 Err(tried) => return tried.result,
             }
@@ -136,64 +159,109 @@ impl<'a> Tries<'a> {
         Ok(permit)
     }
 
-    async fn once(&mut self, exchange: &mut Exchange, retry: Option<Permit>, number: u32) -> Tried {
-        let shared = Arc::clone(&exchange.shared);
+    /// Everything of a try that needs no waiting: a place, an endpoint, a copy of the request.
+    fn start(&mut self, exchange: &mut Exchange, retry: Option<Permit>, number: u32) -> Result<Started, Tried> {
+        let shared = &exchange.shared;
         let now = shared.clock.now();
+        let held = self.place(shared, retry, now)?;
+        let endpoint = held.in_flight.endpoint();
+        exchange.attempts = number;
+        exchange.endpoint = Some(Arc::clone(endpoint));
+        self.equip(held, now, shared).or_else(|error| {
+            let mut refused = Tried::refused(error);
+            self.account(exchange, &mut refused);
+            Err(refused)
+        })
+    }
+
+    fn place(&mut self, shared: &Shared, retry: Option<Permit>, now: Timestamp) -> Result<Held, Tried> {
         let cluster = &self.plan.cluster.state;
         let avoided = match self.plan.retry.previous_hosts {
             PreviousHosts::Avoid => self.tried.as_slice(),
             PreviousHosts::Allow => &[],
         };
-        let endpoint = match cluster.pick(avoided, now, &mut &shared.entropy) {
-            Ok(endpoint) => endpoint,
-            Err(error) => return Tried::refused(no_endpoint(error, &self.plan.cluster.name)),
-        };
+        let picked = cluster.pick(avoided, now, &mut &shared.entropy);
+        let endpoint = picked.map_err(|error| Tried::refused(no_endpoint(error, &self.plan.cluster.name)))?;
         if self.tried.contains(&endpoint.address()) {
             // All have failed it: another round begins.
             self.tried.clear();
         }
-        let Some(request_permit) = cluster.try_request() else {
+        let request = cluster.try_request().ok_or_else(|| {
             let message = format!("too many requests are under way to `{}`", self.plan.cluster.name);
-            return Tried::refused(Error::new(Outcome::Overflow).message(message));
-        };
-        let held = Held {
+            Tried::refused(Error::new(Outcome::Overflow).message(message))
+        })?;
+        Ok(Held {
             in_flight: cluster.begin(&endpoint),
-            request: request_permit,
+            request,
             retry,
+        })
+    }
+
+    fn equip(&mut self, held: Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
+        let attachment = held.in_flight.endpoint().attachment();
+        let pool = attachment
+            .pool(self.version, || self.plan.cluster.seed())
+            .map_err(|error| Error::new(Outcome::TlsFailure).message(error.to_string()))?;
+        let copies = self.wants_copy(attachment);
+        let unrepeatable = || Error::new(Outcome::UpstreamReset).message("the request cannot be sent again");
+        let request = self.request.take(copies).ok_or_else(unrepeatable)?;
+        let limit = self.plan.deadline.next(now);
+        Ok(Started {
+            pool,
+            request,
+            at: limit.map(|(at, _)| shared.clock.instant(at)),
+            expiry: limit.map(|(_, expiry)| expiry),
+            held,
+        })
+    }
+
+    fn finish(
+        &mut self,
+        exchange: &mut Exchange,
+        held: Held,
+        expiry: Option<Expiry>,
+        sent: Result<Response<Body>, Failure>,
+    ) -> Tried {
+        let mut tried = match sent {
+            Ok(response) => self.answered(exchange, held, response),
+            Err(Failure::Send(error)) => self.failed(error),
+            // INVARIANT: only a limit can be over.
+            Err(Failure::Elapsed) => Tried::timed_out(expiry.unwrap_or(Expiry::Request), &self.plan.cluster.name),
         };
-        exchange.endpoint = Some(Arc::clone(&endpoint));
-        exchange.attempts = number;
-        let mut tried = self.send(exchange, held).await;
-        self.account(exchange, &endpoint, &mut tried);
+        self.account(exchange, &mut tried);
         tried
     }
 
-    async fn send(&mut self, exchange: &Exchange, held: Held) -> Tried {
-        let shared = &exchange.shared;
-        let attachment = held.in_flight.endpoint().attachment();
-        let pool = match attachment.pool(self.version, || self.plan.cluster.seed()) {
-            Ok(pool) => pool,
-            Err(error) => return Tried::refused(Error::new(Outcome::TlsFailure).message(error.to_string())),
+    fn answered(&self, exchange: &Exchange, held: Held, response: Response<Body>) -> Tried {
+        let grpc = exchange.is_grpc().then(|| grpc_status(response.headers())).flatten();
+        let mut attempt = Attempt::response(response.status(), grpc);
+        if self
+            .plan
+            .retry
+            .on
+            .conditions
+            .contains(&RetryCondition::EnvoyRatelimited)
+            && response.headers().contains_key(&RATE_LIMITED)
+        {
+            attempt = attempt.rate_limited();
+        }
+        let by_status = self.plan.cluster.state.verdict(response.status());
+        let verdict = match (exchange.is_grpc(), grpc) {
+            (true, Some(status)) => Some(Verdict::from_grpc_status(status)),
+            // The trailers of a call will tell, unless HTTP itself says that it failed.
+            (true, None) => (by_status != Verdict::Success).then_some(by_status),
+            (false, _) => Some(by_status),
         };
-        let copies = self.wants_copy(attachment);
-        let Some(request) = self.request.take(copies) else {
-            return Tried::refused(Error::new(Outcome::UpstreamReset).message("the request cannot be sent again"));
+        let deadline = self.plan.deadline.request();
+        let answer = Answer {
+            response,
+            held,
+            verdict,
+            deadline: deadline.map(|at| exchange.shared.clock.instant(at)),
         };
-        let limit = self.plan.deadline.next(shared.clock.now());
-        let sent = match limit {
-            Some((at, expiry)) => tokio::time::timeout_at(shared.clock.instant(at), pool.send(request))
-                .await
-                .map_err(|_| expiry),
-            None => Ok(pool.send(request).await),
-        };
-        match sent {
-            Ok(Ok(response)) => {
-                let at = self.plan.deadline.request().map(|at| shared.clock.instant(at));
-                let verdict = self.plan.cluster.state.verdict(response.status());
-                Tried::answered(response, held, at, (verdict, exchange.is_grpc()))
-            }
-            Ok(Err(error)) => self.failed(error),
-            Err(expiry) => Tried::timed_out(expiry, &self.plan.cluster.name),
+        Tried {
+            attempt,
+            result: Ok(answer),
         }
     }
 
@@ -206,7 +274,8 @@ impl<'a> Tries<'a> {
     }
 
     /// Tells the cluster what the try says of its endpoint, and this request where not to go again.
-    fn account(&mut self, exchange: &mut Exchange, endpoint: &Arc<Endpoint<Attachment>>, tried: &mut Tried) {
+    fn account(&mut self, exchange: &mut Exchange, tried: &mut Tried) {
+        let Some(endpoint) = &exchange.endpoint else { return };
         let verdict = match &mut tried.result {
             Ok(answer) => answer.take_early_verdict(),
             Err(error) => {
@@ -261,35 +330,6 @@ impl Tried {
         }
     }
 
-    fn answered(
-        response: Response<Body>,
-        held: Held,
-        deadline: Option<tokio::time::Instant>,
-        (by_status, is_grpc): (Verdict, bool),
-    ) -> Self {
-        let grpc = is_grpc.then(|| grpc_status(response.headers())).flatten();
-        let mut attempt = Attempt::response(response.status(), grpc);
-        if is_rate_limited(response.headers()) {
-            attempt = attempt.rate_limited();
-        }
-        let verdict = match (is_grpc, grpc) {
-            (true, Some(status)) => Some(Verdict::from_grpc_status(status)),
-            // The trailers of a call will tell, unless HTTP itself says that it failed.
-            (true, None) => (by_status != Verdict::Success).then_some(by_status),
-            (false, _) => Some(by_status),
-        };
-        let answer = Answer {
-            response,
-            held,
-            verdict,
-            deadline,
-        };
-        Self {
-            attempt,
-            result: Ok(answer),
-        }
-    }
-
     fn timed_out(expiry: Expiry, cluster: &str) -> Self {
         let what = match expiry {
             Expiry::PerTry => "a try took longer than the policy allows",
@@ -327,10 +367,6 @@ impl Answer {
     fn take_early_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take_if(|verdict| *verdict != Verdict::Success)
     }
-}
-
-fn is_rate_limited(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-envoy-ratelimited")
 }
 
 fn no_endpoint(error: PickError, cluster: &str) -> Error {

@@ -45,7 +45,7 @@ pub(crate) async fn call(
     callee: Callee<'_>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
-    let mut exchange = Exchange::begin(shared, live.snapshot.generation, &mut request);
+    let mut exchange = Exchange::begin(shared, &live.snapshot, &mut request);
     exchange.route = Some(Arc::clone(callee.name));
     exchange.origin = Some(callee.origin.clone());
     let span = exchange.span.span().clone();

@@ -11,13 +11,14 @@ use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
 use mesh_core::decide::health::{LocalError, Verdict};
 use mesh_core::outcome::{Outcome, flags_after_delay, flags_with_retries_spent};
 use mesh_core::policy::model::Origin;
+use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
 
 use super::clusters::{Attachment, ClusterRuntime};
 use crate::body::{Body, DeadlineExceeded, End, OnEnd};
 use crate::mesh::Shared;
 use crate::telemetry::access_log::AccessRecord;
-use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{Reporter, RequestRecord, SeriesGroup};
 use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
 
@@ -41,7 +42,8 @@ pub(super) struct Exchange {
     pub(super) fallback: Option<SeriesGroup>,
     generation: u64,
     head: Head,
-    served: Option<(Timestamp, u16)>,
+    /// When the server's response came, and its status.
+    served: Option<(Option<Timestamp>, u16)>,
     grpc_status: Option<u8>,
     response_bytes: u64,
     is_settled: bool,
@@ -49,12 +51,13 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Starts the accounts, and completes the headers that tie the request to its trace.
-    pub(super) fn begin(shared: &Arc<Shared>, generation: u64, request: &mut Request<Body>) -> Self {
-        let correlation = Correlation::propagate(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
-        let host = request.uri().host().unwrap_or_default();
-        let span = RequestSpan::client(request.method(), request.uri().path(), host);
+    pub(super) fn begin(shared: &Arc<Shared>, snapshot: &Snapshot, request: &mut Request<Body>) -> Self {
+        let entropy = &mut &shared.entropy;
+        let span = RequestSpan::client(request);
+        let readers = shared.access_log.readers(entropy);
+        let missing = span.missing(readers, snapshot.mesh.request_ids);
+        let correlation = Correlation::propagate(request.headers_mut(), missing, Sampling::default(), entropy);
         span.in_trace(correlation.trace());
-        let logging = Logging::when(shared.access_log.is_enabled());
         Self {
             start: shared.clock.now(),
             span,
@@ -67,8 +70,8 @@ impl Exchange {
             is_delayed: false,
             transport_failure: None,
             fallback: None,
-            generation,
-            head: Head::of(request, &correlation, logging),
+            generation: snapshot.generation,
+            head: Head::of(request, &correlation, readers),
             served: None,
             grpc_status: None,
             response_bytes: 0,
@@ -107,16 +110,23 @@ impl Exchange {
 
     /// The server answered: from here on the end of the body settles.
     pub(super) fn answered(&mut self, response: &Response<Body>) {
-        self.served = Some((self.shared.clock.now(), response.status().as_u16()));
+        // When it came is read in the log alone.
+        let at = self.head.is_logged().then(|| self.shared.clock.now());
+        self.served = Some((at, response.status().as_u16()));
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
     }
 
     /// Settles, once.
     pub(super) fn settle(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return;
+        if !self.is_settled {
+            self.settle_at(outcome, self.shared.clock.now());
         }
-        let duration = self.shared.clock.now().since(self.start);
+    }
+
+    /// Settles what is not settled yet.
+    fn settle_at(&mut self, outcome: Outcome, now: Timestamp) {
+        self.is_settled = true;
+        let duration = now.since(self.start);
         let status = self
             .served
             .map_or_else(|| self.head.local_status(outcome), |(_, status)| status);
@@ -128,8 +138,10 @@ impl Exchange {
             series.record(&record);
         }
         self.finish_span(outcome, status);
-        let access_log = &self.shared.access_log;
-        access_log.record(|| self.access_record(outcome, status, flags, duration));
+        if self.head.is_logged() {
+            let access_log = &self.shared.access_log;
+            access_log.record(|| self.access_record(outcome, status, flags, duration));
+        }
     }
 
     pub(super) fn flags(&self, outcome: Outcome) -> &'static str {
@@ -175,7 +187,7 @@ impl Exchange {
             .upstream_transport_failure_reason
             .clone_from(&self.transport_failure);
         record.bytes_sent = self.response_bytes;
-        record.upstream_service_time = self.served.map(|(at, _)| at.since(self.start));
+        record.upstream_service_time = self.served.and_then(|(at, _)| at).map(|at| at.since(self.start));
         record.upstream_host = self.endpoint.as_ref().map(|endpoint| endpoint.address());
         record.upstream_cluster = self.cluster.as_ref().map(|cluster| Arc::clone(&cluster.name));
         record.route_name.clone_from(&self.route);
@@ -214,39 +226,39 @@ impl OnEnd for Settle {
     }
 
     fn on_end(&mut self, end: End<'_>) {
+        let now = self.exchange.shared.clock.now();
         let outcome = match end {
             End::Complete(trailers) => {
-                self.complete(trailers);
+                self.complete(trailers, now);
                 Outcome::Response
             }
             End::Failed(error) if error.is::<DeadlineExceeded>() => {
-                self.judge(Verdict::LocalOrigin(LocalError::Timeout));
+                self.judge(Verdict::LocalOrigin(LocalError::Timeout), now);
                 Outcome::RequestTimeout
             }
             End::Failed(_) => {
-                self.judge(Verdict::LocalOrigin(LocalError::Reset));
+                self.judge(Verdict::LocalOrigin(LocalError::Reset), now);
                 Outcome::UpstreamReset
             }
             End::Dropped => Outcome::CallerGone,
         };
-        self.exchange.settle(outcome);
+        self.exchange.settle_at(outcome, now);
     }
 }
 
 impl Settle {
-    fn complete(&mut self, trailers: Option<&HeaderMap>) {
+    fn complete(&mut self, trailers: Option<&HeaderMap>, now: Timestamp) {
         if let Some(status) = trailers.and_then(grpc_status) {
             self.exchange.grpc_status = Some(status);
         }
         let by_trailers = self.exchange.grpc_status.map(Verdict::from_grpc_status);
         if let Some(verdict) = self.verdict.take().or(by_trailers) {
-            self.judge(verdict);
+            self.judge(verdict, now);
         }
     }
 
-    fn judge(&self, verdict: Verdict) {
+    fn judge(&self, verdict: Verdict, now: Timestamp) {
         let Some(cluster) = &self.exchange.cluster else { return };
-        let now = self.exchange.shared.clock.now();
         if let Some(event) = cluster.state.record(&self.in_flight, verdict, now) {
             cluster.observe(&event);
         }

@@ -53,13 +53,13 @@ impl Repeatable {
     pub(crate) fn take(&mut self, copies: Copies) -> Option<Box<Request<Body>>> {
         match std::mem::replace(&mut self.kept, Kept::Gone) {
             Kept::Whole(request) if copies == Copies::None => Some(request),
-            Kept::Whole(request) => {
-                let (parts, body) = request.into_parts();
-                let body = ReplayBody::new(body, self.limit);
+            Kept::Whole(mut request) => {
+                let body = ReplayBody::new(std::mem::take(request.body_mut()), self.limit);
                 if let Some(again) = body.try_clone() {
-                    self.kept = Kept::Copy(Box::new(KeptHead::of(&parts)), again);
+                    self.kept = Kept::Copy(Box::new(KeptHead::of(&request)), again);
                 }
-                Some(Box::new(Request::from_parts(parts, Body::from(body))))
+                *request.body_mut() = Body::from(body);
+                Some(request)
             }
             Kept::Copy(head, body) => {
                 let parts = head.parts();
@@ -91,14 +91,14 @@ struct KeptHead {
 }
 
 impl KeptHead {
-    fn of(parts: &Parts) -> Self {
-        let headers = parts.headers.iter();
+    fn of(request: &Request<Body>) -> Self {
+        let headers = request.headers().iter();
         Self {
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
             headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            extensions: parts.extensions.clone(),
+            extensions: request.extensions().clone(),
         }
     }
 

@@ -172,7 +172,7 @@ pub(crate) async fn exchange(
     mut request: Box<Request<Body>>,
 ) -> Result<Response<Body>, Error> {
     let live = shared.live.load_full();
-    let mut exchange = Exchange::begin(&shared, live.snapshot.generation, &mut request);
+    let mut exchange = Exchange::begin(&shared, &live.snapshot, &mut request);
     let span = exchange.span.span().clone();
     let answered = answer(&live, &via, request, &mut exchange).instrument(span).await;
     match answered {

@@ -19,6 +19,7 @@ use super::connection::{Connection, Ended};
 use super::live;
 use super::secure::{Http, Refused, Secured};
 use crate::body::{Body, BoxError};
+use crate::dormant::Dormant;
 use crate::mesh::Shared;
 use crate::stream::Switch;
 
@@ -166,12 +167,19 @@ impl Living<'_> {
 
     async fn drive(&self, connection: impl Graceful) {
         let (mut connection, mut cut) = (pin!(connection), pin!(self.connection.conduct.ends()));
+        let end = Dormant::new(async {
+            tokio::select! {
+                // Whoever behaves badly is not waited for.
+                _ = cut.as_mut() => None,
+                end = self.end() => Some(end),
+            }
+        });
         let end = tokio::select! {
-            _ = connection.as_mut() => return,
-            // Whoever behaves badly is not waited for.
-            _ = cut.as_mut() => return,
-            end = self.end() => end,
+            biased;
+            _ = connection.as_mut() => None,
+            end = end => end,
         };
+        let Some(end) = end else { return };
         // An idle HTTP/1 connection would be closed under a request that is on its way; responses ask to close it.
         let is_asked = matches!(end, End::NotAllowed(Ended::NotTrusted(_))) && self.http == Http::One;
         if !is_asked {

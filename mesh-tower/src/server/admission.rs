@@ -58,8 +58,9 @@ pub(super) async fn admit(
     not_over_yet(exchange, request.headers())?;
     let tokens = &snapshot.inbound.tokens;
     if !tokens.is_empty()
+        // Boxed: most requests bear no token, and need not carry its state.
         && let Some(bearer) =
-            jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?
+            Box::pin(jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange)).await?
     {
         let readings = rewrite(request, canonical.into_parts());
         // ORDER: rules see the request without its token, and with the headers that the token fills.

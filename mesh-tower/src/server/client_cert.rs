@@ -17,6 +17,7 @@ use mesh_core::request::{CLIENT_CERT, ClientCert, lines, strip_mesh_managed};
 use mesh_core::snapshot::ClientCerts;
 use mesh_tls::peer::PeerIdentity;
 
+use super::brought::Brought;
 use super::connection::Connection;
 
 /// The client of a trusted caller, as that caller tells it: in the extensions of requests that came with
@@ -57,9 +58,16 @@ impl ForwardedClient {
 }
 
 /// Removes the headers that only the mesh may set, but for what policy keeps, and says what it wants said.
-pub(super) fn settle(certs: &ClientCerts, connection: &Connection, headers: &mut HeaderMap) -> Option<ForwardedClient> {
+pub(super) fn settle(
+    certs: &ClientCerts,
+    connection: &Connection,
+    brought: Brought,
+    headers: &mut HeaderMap,
+) -> Option<ForwardedClient> {
     if certs.mode == ClientCertHeader::Strip {
-        strip_mesh_managed(headers);
+        if brought.managed {
+            strip_mesh_managed(headers);
+        }
         return None;
     }
     let caller = connection.security.identity().map(PeerIdentity::id);

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
 use http::{Request, Response, Uri, Version};
 use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
 use mesh_core::decide::jwt::{Refusal as TokenRefusal, VerifiedToken};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
+use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
 
 use super::conduct::Answer;
@@ -17,9 +17,9 @@ use super::connection::{Connection, Security};
 use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::telemetry::access_log::AccessRecord;
-use crate::telemetry::head::{Head, Logging, grpc_status};
+use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
-use crate::telemetry::trace::{Correlation, RequestSpan, SpanEnd};
+use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
 pub(super) struct Exchange {
@@ -50,17 +50,18 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin(
         connection: &Arc<Connection>,
-        generation: u64,
-        correlation: &Correlation,
-        request: &Request<Body>,
-    ) -> Self {
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let host = request.uri().host().or(host).unwrap_or_default();
-        let span = RequestSpan::server(request.method(), request.uri().path(), host);
+        snapshot: &Snapshot,
+        request: &mut Request<Body>,
+    ) -> (Correlation, Self) {
+        let shared = &connection.shared;
+        let entropy = &mut &shared.entropy;
+        let span = RequestSpan::server(request);
+        let readers = shared.access_log.readers(entropy);
+        let missing = span.missing(readers, snapshot.mesh.request_ids);
+        let correlation = Correlation::ensure(request.headers_mut(), missing, Sampling::default(), entropy);
         span.in_trace(correlation.trace());
         connection.conduct.begins();
-        let logging = Logging::when(connection.shared.access_log.is_enabled());
-        Self {
+        let exchange = Self {
             connection: Arc::clone(connection),
             span,
             origin: None,
@@ -70,14 +71,15 @@ impl Exchange {
             token: None,
             details: None,
             asked: None,
-            start: connection.shared.clock.now(),
-            generation,
-            head: Head::of(request, correlation, logging),
+            start: shared.clock.now(),
+            generation: snapshot.generation,
+            head: Head::of(request, &correlation, readers),
             answered: None,
             grpc_status: None,
             bytes: 0,
             is_settled: false,
-        }
+        };
+        (correlation, exchange)
     }
 
     /// Notes what the policies say of it; counts what they want counted.
@@ -135,16 +137,16 @@ impl Exchange {
     }
 
     /// The response, whose end settles the accounts.
-    pub(super) fn settle_later(mut self, response: Response<Body>, outcome: Outcome) -> Response<Body> {
+    pub(super) fn settle_later(mut self, mut response: Response<Body>, outcome: Outcome) -> Response<Body> {
         self.answered = Some(response.status().as_u16());
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
-        response.map(|body| {
-            body.on_end(Settle {
-                answer: self.connection.conduct.answer(),
-                exchange: self,
-                outcome,
-            })
-        })
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = body.on_end(Settle {
+            answer: self.connection.conduct.answer(),
+            exchange: self,
+            outcome,
+        });
+        response
     }
 
     /// Settles, once.
@@ -161,10 +163,10 @@ impl Exchange {
         record.security = connection.security_policy();
         connection.series.record(&record);
         self.finish_span(outcome, status);
-        connection
-            .shared
-            .access_log
-            .record(|| self.access_record(outcome, status, duration));
+        if self.head.is_logged() {
+            let access_log = &connection.shared.access_log;
+            access_log.record(|| self.access_record(outcome, status, duration));
+        }
     }
 
     fn finish_span(&self, outcome: Outcome, status: u16) {

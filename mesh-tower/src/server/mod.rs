@@ -21,6 +21,7 @@
 
 pub(crate) mod accept;
 mod admission;
+mod brought;
 mod client_cert;
 mod conduct;
 pub(crate) mod connection;

@@ -14,7 +14,7 @@
 //! Steps 3 to 7 are [`admission`](super::admission)'s.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -25,6 +25,7 @@ use mesh_core::request::{strip_h2c, strip_listed};
 use tracing::Instrument;
 
 use super::admission::{Admitted, DENIED, Judged, Refused, Standing, admit, ask};
+use super::brought::Brought;
 use super::client_cert;
 use super::connection::Connection;
 use super::exchange::Exchange;
@@ -34,71 +35,81 @@ use super::respond::Refusal;
 use super::running::{self, Running};
 use crate::body::{Body, BoxError};
 use crate::mesh::Live;
-use crate::telemetry::trace::{Correlation, Sampling};
+use crate::telemetry::trace::Correlation;
 
 /// Serves one request: by the application, or by a refusal.
 ///
 /// # Errors
 ///
 /// Those of the application.
-pub(crate) async fn serve<F, B, E>(
+pub(crate) fn serve<F, B, E>(
     connection: Arc<Connection>,
     mut request: Request<Body>,
     app: impl FnOnce(Request<Body>) -> F,
-) -> Result<Response<Body>, E>
+) -> impl Future<Output = Result<Response<Body>, E>>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let shared = &connection.shared;
-    let live = shared.live.load_full();
-    let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
-    strip_listed(request.headers_mut());
-    let client = client_cert::settle(&live.snapshot.client_certs, &connection, request.headers_mut());
-    strip_h2c(request.headers_mut());
-    live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
-    let correlation = Correlation::ensure(request.headers_mut(), Sampling::default(), &mut &shared.entropy);
-    let mut exchange = Exchange::begin(&connection, live.snapshot.generation, &correlation, &request);
-    if let Some(client) = client {
-        exchange.forwarded_client = client.uri().map(Arc::from);
-        request.extensions_mut().insert(client);
-    }
-    let span = exchange.span.span().clone();
-    let way = (depth, &correlation);
-    let (judged, for_response) = match let_in(&live, &connection, &mut request, &mut exchange, way).await {
-        Ok(admitted) => admitted,
-        Err(refused) => return Ok(refused.answer(exchange)),
-    };
-    let peer = Peer {
-        connection: Arc::clone(&connection),
-    };
-    request.extensions_mut().insert(peer);
-    let kept = running::keep(
-        &connection,
-        &live.snapshot,
-        &request,
-        exchange.was_asked(),
-        judged.readings,
-    );
-    let answering = correlation.scope(app(request)).instrument(span);
-    let answered = until_denied(&connection, &live, kept.as_deref(), answering).await;
-    match answered {
-        Some(Err(error)) => {
-            exchange.settle(Outcome::UpstreamReset);
-            Err(error)
+    // No `async fn`: that would keep each argument twice.
+    async move {
+        let shared = &connection.shared;
+        let live = shared.live.load_full();
+        let depth = ext_authz::depth(&live.snapshot.inbound.authorizer, request.headers());
+        let brought = Brought::by(request.headers());
+        if brought.connection {
+            strip_listed(request.headers_mut());
         }
-        Some(Ok(response)) => {
-            let mut response = response.map(Body::new);
-            for_response.apply(&mut response);
-            tell_end(judged.standing, &exchange, &mut response);
-            let response = match kept {
-                Some(running) => running.hold(&connection, response),
-                None => response,
-            };
-            Ok(exchange.settle_later(response, Outcome::Response))
+        let client = client_cert::settle(&live.snapshot.client_certs, &connection, brought, request.headers_mut());
+        if brought.upgrade {
+            strip_h2c(request.headers_mut());
         }
-        None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
+        live.snapshot.inbound.tokens.strip_outputs(request.headers_mut());
+        let (correlation, mut exchange) = Exchange::begin(&connection, &live.snapshot, &mut request);
+        if let Some(client) = client {
+            exchange.forwarded_client = client.uri().map(Arc::from);
+            request.extensions_mut().insert(client);
+        }
+        let span = exchange.span.span().clone();
+        let way = (depth, &correlation);
+        let (judged, for_response) = match let_in(&live, &connection, &mut request, &mut exchange, way).await {
+            Ok(admitted) => admitted,
+            Err(refused) => return Ok(refused.answer(exchange)),
+        };
+        let peer = Peer {
+            connection: Arc::clone(&connection),
+        };
+        request.extensions_mut().insert(peer);
+        let kept = running::keep(
+            &connection,
+            &live.snapshot,
+            &request,
+            exchange.was_asked(),
+            judged.readings,
+        );
+        let answering = pin!(correlation.scope(app(request)).instrument(span));
+        let answered = match kept.as_deref() {
+            Some(running) => until_denied(&connection, &live, running, answering).await,
+            None => Some(answering.await),
+        };
+        match answered {
+            Some(Err(error)) => {
+                exchange.settle(Outcome::UpstreamReset);
+                Err(error)
+            }
+            Some(Ok(response)) => {
+                let mut response = response.map(Body::new);
+                for_response.apply(&mut response);
+                tell_end(judged.standing, &exchange, &mut response);
+                let response = match kept {
+                    Some(running) => running.hold(&connection, response),
+                    None => response,
+                };
+                Ok(exchange.settle_later(response, Outcome::Response))
+            }
+            None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
+        }
     }
 }
 
@@ -128,17 +139,16 @@ async fn let_in(
 async fn until_denied<T, E>(
     connection: &Connection,
     live: &Live,
-    kept: Option<&Running>,
-    answering: impl Future<Output = Result<T, E>>,
+    running: &Running,
+    mut answering: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Option<Result<T, E>> {
-    let is_denied = || kept.is_some_and(|running| connection.denies_by_now(live, running));
+    let is_denied = || connection.denies_by_now(live, running);
     if is_denied() {
         return None;
     }
-    let mut answering = pin!(answering);
-    let answered = std::future::poll_fn(|cx| match kept {
-        Some(running) if running.poll_ended(cx).is_ready() => Poll::Ready(None),
-        _ => answering.as_mut().poll(cx).map(Some),
+    let answered = std::future::poll_fn(|cx| match running.poll_ended(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => answering.as_mut().poll(cx).map(Some),
     });
     answered.await.filter(|answered| answered.is_err() || !is_denied())
 }

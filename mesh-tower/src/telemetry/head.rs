@@ -8,47 +8,35 @@ use mesh_core::outcome::Outcome;
 use mesh_core::request::is_grpc;
 
 use crate::body::Body;
-use crate::telemetry::access_log::{AccessRecord, Text};
+use crate::telemetry::access_log::{AccessRecord, Readers, Text};
 use crate::telemetry::metrics::{Protocol, Reporter};
-use crate::telemetry::trace::Correlation;
+use crate::telemetry::trace::{Correlation, TraceContext};
 
 /// Method, target and version of a request, and what the access log wants beside them.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) protocol: Protocol,
     pub(crate) version: Version,
-    /// Only where somebody reads the access log when the request begins.
+    /// Only where somebody reads the record of the request.
     logged: Option<Box<Logged>>,
 }
 
 /// What only the access log wants.
 #[derive(Debug)]
 struct Logged {
+    is_sampled: bool,
     method: Method,
     uri: Uri,
-    request_id: HeaderValue,
-    trace_id: u128,
+    request_id: Option<HeaderValue>,
+    trace_id: Option<u128>,
     user_agent: Option<HeaderValue>,
     x_forwarded_for: Option<HeaderValue>,
     host: Option<HeaderValue>,
     request_bytes: u64,
 }
 
-/// Whether the access log is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Logging {
-    On,
-    Off,
-}
-
-impl Logging {
-    pub(crate) const fn when(is_enabled: bool) -> Self {
-        if is_enabled { Self::On } else { Self::Off }
-    }
-}
-
 impl Head {
-    pub(crate) fn of(request: &Request<Body>, correlation: &Correlation, logging: Logging) -> Self {
+    pub(crate) fn of(request: &Request<Body>, correlation: &Correlation, readers: Readers) -> Self {
         Self {
             protocol: if is_grpc(request.headers()) {
                 Protocol::Grpc
@@ -56,7 +44,7 @@ impl Head {
                 Protocol::Http
             },
             version: request.version(),
-            logged: (logging == Logging::On).then(|| Box::new(Logged::of(request, correlation))),
+            logged: (readers != Readers::None).then(|| Box::new(Logged::of(request, correlation, readers))),
         }
     }
 
@@ -97,6 +85,11 @@ impl Head {
         self.is_grpc().then(|| said.or_else(local)).flatten()
     }
 
+    /// Whether anybody reads the record of the request.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged.is_some()
+    }
+
     /// The record of a request that ends now, as far as its head tells; none of one that began while nobody read the log.
     pub(crate) fn record(
         &self,
@@ -117,13 +110,14 @@ impl Head {
 }
 
 impl Logged {
-    fn of(request: &Request<Body>, correlation: &Correlation) -> Self {
+    fn of(request: &Request<Body>, correlation: &Correlation, readers: Readers) -> Self {
         let header = |name| request.headers().get(name).cloned();
         Self {
+            is_sampled: readers == Readers::Log,
             method: request.method().clone(),
             uri: request.uri().clone(),
-            request_id: correlation.request_id().clone(),
-            trace_id: correlation.trace().trace_id(),
+            request_id: correlation.request_id().cloned(),
+            trace_id: correlation.trace().map(TraceContext::trace_id),
             user_agent: request.headers().get(USER_AGENT).cloned(),
             x_forwarded_for: header("x-forwarded-for"),
             host: request.headers().get(HOST).cloned(),
@@ -137,8 +131,9 @@ impl Logged {
     }
 
     fn fill(&self, record: &mut AccessRecord) {
-        record.request_id = Some(self.request_id.clone());
-        record.trace_id = Some(self.trace_id);
+        record.is_sampled = self.is_sampled;
+        record.request_id.clone_from(&self.request_id);
+        record.trace_id = self.trace_id;
         record.user_agent.clone_from(&self.user_agent);
         record.x_forwarded_for.clone_from(&self.x_forwarded_for);
         record.bytes_received = self.request_bytes;

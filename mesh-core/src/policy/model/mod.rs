@@ -26,6 +26,8 @@ pub use super::source::Origin;
 
 use crate::request::PathNormalization;
 
+use filter::Fraction;
+
 /// Labels of a workload, an endpoint or a selector.
 pub type Labels = BTreeMap<String, String>;
 
@@ -114,6 +116,8 @@ pub struct MeshSettings {
     pub outbound: OutboundMode,
     /// Where the access log goes. Default none.
     pub access_log: Option<AccessLog>,
+    /// For which requests trace and request ids are made. Default [`RequestIds::Recorded`].
+    pub request_ids: RequestIds,
     /// How far paths are normalised. Default [`PathNormalization::Base`], as in Istio.
     pub path_normalization: PathNormalization,
     /// What is believed of the hops before the caller. Default nothing.
@@ -133,6 +137,7 @@ impl Default for MeshSettings {
             cluster_domain: "cluster.local".into(),
             outbound: OutboundMode::AllowAny,
             access_log: None,
+            request_ids: RequestIds::Recorded,
             path_normalization: PathNormalization::Base,
             forwarding: forwarding::Forwarding::default(),
             live: connections::LiveSettings::default(),
@@ -159,14 +164,37 @@ pub struct AccessLog {
     pub path: String,
     /// Text or JSON lines.
     pub encoding: AccessLogEncoding,
+    /// The share of requests that is logged, drawn when a request begins. Default all.
+    pub share: Fraction,
 }
 
 impl AccessLog {
     /// A log at `path`.
     #[must_use]
     pub const fn new(path: String, encoding: AccessLogEncoding) -> Self {
-        Self { path, encoding }
+        Self {
+            path,
+            encoding,
+            share: Fraction::ALL,
+        }
     }
+
+    /// The same for a share of the requests.
+    #[must_use]
+    pub const fn of_share(mut self, share: Fraction) -> Self {
+        self.share = share;
+        self
+    }
+}
+
+/// For which requests `traceparent` and `x-request-id` are made; what a caller brings along is passed on in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestIds {
+    /// For those that the access log or a subscriber of spans records.
+    Recorded,
+    /// For all, as Envoy does it: for applications that log them themselves.
+    Always,
 }
 
 /// The form of an access log line (Istio's `accessLogEncoding`).

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -10,6 +10,7 @@ use std::{
 use http::{Response, StatusCode};
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{
     Shared,
@@ -17,6 +18,7 @@ use super::{
     error::WaitError,
     permits::Permit,
     state::{Grant, Granted, Origin, Protocol, Sender},
+    timer::{Elapsed, Timers},
 };
 use crate::body::{Body, End, OnEnd};
 use crate::client::connect::ConnectError;
@@ -28,13 +30,17 @@ impl Shared {
     ///
     /// A future that is dropped leaves the queue; a connection that it was given meanwhile goes to
     /// the next request.
-    pub(super) async fn checkout(self: &Arc<Self>) -> Result<(Lease, Sender), WaitError> {
-        match self.take_or_wait()? {
-            Place::Served(grant) => Ok(Lease::new(Arc::clone(self), grant)),
-            Place::Queued(waiting) => {
+    pub(super) async fn checkout(
+        self: &Arc<Self>,
+        limit: Option<Instant>,
+    ) -> Result<Result<(Lease, Sender), WaitError>, Elapsed> {
+        match self.take_or_wait() {
+            Ok(Place::Served(grant)) => Ok(Ok(Lease::new(Arc::clone(self), grant))),
+            Ok(Place::Queued(waiting)) => {
                 self.open_connections();
-                waiting.await
+                Timers::default().until(limit, pin!(waiting)).await
             }
+            Err(error) => Ok(Err(error)),
         }
     }
 
@@ -137,6 +143,10 @@ impl Lease {
             is_over: false,
         };
         (lease, grant.sender)
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(super) fn origin(&self) -> Origin {

@@ -12,6 +12,8 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+use http::uri::Authority;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mesh_tls::handshake::{HandshakeError, classify};
@@ -20,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Shared, error::WaitError, permits::Permit, state::Protocol};
+use super::{Shared, error::WaitError, permits::Permit, state::Protocol, timer::Timers};
 use crate::{
     body::{Body, BoxError},
     client::connect::{self, ConnectError, Connected, HttpVersion, Peer, TlsTarget},
@@ -42,6 +44,9 @@ pub(super) struct Connection {
     max_streams: AtomicUsize,
     returned: Returned,
     refusal: OnceLock<Arc<ConnectError>>,
+    /// The authority of its first request, and `Host` for it: nearly all others have the same.
+    host: OnceLock<(Authority, Option<HeaderValue>)>,
+    pub(super) timers: Timers,
 }
 
 /// An HTTP/1 sender whose response has ended while the connection's task is not ready for the next
@@ -67,6 +72,21 @@ impl Connection {
             max_streams: AtomicUsize::new(usize::MAX),
             returned: Returned::default(),
             refusal: OnceLock::new(),
+            host: OnceLock::new(),
+            timers: Timers::default(),
+        }
+    }
+
+    /// `Host` for an authority, as `of` makes it.
+    pub(super) fn host(
+        &self,
+        authority: &Authority,
+        of: impl Fn(&Authority) -> Option<HeaderValue>,
+    ) -> Option<HeaderValue> {
+        let (first, host) = self.host.get_or_init(|| (authority.clone(), of(authority)));
+        match first.as_str() == authority.as_str() {
+            true => host.clone(),
+            false => of(authority),
         }
     }
 

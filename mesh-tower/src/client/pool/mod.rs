@@ -59,11 +59,13 @@ mod send;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 pub(crate) use checkout::Lease;
 pub use config::{Http2Keepalive, PoolConfig};
 pub use error::{SendError, SendErrorKind};
 pub use permits::{ConnectionPermits, Permit, Unlimited};
+pub(crate) use send::Failure;
 
 use connection::{Connection, Opening};
 use error::WaitError;

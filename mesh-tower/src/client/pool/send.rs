@@ -1,20 +1,38 @@
+use std::pin::pin;
+
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::{
     Pool, Security,
     checkout::After,
-    error::SendError,
+    connection::Connection,
+    error::{SendError, WaitError},
     state::{Origin, Sender},
+    timer::Elapsed,
 };
 use crate::{
     body::Body,
     client::hop::{has_hop_by_hop, strip_hop_by_hop},
 };
+
+/// Why there is no response.
+pub(crate) enum Failure {
+    Send(SendError),
+    /// The limit is over.
+    Elapsed,
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
 
 impl Pool {
     /// Sends a request on a free connection, waiting for one if need be.
@@ -35,41 +53,66 @@ impl Pool {
         &self,
         request: impl Into<Box<Request<Body>>>,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + Send {
-        self.send_boxed(request.into())
+        let sent = self.send_until(request.into(), None);
+        async move {
+            sent.await.map_err(|failure| match failure {
+                Failure::Send(error) => error,
+                // INVARIANT: without a limit, none is over.
+                Failure::Elapsed => SendError::waiting(WaitError::Closed, Box::default()),
+            })
+        }
     }
 
-    async fn send_boxed(&self, mut request: Box<Request<Body>>) -> Result<Response<Body>, SendError> {
+    /// The same until `limit`, connecting included.
+    pub(crate) async fn send_until(
+        &self,
+        mut request: Box<Request<Body>>,
+        limit: Option<Instant>,
+    ) -> Result<Response<Body>, Failure> {
         let shared = self.shared();
         if has_hop_by_hop(request.headers()) {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
         }
         loop {
-            let (lease, mut sender) = match shared.checkout().await {
-                Ok(granted) => granted,
-                Err(error) => return Err(SendError::waiting(error, request)),
+            let (lease, mut sender) = match shared.checkout(limit).await {
+                Ok(Ok(granted)) => granted,
+                Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
+                Err(Elapsed) => return Err(Failure::Elapsed),
             };
             let after = after(&request);
+            let connection = lease.connection();
             let sent = match &mut sender {
-                Sender::Http1(sender) => sender.try_send_request(for_http1(*request)).await,
-                Sender::Http2(sender) => sender.try_send_request(for_http2(*request, shared.security)).await,
+                Sender::Http1(sender) => {
+                    for_http1(&mut request, connection);
+                    let sending = pin!(sender.try_send_request(*request));
+                    connection.timers.until(limit, sending).await
+                }
+                Sender::Http2(sender) => {
+                    for_http2(&mut request, shared.security);
+                    let sending = pin!(sender.try_send_request(*request));
+                    connection.timers.until(limit, sending).await
+                }
+            };
+            let Ok(sent) = sent else {
+                return Err(Failure::Elapsed);
             };
             let mut error = match sent {
                 Ok(response) if is_unasked_switch(&response, after) => {
                     let origin = lease.origin();
                     drop(lease.attach(response, sender, After::Close));
-                    return Err(SendError::switched(origin));
+                    return Err(SendError::switched(origin).into());
                 }
                 Ok(response) => return Ok(lease.attach(response, sender, after)),
                 Err(error) => error,
             };
             let returned = error.take_message().map(Box::new);
             if let Some(refusal) = lease.refusal() {
-                return Err(SendError::refused(refusal, returned));
+                return Err(SendError::refused(refusal, returned).into());
             }
             match returned {
                 // The peer closed a kept-alive connection before it saw the request.
                 Some(returned) if lease.origin() == Origin::Kept => request = returned,
-                returned => return Err(SendError::sending(error.into_error(), lease.origin(), returned)),
+                returned => return Err(SendError::sending(error.into_error(), lease.origin(), returned).into()),
             }
         }
     }
@@ -90,40 +133,39 @@ fn after(request: &Request<Body>) -> After {
     }
 }
 
-fn for_http1(mut request: Request<Body>) -> Request<Body> {
+fn for_http1(request: &mut Request<Body>, connection: &Connection) {
     *request.version_mut() = Version::HTTP_11;
     let Some(authority) = request.uri().authority() else {
-        return request;
+        return;
     };
     if !request.headers().contains_key(HOST)
-        && let Ok(host) = host_of(authority).parse()
+        && let Some(host) = connection.host(authority, host_of)
     {
         request.headers_mut().insert(HOST, host);
     }
     if request.method() != Method::CONNECT {
-        let path = request.uri().path_and_query().cloned();
+        let path = std::mem::take(request.uri_mut()).into_parts().path_and_query;
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
     }
-    request
 }
 
 /// The authority without user information, which does not belong into `Host` (RFC 9110 section 7.2).
-fn host_of(authority: &Authority) -> &str {
+fn host_of(authority: &Authority) -> Option<HeaderValue> {
     let text = authority.as_str();
-    text.rsplit_once('@').map_or(text, |(_, host)| host)
+    text.rsplit_once('@').map_or(text, |(_, host)| host).parse().ok()
 }
 
-fn for_http2(mut request: Request<Body>, security: Security) -> Request<Body> {
+fn for_http2(request: &mut Request<Body>, security: Security) {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
     let named = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     if host.is_none() || host == named {
         request.headers_mut().remove(HOST);
-        return request;
+        return;
     }
     // A `Host` that is no authority is forwarded as it is: the peer may refuse it, we don't guess.
     let Some(Ok(authority)) = host.map(Authority::try_from) else {
-        return request;
+        return;
     };
     request.headers_mut().remove(HOST);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -138,5 +180,4 @@ fn for_http2(mut request: Request<Body>, security: Security) -> Request<Body> {
             .get_or_insert_with(|| PathAndQuery::from_static("/"));
     }
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    request
 }

@@ -38,9 +38,13 @@ mod writer;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
+use mesh_core::decide::shape::hits;
 use mesh_core::policy::model::AccessLog;
+use mesh_core::policy::model::filter::Fraction;
+use mesh_core::random::Rng;
 use metrics::Counter;
 
 pub use record::{AccessRecord, Text};
@@ -51,6 +55,16 @@ use writer::Writer;
 /// How many lines wait for the writer at most.
 const QUEUE: usize = 4_096;
 
+/// Who reads the record of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    None,
+    /// A subscriber, which gets all of them.
+    Subscriber,
+    /// The log as well.
+    Log,
+}
+
 /// Takes the records of requests. Clones write to the same log.
 #[derive(Clone)]
 pub struct AccessLogger {
@@ -59,6 +73,8 @@ pub struct AccessLogger {
 
 struct Inner {
     writer: ArcSwapOption<Writer>,
+    /// The share of requests that the writer gets, in millionths.
+    share: AtomicU32,
     dropped: Counter,
 }
 
@@ -77,6 +93,7 @@ impl AccessLogger {
         Self {
             inner: Arc::new(Inner {
                 writer: ArcSwapOption::empty(),
+                share: AtomicU32::new(0),
                 dropped: metrics.access_log_dropped(),
             }),
         }
@@ -104,6 +121,8 @@ impl AccessLogger {
             None => None,
         };
         self.inner.writer.store(writer);
+        let share = setting.map_or(0, |setting| setting.share.millionths());
+        self.inner.share.store(share, Ordering::Relaxed);
         Ok(())
     }
 
@@ -111,6 +130,16 @@ impl AccessLogger {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.inner.writer.load().is_some() || event::is_enabled()
+    }
+
+    /// Who reads the record of a request that begins now.
+    pub(crate) fn readers(&self, rng: &mut (impl Rng + ?Sized)) -> Readers {
+        let share = Fraction::from_millionths(self.inner.share.load(Ordering::Relaxed));
+        match hits(share, rng) {
+            true => Readers::Log,
+            false if event::is_enabled() => Readers::Subscriber,
+            false => Readers::None,
+        }
     }
 
     /// Hands over the record of a request. `make` is called only where somebody wants the record, and may have none; never
@@ -126,6 +155,7 @@ impl AccessLogger {
             event::emit(&record);
         }
         if let Some(writer) = &*writer
+            && record.is_sampled
             && !writer.offer(record)
         {
             self.inner.dropped.increment(1);

@@ -15,6 +15,8 @@ use crate::telemetry::metrics::{CheckResult, Reporter};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord {
+    /// Whether it belongs to the share that the log gets. Subscribers get all.
+    pub is_sampled: bool,
     /// Which side saw the request.
     pub reporter: Reporter,
     /// When the request ended, by the wall clock; its start is `duration` earlier.
@@ -92,6 +94,7 @@ impl AccessRecord {
     #[must_use]
     pub fn new(reporter: Reporter, method: Method, path: impl Into<Text>) -> Self {
         Self {
+            is_sampled: true,
             reporter,
             ended: Clock::new().wall(),
             duration: Duration::ZERO,

@@ -25,56 +25,76 @@ tokio::task_local! {
     static SERVED: Correlation;
 }
 
-/// The trace and the id of a request. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What becomes of a trace and an id that a request does not bring along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// They are made: somebody records them, or wants them sent.
+    #[default]
+    Make,
+    /// They stay absent: nobody would read them.
+    Leave,
+}
+
+/// The trace and the id of a request, as far as it has them. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Correlation {
-    trace: TraceContext,
-    request_id: HeaderValue,
+    trace: Option<TraceContext>,
+    request_id: Option<HeaderValue>,
 }
 
 impl Correlation {
     /// Reads what the headers say, and puts right what they lack: a server's side.
     ///
-    /// `traceparent` and `x-request-id` are kept where they are sane, else made anew; `tracestate` without a valid
-    /// `traceparent`, and `tracestate` and `baggage` beyond the limits of their standards, are removed.
-    pub fn ensure(headers: &mut HeaderMap, sampling: Sampling, rng: &mut (impl Rng + ?Sized)) -> Self {
-        Self::complete(headers, None, sampling, rng)
+    /// `traceparent` and `x-request-id` are kept where they are sane, else made anew or removed, as `missing` says;
+    /// `tracestate` without a valid `traceparent`, and `tracestate` and `baggage` beyond the limits of their standards, are
+    /// removed.
+    pub fn ensure(
+        headers: &mut HeaderMap,
+        missing: Missing,
+        sampling: Sampling,
+        rng: &mut (impl Rng + ?Sized),
+    ) -> Self {
+        Self::complete(headers, Self::default(), missing, sampling, rng)
     }
 
     /// The same for a request that goes out: what its headers lack is taken from the request that the current task
-    /// serves ([`Correlation::scope`]), and made anew where it serves none.
-    pub fn propagate(headers: &mut HeaderMap, sampling: Sampling, rng: &mut (impl Rng + ?Sized)) -> Self {
-        let served = SERVED.try_with(Self::clone).ok();
-        Self::complete(headers, served, sampling, rng)
+    /// serves ([`Correlation::scope`]); `missing` says what becomes of what that has not either.
+    pub fn propagate(
+        headers: &mut HeaderMap,
+        missing: Missing,
+        sampling: Sampling,
+        rng: &mut (impl Rng + ?Sized),
+    ) -> Self {
+        let served = SERVED.try_with(Self::clone).unwrap_or_default();
+        Self::complete(headers, served, missing, sampling, rng)
     }
 
     fn complete(
         headers: &mut HeaderMap,
-        served: Option<Self>,
+        served: Self,
+        missing: Missing,
         sampling: Sampling,
         rng: &mut (impl Rng + ?Sized),
     ) -> Self {
         let found = Found::in_headers(headers);
-        let (known_trace, known_id) = (found.trace(), found.request_id().cloned());
-        let (too_much_state, too_much_baggage) = (found.tracestate.exceeds(), found.baggage.exceeds());
-        let has_state = found.tracestate.members > 0;
-        let (served_trace, served_id) = served.map(|served| (served.trace, served.request_id)).unzip();
-        let trace = known_trace.unwrap_or_else(|| {
-            let trace = served_trace.unwrap_or_else(|| TraceContext::generate(sampling, rng));
+        let brought = Self {
+            trace: found.trace(),
+            request_id: found.request_id().cloned(),
+        };
+        found.removed(&brought).take_out(headers);
+        let is_made = missing == Missing::Make;
+        let new_trace = || is_made.then(|| TraceContext::generate(sampling, rng));
+        let trace = brought.trace.or_else(|| {
+            let trace = served.trace.or_else(new_trace)?;
             headers.insert(TRACEPARENT, trace.to_header());
-            trace
+            Some(trace)
         });
-        // The state of another trace means nothing in this one.
-        if has_state && (known_trace.is_none() || too_much_state) {
-            headers.remove(TRACESTATE);
-        }
-        if too_much_baggage {
-            headers.remove(BAGGAGE);
-        }
-        let request_id = known_id.unwrap_or_else(|| {
-            let id = served_id.unwrap_or_else(|| new_request_id(rng));
+        let new_id = || is_made.then(|| new_request_id(rng));
+        let request_id = brought.request_id.or_else(|| {
+            let id = served.request_id.or_else(new_id)?;
             headers.insert(REQUEST_ID, id.clone());
-            id
+            Some(id)
         });
         Self { trace, request_id }
     }
@@ -88,18 +108,17 @@ impl Correlation {
 
     /// The trace.
     #[must_use]
-    pub const fn trace(&self) -> &TraceContext {
-        &self.trace
+    pub const fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
     }
 
     /// The request's id, as `x-request-id` has it.
     #[must_use]
-    pub const fn request_id(&self) -> &HeaderValue {
-        &self.request_id
+    pub const fn request_id(&self) -> Option<&HeaderValue> {
+        self.request_id.as_ref()
     }
 }
 
-/// The trace of the one valid `traceparent`; two are none.
 /// The headers that tie a request to others, found in one pass: most requests have none of them.
 #[derive(Default)]
 struct Found<'a> {
@@ -124,6 +143,7 @@ impl<'a> Found<'a> {
         found
     }
 
+    /// The trace of the one valid `traceparent`; two are none.
     fn trace(&self) -> Option<TraceContext> {
         TraceContext::parse(self.traceparent.get()?.as_bytes())
     }
@@ -132,6 +152,44 @@ impl<'a> Found<'a> {
         let id = self.request_id.get()?;
         let is_sane = (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
         is_sane.then_some(id)
+    }
+}
+
+impl Found<'_> {
+    /// What of it may not stay, where this is what is taken of it.
+    fn removed(&self, taken: &Correlation) -> Removed {
+        Removed {
+            trace: taken.trace.is_none() && self.traceparent.is_given(),
+            request_id: taken.request_id.is_none() && self.request_id.is_given(),
+            // The state of another trace means nothing in this one.
+            state: self.tracestate.members > 0 && (taken.trace.is_none() || self.tracestate.exceeds()),
+            baggage: self.baggage.exceeds(),
+        }
+    }
+}
+
+/// Headers that are taken out.
+struct Removed {
+    trace: bool,
+    request_id: bool,
+    state: bool,
+    baggage: bool,
+}
+
+impl Removed {
+    fn take_out(&self, headers: &mut HeaderMap) {
+        if !(self.trace || self.request_id || self.state || self.baggage) {
+            return;
+        }
+        let all = [
+            (self.trace, TRACEPARENT),
+            (self.request_id, REQUEST_ID),
+            (self.state, TRACESTATE),
+            (self.baggage, BAGGAGE),
+        ];
+        for (_, name) in all.into_iter().filter(|(is_removed, _)| *is_removed) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -150,6 +208,10 @@ impl<'a> Single<'a> {
             Self::None => Self::One(value),
             Self::One(_) | Self::Several => Self::Several,
         };
+    }
+
+    const fn is_given(&self) -> bool {
+        !matches!(self, Self::None)
     }
 
     const fn get(&self) -> Option<&'a HeaderValue> {

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
-use http::Method;
+use http::header::HOST;
+use http::{Method, Request};
 use mesh_core::outcome::Outcome;
+use mesh_core::policy::model::RequestIds;
 use tracing::{Span, field};
 
-use super::TraceContext;
+use super::{Missing, TraceContext};
+use crate::telemetry::access_log::Readers;
 
 /// The target of the spans, for filters.
 const TARGET: &str = "mesh::request";
@@ -28,14 +31,14 @@ impl RequestSpan {
 }
 
 macro_rules! request_span {
-    ($name:literal, $kind:literal, $method:expr, $path:expr, $server:expr) => {
+    ($name:literal, $kind:literal, $request:expr) => {
         tracing::info_span!(
             target: TARGET,
             $name,
             "otel.kind" = $kind,
-            "http.request.method" = known_method($method),
-            "url.path" = $path,
-            "server.address" = $server,
+            "http.request.method" = known_method($request.method()),
+            "url.path" = $request.uri().path(),
+            "server.address" = host_of($request),
             "http.response.status_code" = field::Empty,
             "error.type" = field::Empty,
             "otel.status_code" = field::Empty,
@@ -50,19 +53,19 @@ macro_rules! request_span {
 }
 
 impl RequestSpan {
-    /// The span `mesh.client` of a request that goes out to the host `server`.
+    /// The span `mesh.client` of a request that goes out.
     #[must_use]
-    pub fn client(method: &Method, path: &str, server: &str) -> Self {
+    pub fn client<B>(request: &Request<B>) -> Self {
         Self {
-            span: request_span!("mesh.client", "client", method, path, server),
+            span: request_span!("mesh.client", "client", request),
         }
     }
 
     /// The span `mesh.server` of a request that came in.
     #[must_use]
-    pub fn server(method: &Method, path: &str, server: &str) -> Self {
+    pub fn server<B>(request: &Request<B>) -> Self {
         Self {
-            span: request_span!("mesh.server", "server", method, path, server),
+            span: request_span!("mesh.server", "server", request),
         }
     }
 
@@ -72,6 +75,14 @@ impl RequestSpan {
         &self.span
     }
 
+    /// What becomes of a trace and an id that the request lacks: they are made for who records them.
+    pub(crate) fn missing(&self, readers: Readers, wanted: RequestIds) -> Missing {
+        match self.is_recorded() || readers != Readers::None || wanted == RequestIds::Always {
+            true => Missing::Make,
+            false => Missing::Leave,
+        }
+    }
+
     /// Whether anybody records the span.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
@@ -79,8 +90,8 @@ impl RequestSpan {
     }
 
     /// Says which trace the request belongs to.
-    pub fn in_trace(&self, trace: &TraceContext) {
-        if self.is_recorded() {
+    pub fn in_trace(&self, trace: Option<&TraceContext>) {
+        if let Some(trace) = trace.filter(|_| self.is_recorded()) {
             self.span
                 .record("trace_id", field::display(format_args!("{:032x}", trace.trace_id())));
         }
@@ -154,6 +165,12 @@ impl SpanEnd<'_> {
             attempts: 0,
         }
     }
+}
+
+/// The host that was asked for. Looked for only where somebody records the span.
+fn host_of<B>(request: &Request<B>) -> &str {
+    let host = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    request.uri().host().or_else(host).unwrap_or_default()
 }
 
 /// OpenTelemetry's word for methods that HTTP does not define, which a client could make up.

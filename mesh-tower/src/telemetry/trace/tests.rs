@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Request};
 use mesh_core::outcome::Outcome;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -22,7 +22,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn ensure(headers: &mut HeaderMap) -> Correlation {
-    Correlation::ensure(headers, Sampling::Off, &mut &Entropy::seeded(3))
+    Correlation::ensure(headers, Missing::Make, Sampling::Off, &mut &Entropy::seeded(3))
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_valid_trace_and_a_sane_request_id_are_kept() {
     let correlation = ensure(&mut given);
 
     assert_eq!(given, before);
-    assert_eq!(correlation.trace().to_string(), VALID);
-    assert_eq!(correlation.request_id(), "abc-123");
+    assert_eq!(correlation.trace().unwrap().to_string(), VALID);
+    assert_eq!(correlation.request_id().unwrap(), "abc-123");
 }
 
 #[test]
@@ -92,16 +92,38 @@ fn what_is_absent_is_made() {
     let mut none = HeaderMap::new();
     let correlation = ensure(&mut none);
 
-    assert_eq!(none["traceparent"], correlation.trace().to_string());
-    assert!(!correlation.trace().is_sampled());
+    assert_eq!(none["traceparent"], correlation.trace().unwrap().to_string());
+    assert!(!correlation.trace().unwrap().is_sampled());
     let id = none["x-request-id"].to_str().unwrap();
     assert_eq!((id.len(), &id[14..15]), (36, "4"), "{id}");
     assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
 
     let mut sampled = HeaderMap::new();
-    let correlation = Correlation::ensure(&mut sampled, Sampling::On, &mut &Entropy::seeded(4));
-    assert!(correlation.trace().is_sampled());
+    let correlation = Correlation::ensure(&mut sampled, Missing::Make, Sampling::On, &mut &Entropy::seeded(4));
+    assert!(correlation.trace().unwrap().is_sampled());
     assert_ne!(none["x-request-id"], sampled["x-request-id"]);
+}
+
+#[test]
+fn what_nobody_reads_is_not_made() {
+    let rng = Entropy::seeded(5);
+    let left = |given: &[(&'static str, &str)]| {
+        let mut headers = headers(given);
+        let correlation = Correlation::ensure(&mut headers, Missing::Leave, Sampling::Off, &mut &rng);
+        (headers, correlation)
+    };
+    let (none, nothing) = left(&[("accept", "*/*")]);
+    assert_eq!((none.len(), nothing), (1, Correlation::default()));
+
+    let (kept, correlation) = left(&[("traceparent", VALID), ("tracestate", "a=1")]);
+    assert_eq!(
+        (kept.len(), &kept["traceparent"]),
+        (2, &correlation.trace().unwrap().to_header())
+    );
+    assert_eq!(correlation.request_id(), None);
+
+    let (invalid, nothing) = left(&[("traceparent", "00-zz"), ("tracestate", "a=1"), ("x-request-id", "a b")]);
+    assert_eq!((invalid.len(), nothing), (0, Correlation::default()));
 }
 
 #[test]
@@ -114,7 +136,7 @@ fn an_invalid_trace_is_replaced_with_its_state() {
         let mut given = given;
         let correlation = ensure(&mut given);
         assert_eq!(given.get_all("traceparent").iter().count(), 1);
-        assert_eq!(given["traceparent"], correlation.trace().to_string());
+        assert_eq!(given["traceparent"], correlation.trace().unwrap().to_string());
         assert_ne!(given["traceparent"], VALID);
         assert!(!given.contains_key("tracestate"));
     }
@@ -127,7 +149,7 @@ fn a_request_id_that_is_not_sane_is_replaced() {
         let mut given = headers(&[("x-request-id", id)]);
         let correlation = ensure(&mut given);
         assert_eq!(given["x-request-id"].len(), 36, "{id:.10}");
-        assert_eq!(given["x-request-id"], correlation.request_id());
+        assert_eq!(&given["x-request-id"], correlation.request_id().unwrap());
     }
     let mut twice = headers(&[("x-request-id", "a"), ("x-request-id", "b")]);
     ensure(&mut twice);
@@ -158,10 +180,10 @@ async fn calls_of_a_handler_belong_to_the_request_that_it_serves() {
         .scope(async {
             let rng = Entropy::seeded(9);
             let mut plain = HeaderMap::new();
-            Correlation::propagate(&mut plain, Sampling::Off, &mut &rng);
+            Correlation::propagate(&mut plain, Missing::Make, Sampling::Off, &mut &rng);
             let other = VALID.replace("0af7", "1af7");
             let mut own = headers(&[("traceparent", &other), ("x-request-id", "mine")]);
-            Correlation::propagate(&mut own, Sampling::Off, &mut &rng);
+            Correlation::propagate(&mut own, Missing::Make, Sampling::Off, &mut &rng);
             (plain, own)
         })
         .await;
@@ -172,7 +194,7 @@ async fn calls_of_a_handler_belong_to_the_request_that_it_serves() {
     assert_eq!(own["x-request-id"], "mine");
 
     let mut outside = HeaderMap::new();
-    Correlation::propagate(&mut outside, Sampling::Off, &mut &Entropy::seeded(9));
+    Correlation::propagate(&mut outside, Missing::Make, Sampling::Off, &mut &Entropy::seeded(9));
     assert_ne!(outside["traceparent"], VALID);
 }
 
@@ -220,9 +242,9 @@ impl Subscriber for Recording {
 fn a_span_has_opentelemetrys_fields() {
     let recording = Recording::default();
     with_subscriber(&recording, || {
-        let span = RequestSpan::client(&Method::GET, "/orders", "orders.shop");
+        let span = RequestSpan::client(&Request::get("http://orders.shop/orders?secret=1").body(()).unwrap());
         assert!(span.is_recorded());
-        span.in_trace(&TraceContext::parse(VALID.as_bytes()).unwrap());
+        span.in_trace(TraceContext::parse(VALID.as_bytes()).as_ref());
         let mut end = SpanEnd::new(Outcome::Overflow, 503);
         end.route = Some("canary");
         end.endpoint = Some("10.0.0.1:80".parse().unwrap());
@@ -254,12 +276,20 @@ fn a_servers_own_error_is_named_by_its_status_and_a_success_is_none() {
     for (status, error) in [(500, Some("500")), (404, None), (200, None)] {
         let recording = Recording::default();
         with_subscriber(&recording, || {
-            let span = RequestSpan::server(&Method::from_bytes(b"BREW").unwrap(), "/", "pot");
+            let span = RequestSpan::server(
+                &Request::builder()
+                    .method("BREW")
+                    .uri("/")
+                    .header("host", "pot")
+                    .body(())
+                    .unwrap(),
+            );
             span.finish(&SpanEnd::new(Outcome::Response, status));
         });
         let fields = recording.fields.lock().unwrap();
         assert_eq!(fields.get("error.type").map(String::as_str), error, "{status}");
         assert_eq!(fields["http.request.method"], "_OTHER");
+        assert_eq!(fields["server.address"], "pot");
         assert_eq!(*recording.name.lock().unwrap(), "mesh.server");
     }
 }
@@ -267,7 +297,7 @@ fn a_servers_own_error_is_named_by_its_status_and_a_success_is_none() {
 #[test]
 fn nobody_records_a_span_without_a_subscriber() {
     tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {
-        let span = RequestSpan::client(&Method::GET, "/", "a");
+        let span = RequestSpan::client(&Request::new(()));
         assert!(!span.is_recorded());
         span.finish(&SpanEnd::new(Outcome::Response, 200));
     });

@@ -1,7 +1,16 @@
-//! `mesh.live` and `mesh.tls`: how long old connections live, and how TLS is spoken.
+//! `mesh.live`, `mesh.tls` and `mesh.request_ids`: how long old connections live, how TLS is spoken, what requests bear.
 
 use super::form::{DurOrZero, choices, form};
+use crate::policy::model::RequestIds;
 use crate::policy::model::connections::{InDoubt, LiveSettings, Recheck, Resumption, Revocation, TlsSettings};
+
+choices! {
+    /// For which requests ids are made.
+    RequestIdsForm of RequestIds; {
+        "recorded" RequestIds::Recorded;
+        "always" RequestIds::Always;
+    }
+}
 
 choices! {
     /// What is authorized again when the rules change.

@@ -1,14 +1,15 @@
 //! `mesh`: settings of the whole mesh.
 
-use super::connections::{Live, Tls};
+use super::connections::{Live, RequestIdsForm, Tls};
 use super::envelope::namespace;
-use super::form::{Form, List, Schema, Text, Tree};
+use super::form::{Form, List, Schema, Share, Text, Tree};
 use super::forwarding::{ForwardingForm, Normalization};
 use super::mtls::{MODES, Mode};
 use super::names::is_dns_name;
 use super::scope::Scope;
 use super::sidecar::Outbound;
 use crate::policy::diagnostic::quoted;
+use crate::policy::model::filter::Fraction;
 use crate::policy::model::identity::PeerAuthentication;
 use crate::policy::model::{AccessLog, AccessLogEncoding, MeshSettings, Meta, OutboundMode, Policy};
 use crate::policy::reader::{Reader, choice, list_of, spanned};
@@ -34,9 +35,11 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, policy: &mut Policy) {
     set(&mut mesh.root_namespace, fields.optional("root_namespace", namespace));
     set(&mut mesh.cluster_domain, fields.optional("cluster_domain", domain));
     set(&mut mesh.outbound, fields.optional("outbound", choice(OUTBOUND)));
-    mesh.access_log = fields.optional("access_log", access_log);
     let known = mesh.clone();
     let scope = Scope::new(&known.root_namespace, &known);
+    mesh.access_log = fields.optional("access_log", |cx, node| access_log(cx, node, scope));
+    let ids = fields.optional("request_ids", |cx, node| RequestIdsForm::read(cx, node, scope));
+    set(&mut mesh.request_ids, ids);
     let normalization = fields.optional("path_normalization", |cx, node| Normalization::read(cx, node, scope));
     set(&mut mesh.path_normalization, normalization);
     let forwarding = fields.optional("forwarding", |cx, node| ForwardingForm::read(cx, node, scope));
@@ -113,7 +116,13 @@ pub(super) fn write(mesh: &MeshSettings) -> Tree {
         let mut entry = Tree::map();
         entry.put("path", Tree::text(&log.path));
         entry.put("encoding", Tree::text(name.map_or("text", |(name, _)| *name)));
+        if log.share != Fraction::ALL {
+            entry.put("percent", Share::write(&log.share));
+        }
         map.put("access_log", entry);
+    }
+    if mesh.request_ids != default.request_ids {
+        map.put("request_ids", RequestIdsForm::write(&mesh.request_ids));
     }
     if mesh.path_normalization != default.path_normalization {
         map.put("path_normalization", Normalization::write(&mesh.path_normalization));
@@ -142,8 +151,10 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
         let log = schema.object("AccessLog", |schema, object| {
             object.property("path", Text::schema(schema), true);
             object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
+            object.property("percent", Share::schema(schema), false);
         });
         object.property("access_log", log, false);
+        object.property("request_ids", RequestIdsForm::schema(schema), false);
         object.property("path_normalization", Normalization::schema(schema), false);
         object.property("forwarding", ForwardingForm::schema(schema), false);
         object.property("live", Live::schema(schema), false);
@@ -151,10 +162,12 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
     })
 }
 
-fn access_log(cx: &Reader<'_>, node: &Node) -> Option<AccessLog> {
+fn access_log(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<AccessLog> {
     let mut fields = cx.mapping(node)?;
     let path = fields.required("path", Reader::name);
     let encoding = fields.optional("encoding", choice(ENCODINGS));
+    let share = fields.optional("percent", |cx, node| Share::read(cx, node, scope));
     fields.finish();
-    Some(AccessLog::new(path?, encoding.unwrap_or(AccessLogEncoding::Text)))
+    let log = AccessLog::new(path?, encoding.unwrap_or(AccessLogEncoding::Text));
+    Some(log.of_share(share.unwrap_or(Fraction::ALL)))
 }

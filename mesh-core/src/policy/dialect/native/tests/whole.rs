@@ -444,6 +444,7 @@ fn a_mirror_has_no_weight_and_overrides_lead_somewhere() {
 
 #[test]
 fn settings_of_open_connections_and_tls_are_read() {
+    use crate::policy::model::RequestIds;
     use crate::policy::model::connections::{InDoubt, Recheck, Resumption};
     let policy = clean(
         "mesh: { live: { drain: 0s, recheck: requests }, tls: { resumption: on, revocation: { unknown: allow } } }",
@@ -456,6 +457,9 @@ fn settings_of_open_connections_and_tls_are_read() {
     assert_eq!(tls.revocation.expired, InDoubt::Deny);
 
     let defaults = clean("mesh: {}").mesh;
+    assert_eq!(defaults.request_ids, RequestIds::Recorded);
+    let always = clean("mesh: { request_ids: always }").mesh;
+    assert_eq!(always.request_ids, RequestIds::Always);
     assert_eq!(defaults.live.drain.as_secs(), 5);
     assert_eq!(defaults.tls.resumption, Resumption::Off);
     assert_lines(
