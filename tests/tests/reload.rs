@@ -90,6 +90,44 @@ async fn ten_thousand_requests_during_fifty_reloads_and_none_fails() {
     );
 }
 
+/// Services with a hundred routes each.
+fn large(services: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("services:\n");
+    for service in 0..services {
+        let _ = write!(text, "  s{service}:\n    endpoints: [10.0.0.1:80]\n    routes:\n");
+        for route in 0..100 {
+            let _ = writeln!(
+                text,
+                "      - {{ match: {{ path: {{ prefix: /v{route}/ }} }}, timeout: 1s }}"
+            );
+        }
+    }
+    text
+}
+
+/// The runtime has one thread: had it to read the policy, no request could go on meanwhile.
+#[tokio::test(flavor = "current_thread")]
+async fn requests_go_on_while_a_large_policy_is_read() {
+    let orders = Backend::start("v1").await;
+    let world = World::new();
+    world.write("endpoints.yaml", &service("default", "orders", &[(&orders, "v1")]));
+    let (mesh, client) = world.client("default", "web").await;
+    assert_eq!(get(&client, "http://orders/").await.unwrap().text, "v1");
+
+    let generations = mesh.generations();
+    let start = Instant::now();
+    world.write("large.yaml", &large(50));
+    let mut longest = Duration::ZERO;
+    while *generations.borrow() == 1 {
+        let began = Instant::now();
+        assert_eq!(get(&client, "http://orders/").await.unwrap().text, "v1");
+        longest = longest.max(began.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", mesh.policy_status());
+    }
+    assert!(longest < start.elapsed() / 2, "{longest:?} of {:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn a_change_is_in_force_within_a_second() {
     let (v1, v2) = (Backend::start("v1").await, Backend::start("v2").await);

@@ -52,7 +52,7 @@ enum View {
 fn gateway_ports(sides: Sides<'_>) -> BTreeSet<View> {
     let gateways = [sides.old, sides.new]
         .into_iter()
-        .flat_map(|side| &side.snapshot.gateways);
+        .flat_map(|side| side.snapshot.gateways.iter());
     let ports = gateways.flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, port)));
     ports
         .map(|(gateway, port)| View::Gateway(gateway.name.clone(), port.number))

@@ -53,7 +53,7 @@ fn change(name: String, kind: Kind, old: &Told, new: &Told) -> Option<Change> {
 
 fn told(snapshot: &Snapshot) -> BTreeMap<String, Told> {
     let mut all = BTreeMap::new();
-    for target in &snapshot.targets {
+    for target in snapshot.targets.iter() {
         for port in ports(target) {
             let subset = target.subset.as_deref();
             let subset = subset.map(|subset| format!(" subset {subset}")).unwrap_or_default();

@@ -1,6 +1,9 @@
 //! What was defined where, while documents are read.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
 
 use super::check::Known;
 use super::diagnostic::{Code, Diagnostic, Report, nearest, quoted};
@@ -12,14 +15,15 @@ use super::source::{SourceSpan, Spanned};
 pub(in crate::policy) const SERVICE: &str = "service";
 
 /// Definitions of all documents: which names are taken, and which items were read with errors.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Ledger {
-    taken: BTreeMap<Definition, SourceSpan>,
+    /// In the order of reading.
+    definitions: Vec<(Definition, SourceSpan)>,
     broken: BTreeSet<Origin>,
     mentions: Vec<(String, Spanned<String>)>,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Definition {
     kind: String,
     namespace: String,
@@ -28,41 +32,39 @@ struct Definition {
 }
 
 impl Ledger {
-    /// Takes a name, or reports that it is taken.
-    pub(in crate::policy) fn define(&mut self, cx: &Reader<'_>, kind: &str, meta: &Meta, span: SourceSpan) {
-        self.define_part(cx, kind, (meta, ""), span);
+    /// Takes a name; that it is taken already is told by [`tell_duplicates`](Self::tell_duplicates).
+    pub(in crate::policy) fn define(&mut self, kind: &str, meta: &Meta, span: SourceSpan) {
+        self.define_part(kind, (meta, ""), span);
     }
 
     /// The same for an item of which there may be several parts with one name.
-    pub(in crate::policy) fn define_part(
-        &mut self,
-        cx: &Reader<'_>,
-        kind: &str,
-        (meta, part): (&Meta, &str),
-        span: SourceSpan,
-    ) {
+    pub(in crate::policy) fn define_part(&mut self, kind: &str, (meta, part): (&Meta, &str), span: SourceSpan) {
         let definition = Definition {
             kind: kind.into(),
             namespace: meta.namespace.clone(),
             name: meta.name.clone(),
             part: part.into(),
         };
-        let Some(first) = self.taken.get(&definition) else {
-            self.taken.insert(definition, span);
-            return;
-        };
-        let (name, namespace) = (quoted(&meta.name), quoted(&meta.namespace));
-        let message = match meta.name.as_str() {
-            "" => format!("{kind} are defined twice"),
-            _ => format!("{kind} {name} of namespace {namespace} is defined twice"),
-        };
-        let help = match meta.name.as_str() {
-            "" => "all files together are one policy: remove one of the two",
-            _ => "all files together are one policy: remove one of the two, or give it another name",
-        };
-        let diagnostic = Diagnostic::new(Code::DUPLICATE_DEFINITION, span, message);
-        let diagnostic = diagnostic.with_label(*first, "first defined here");
-        cx.report(diagnostic.with_help(help));
+        self.definitions.push((definition, span));
+    }
+
+    /// Adds what was read elsewhere.
+    pub(in crate::policy) fn append(&mut self, other: Self) {
+        self.definitions.extend(other.definitions);
+        self.broken.extend(other.broken);
+        self.mentions.extend(other.mentions);
+    }
+
+    /// Reports names that are taken twice.
+    pub(in crate::policy) fn tell_duplicates(&self, report: &mut Report) {
+        let mut taken: FxHashMap<&Definition, SourceSpan> = FxHashMap::default();
+        taken.reserve(self.definitions.len());
+        for (definition, span) in &self.definitions {
+            match taken.entry(definition) {
+                Entry::Vacant(free) => _ = free.insert(*span),
+                Entry::Occupied(first) => report.push(definition.duplicate(*span, *first.get())),
+            }
+        }
     }
 
     /// Keeps in mind that a service of this namespace is meant, which need not be defined.
@@ -83,15 +85,20 @@ impl Ledger {
     }
 
     /// Warns of services that are mentioned and not defined, where the name of one that is defined is near.
-    pub(in crate::policy) fn resolve(&mut self, report: &mut Report) {
-        for (namespace, service) in std::mem::take(&mut self.mentions) {
-            let is_here = |known: &&Definition| known.kind == SERVICE && known.namespace == namespace;
-            let names = || self.taken.keys().filter(is_here).map(|known| known.name.as_str());
-            if names().any(|name| name == service.value) {
+    pub(in crate::policy) fn resolve(&self, report: &mut Report) {
+        let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (one, _) in self.definitions.iter().filter(|(one, _)| one.kind == SERVICE) {
+            known.entry(&one.namespace).or_default().insert(&one.name);
+        }
+        for (namespace, service) in &self.mentions {
+            let Some(names) = known.get(namespace.as_str()) else {
+                continue;
+            };
+            if names.contains(service.value.as_str()) {
                 continue;
             }
-            if let Some(near) = nearest(&service, names()) {
-                let message = format!("no file defines a service {}", quoted(&service));
+            if let Some(near) = nearest(service, names.iter().copied()) {
+                let message = format!("no file defines a service {}", quoted(service));
                 let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, service.span, message);
                 report.push(diagnostic.with_help(format!("did you mean `{near}`?")));
             }
@@ -101,5 +108,21 @@ impl Ledger {
     /// What is surely known after all files were read; `is_complete` says that no document is missing.
     pub(in crate::policy) fn known(self, is_complete: bool) -> Known {
         Known::of(self.broken, is_complete)
+    }
+}
+
+impl Definition {
+    fn duplicate(&self, span: SourceSpan, first: SourceSpan) -> Diagnostic {
+        let (kind, name, namespace) = (&self.kind, quoted(&self.name), quoted(&self.namespace));
+        let message = match self.name.as_str() {
+            "" => format!("{kind} are defined twice"),
+            _ => format!("{kind} {name} of namespace {namespace} is defined twice"),
+        };
+        let help = match self.name.as_str() {
+            "" => "all files together are one policy: remove one of the two",
+            _ => "all files together are one policy: remove one of the two, or give it another name",
+        };
+        let diagnostic = Diagnostic::new(Code::DUPLICATE_DEFINITION, span, message);
+        diagnostic.with_label(first, "first defined here").with_help(help)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::check;
+use rustc_hash::FxHashMap;
+
+use super::check::{self, Checked};
 use super::diagnostic::{Code, Diagnostic, Place, Report, listed, nearest, quoted};
 use super::dialect::envelope::{self, Naming};
 use super::dialect::gateway_api;
@@ -13,9 +15,10 @@ use super::dialect::native;
 use super::dialect::smi;
 use super::dialect::{self, Dialect, Object, beside};
 use super::ledger::Ledger;
-use super::model::Policy;
+use super::loader::Loader;
+use super::model::{MeshSettings, Policy};
 use super::reader::Reader;
-use super::source::{Document, FileId, Key, Node, SourceSpan, Sources, Value, parse};
+use super::source::{Document, Key, Node, SourceSpan, Sources, Value, parse};
 
 /// Reads all files as one policy: together they are in force, or none of them is.
 ///
@@ -47,8 +50,13 @@ use super::source::{Document, FileId, Key, Node, SourceSpan, Sources, Value, par
 /// ```
 #[must_use]
 pub fn load(sources: &Sources, report: &mut Report) -> Option<Policy> {
-    let files: Vec<FileId> = sources.iter().map(|(id, _)| id).collect();
-    load_files(sources, &files, report)
+    let files = sources.iter().map(|(file, _)| file);
+    let documents = files.flat_map(|file| parse(sources, file, report));
+    let mut documents: Vec<Read> = documents.map(Read::Tree).collect();
+    let mut documents: Vec<&mut Read> = documents.iter_mut().collect();
+    let (mut mesh, mut checked) = (MeshSettings::default(), Checked::default());
+    let policy = load_documents(sources, &mut documents, &mut mesh, &mut checked, report);
+    policy.ok().flatten()
 }
 
 /// A set of files as it was read: the policy, if it is one, and what is said about it.
@@ -75,18 +83,14 @@ impl Loaded {
     /// ```
     #[must_use]
     pub fn from_files<N: Into<Arc<str>>, B: AsRef<[u8]>>(files: impl IntoIterator<Item = (N, B)>) -> Self {
-        let mut files: Vec<(Arc<str>, B)> = files.into_iter().map(|(name, bytes)| (name.into(), bytes)).collect();
-        files.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let (mut sources, mut report) = (Sources::new(), Report::new());
-        let readable: Vec<FileId> = files
-            .into_iter()
-            .filter_map(|(name, bytes)| sources.add_bytes(name, bytes.as_ref(), &mut report))
-            .collect();
-        let policy = load_files(&sources, &readable, &mut report);
+        Loader::default().load(files)
+    }
+
+    pub(super) const fn nothing() -> Self {
         Self {
-            policy,
-            sources,
-            report,
+            policy: None,
+            sources: Sources::new(),
+            report: Report::new(),
         }
     }
 
@@ -123,51 +127,152 @@ struct Found<'n> {
 enum Item<'n> {
     Object(&'static Dialect, Object<'n>),
     Native(&'n Node),
+    /// A native document that was lowered for the last policy.
+    Lowered(&'n Fragment),
 }
 
-fn load_files(sources: &Sources, files: &[FileId], report: &mut Report) -> Option<Policy> {
-    let documents: Vec<Document> = files.iter().flat_map(|file| parse(sources, *file, report)).collect();
-    let mut ledger = Ledger::default();
-    let mut policy = Policy::default();
+/// A document of a file, as it is kept.
+#[derive(Clone, Debug)]
+pub(super) enum Read {
+    Tree(Document),
+    /// A native document that has been lowered.
+    Lowered(Arc<Fragment>),
+}
+
+/// What one native document says.
+#[derive(Debug)]
+pub(super) struct Fragment {
+    policy: Policy,
+    ledger: Ledger,
+    report: Report,
+}
+
+impl Fragment {
+    /// Lowers a document for a mesh with these settings.
+    fn lower(sources: &Sources, node: &Node, mesh: &MeshSettings) -> Self {
+        let mut policy = Policy {
+            mesh: mesh.clone(),
+            ..Policy::default()
+        };
+        let (mut ledger, mut report) = (Ledger::default(), Report::new());
+        let cx = Reader::new(sources, &mut report).with_synonyms(native::SYNONYMS);
+        native::lower(&cx, node, &mut policy, &mut ledger);
+        Self { policy, ledger, report }
+    }
+
+    fn add_to(&self, (policy, ledger): (&mut Policy, &mut Ledger), report: &mut Report) {
+        policy.append(self.policy.clone());
+        ledger.append(self.ledger.clone());
+        report.append(self.report.clone());
+    }
+}
+
+/// Documents were lowered for a mesh with other settings.
+#[derive(Debug)]
+pub(super) struct OtherMesh;
+
+/// Where a policy is put together.
+struct Loading<'s> {
+    sources: &'s Sources,
+    policy: Policy,
+    ledger: Ledger,
+    /// Native documents that were lowered now, each with the document.
+    lowered: Vec<(*const Node, Arc<Fragment>)>,
+}
+
+/// Reads documents as one policy. Native ones among them are exchanged for what they say, as long as it holds: for a mesh
+/// with the settings that `lowered_for` has.
+///
+/// # Errors
+///
+/// Where these settings turn out to be others: then the trees are needed again.
+pub(super) fn load_documents(
+    sources: &Sources,
+    documents: &mut [&mut Read],
+    lowered_for: &mut MeshSettings,
+    checked: &mut Checked,
+    report: &mut Report,
+) -> Result<Option<Policy>, OtherMesh> {
+    let trees: Vec<Document> = documents.iter().filter_map(|read| read.tree()).cloned().collect();
     let mut found = Found::default();
-    for document in &documents {
-        recognise(&Reader::new(sources, report), &document.root, &mut found);
+    for document in &*documents {
+        match &**document {
+            Read::Tree(document) => recognise(&Reader::new(sources, report), &document.root, &mut found),
+            Read::Lowered(fragment) => found.items.push(Item::Lowered(fragment)),
+        }
     }
     let mut items = found.items;
     let is_complete = !report.has_errors();
     if items.is_empty() && is_complete {
-        report.push(nothing(files, documents.len()));
+        report.push(nothing(sources, documents.len()));
     }
     items.sort_by_key(order);
+    let mut loading = Loading::new(sources);
     for item in &items {
-        read_settings(sources, report, item, &mut policy, &mut ledger);
+        loading.settings(report, item);
     }
+    if loading.policy.mesh != *lowered_for && items.iter().any(|item| matches!(item, Item::Lowered(_))) {
+        return Err(OtherMesh);
+    }
+    lowered_for.clone_from(&loading.policy.mesh);
     for item in &items {
-        read_item(sources, report, item, &mut policy, &mut ledger);
+        loading.item(report, item);
     }
+    drop(items);
+    let Loading {
+        mut policy,
+        ledger,
+        lowered,
+        ..
+    } = loading;
+    keep(documents, lowered);
+    ledger.tell_duplicates(report);
     kubernetes::resolve(&mut policy, report);
     smi::resolve(&mut policy);
-    linkerd::resolve(&documents, &mut policy, report);
-    gateway_api::resolve(&documents, &mut policy, report);
+    linkerd::resolve(&trees, &mut policy, report);
+    gateway_api::resolve(&trees, &mut policy, report);
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);
-    check::check_known(&policy, &known, report);
-    (!report.has_errors()).then_some(policy)
+    check::check_known(&policy, &known, checked, report);
+    Ok((!report.has_errors()).then_some(policy))
+}
+
+impl Read {
+    const fn tree(&self) -> Option<&Document> {
+        match self {
+            Self::Tree(document) => Some(document),
+            Self::Lowered(_) => None,
+        }
+    }
+}
+
+/// Keeps what documents say in the place of their trees. Settings of the mesh are read anew each time.
+fn keep(documents: &mut [&mut Read], lowered: Vec<(*const Node, Arc<Fragment>)>) {
+    let mut lowered: FxHashMap<*const Node, Arc<Fragment>> = lowered.into_iter().collect();
+    for document in documents {
+        let Read::Tree(tree) = &**document else { continue };
+        if tree.root.get("mesh").is_some() {
+            continue;
+        }
+        if let Some(fragment) = lowered.remove(&Arc::as_ptr(&tree.root)) {
+            **document = Read::Lowered(fragment);
+        }
+    }
 }
 
 /// What others are made of is read before them, wherever it stands.
 fn order(item: &Item<'_>) -> u8 {
     match item {
-        Item::Native(_) => 0,
+        Item::Native(_) | Item::Lowered(_) => 0,
         Item::Object(_, object) => dialect::order(object),
     }
 }
 
 /// Files without a policy are never meant as a policy of nothing, which would allow everything.
-fn nothing(files: &[FileId], documents: usize) -> Diagnostic {
-    let (code, message) = match (files, documents) {
-        ([], _) => (Code::NO_DOCUMENT, "no policy found: there is no file to read"),
+fn nothing(sources: &Sources, documents: usize) -> Diagnostic {
+    let (code, message) = match (sources.iter().next(), documents) {
+        (None, _) => (Code::NO_DOCUMENT, "no policy found: there is no file to read"),
         (_, 0) => (Code::NO_DOCUMENT, "no policy found: no document configures a mesh"),
         _ => (
             Code::NOTHING_CONFIGURED,
@@ -243,44 +348,63 @@ fn foreign(node: &Node) -> Diagnostic {
 /// The kind under which settings of the mesh are defined, whatever their dialect.
 const SETTINGS: &str = "the settings of the mesh";
 
-fn read_settings(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &mut Policy, ledger: &mut Ledger) {
-    match item {
-        Item::Object(dialect, object) if (dialect.is_settings)(object.kind) => {
-            let cx = Reader::new(sources, report).with_spelling(dialect.spelling);
-            define_settings(&cx, object.node.span, ledger);
-            (dialect.lower)(&cx, object, policy);
+impl<'s> Loading<'s> {
+    fn new(sources: &'s Sources) -> Self {
+        Self {
+            sources,
+            policy: Policy::default(),
+            ledger: Ledger::default(),
+            lowered: Vec::new(),
         }
-        Item::Native(node) => {
-            let cx = Reader::new(sources, report).with_synonyms(native::SYNONYMS);
-            if let Some(span) = native::settings(&cx, node, policy) {
-                define_settings(&cx, span, ledger);
-            }
-        }
-        Item::Object(..) => {}
     }
-}
 
-fn define_settings(cx: &Reader<'_>, span: SourceSpan, ledger: &mut Ledger) {
-    ledger.define(cx, SETTINGS, &super::model::Meta::default(), span);
-}
-
-fn read_item(sources: &Sources, report: &mut Report, item: &Item<'_>, policy: &mut Policy, ledger: &mut Ledger) {
-    match item {
-        Item::Object(dialect, object) if !(dialect.is_settings)(object.kind) => {
-            let cx = Reader::new(sources, report).with_spelling(dialect.spelling);
-            let metadata = object.node.get("metadata");
-            let name = metadata
-                .and_then(|metadata| metadata.get("name"))
-                .unwrap_or(object.node);
-            if !object.meta.name.is_empty() {
-                ledger.define(&cx, &quoted(object.kind), &object.meta, name.span);
+    fn settings(&mut self, report: &mut Report, item: &Item<'_>) {
+        match item {
+            Item::Object(dialect, object) if (dialect.is_settings)(object.kind) => {
+                let cx = Reader::new(self.sources, report).with_spelling(dialect.spelling);
+                self.define_settings(object.node.span);
+                (dialect.lower)(&cx, object, &mut self.policy);
             }
-            ledger.watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
+            Item::Native(node) => {
+                let cx = Reader::new(self.sources, report).with_synonyms(native::SYNONYMS);
+                if let Some(span) = native::settings(&cx, node, &mut self.policy) {
+                    self.define_settings(span);
+                }
+            }
+            Item::Object(..) | Item::Lowered(_) => {}
         }
-        Item::Object(..) => {}
-        Item::Native(node) => {
-            let cx = Reader::new(sources, report).with_synonyms(native::SYNONYMS);
-            native::lower(&cx, node, policy, ledger);
+    }
+
+    fn define_settings(&mut self, span: SourceSpan) {
+        self.ledger.define(SETTINGS, &super::model::Meta::default(), span);
+    }
+
+    fn item(&mut self, report: &mut Report, item: &Item<'_>) {
+        match item {
+            Item::Object(dialect, object) if !(dialect.is_settings)(object.kind) => {
+                self.object(report, dialect, object);
+            }
+            Item::Object(..) => {}
+            Item::Native(node) => {
+                let fragment = Arc::new(Fragment::lower(self.sources, node, &self.policy.mesh));
+                fragment.add_to((&mut self.policy, &mut self.ledger), report);
+                self.lowered.push((std::ptr::from_ref(*node), fragment));
+            }
+            Item::Lowered(fragment) => fragment.add_to((&mut self.policy, &mut self.ledger), report),
         }
+    }
+
+    fn object(&mut self, report: &mut Report, dialect: &Dialect, object: &Object<'_>) {
+        let cx = Reader::new(self.sources, report).with_spelling(dialect.spelling);
+        let metadata = object.node.get("metadata");
+        let name = metadata
+            .and_then(|metadata| metadata.get("name"))
+            .unwrap_or(object.node);
+        if !object.meta.name.is_empty() {
+            self.ledger.define(&quoted(object.kind), &object.meta, name.span);
+        }
+        let policy = &mut self.policy;
+        self.ledger
+            .watch(&cx, &object.meta.origin, || (dialect.lower)(&cx, object, policy));
     }
 }

@@ -11,12 +11,14 @@ pub mod diagnostic;
 pub mod dialect;
 mod ledger;
 mod load;
+mod loader;
 pub mod model;
 pub mod reader;
 pub mod seen;
 pub mod source;
 
 pub use load::{Loaded, load};
+pub use loader::Loader;
 
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::external::External;
 use super::outbound::Builder;
 use super::registry::Registry;
-use super::{ClientCerts, Inbound, Snapshot};
-use crate::decide::authz::InvalidRule;
+use super::{ClientCerts, GatewayConfig, Inbound, Snapshot, Target};
+use crate::decide::authz::{Authorizer, InvalidRule};
 use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
-use crate::policy::model::{Origin, Policy};
+use crate::policy::model::{MeshSettings, Origin, Policy};
 use crate::workload::Workload;
 
 /// A policy that cannot be compiled.
@@ -73,22 +74,77 @@ impl CompileError {
 }
 
 pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
+    let authorizer = authorizer(policy, workload)?;
+    let outbound = compile_outbound(policy, workload, &authorizer)?;
+    let inbound = compile_inbound(policy, workload, authorizer, &outbound)?;
+    Ok(outbound.snapshot(policy, &Arc::new(workload.clone()), inbound, generation))
+}
+
+/// What a policy says of who may do what.
+pub(super) fn authorizer(policy: &Policy, workload: &Workload) -> Result<Authorizer, CompileError> {
+    let root = &policy.mesh.root_namespace;
+    Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
+        .map_err(CompileError::Authorization)
+}
+
+/// What routes and services say. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Outbound {
+    mesh: MeshSettings,
+    router: Arc<Router>,
+    targets: Arc<[Target]>,
+    gateways: Arc<[GatewayConfig]>,
+    external: Arc<External>,
+}
+
+pub(super) fn compile_outbound(
+    policy: &Policy,
+    workload: &Workload,
+    authorizer: &Authorizer,
+) -> Result<Outbound, CompileError> {
     let registry = Registry::new(policy, workload);
     let mesh = registry.mesh();
     let mut builder = Builder::new(registry);
-    let outbound = Router::new(builder.mesh_hosts()?);
+    let router = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
-    let inbound = Inbound::compile(policy, workload, |authorizer| {
+    let external = External::compile(authorizer.providers(), &policy.authorizers, |authorizer| {
         builder.target(&authorizer.service, None, Some(authorizer.port))
-    })?;
-    Ok(Snapshot {
-        generation,
-        workload: Arc::new(workload.clone()),
+    });
+    Ok(Outbound {
         mesh,
-        outbound,
-        targets: builder.into_targets(),
-        inbound,
-        client_certs: ClientCerts::compile(&policy.mesh.forwarding),
-        gateways,
+        router: Arc::new(router),
+        targets: builder.into_targets().into(),
+        gateways: gateways.into(),
+        external: Arc::new(external),
     })
+}
+
+pub(super) fn compile_inbound(
+    policy: &Policy,
+    workload: &Workload,
+    authorizer: Authorizer,
+    outbound: &Outbound,
+) -> Result<Inbound, CompileError> {
+    Inbound::compile(policy, workload, authorizer, Arc::clone(&outbound.external))
+}
+
+impl Outbound {
+    pub(super) fn snapshot(
+        &self,
+        policy: &Policy,
+        workload: &Arc<Workload>,
+        inbound: Inbound,
+        generation: u64,
+    ) -> Snapshot {
+        Snapshot {
+            generation,
+            workload: Arc::clone(workload),
+            mesh: self.mesh.clone(),
+            outbound: Arc::clone(&self.router),
+            targets: Arc::clone(&self.targets),
+            inbound,
+            client_certs: ClientCerts::compile(&policy.mesh.forwarding),
+            gateways: Arc::clone(&self.gateways),
+        }
+    }
 }

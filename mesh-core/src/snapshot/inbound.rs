@@ -12,7 +12,6 @@ use crate::decide::jwt::TokenRules;
 use crate::policy::check::MeshHosts;
 use crate::policy::model::Origin;
 use crate::policy::model::Policy;
-use crate::policy::model::authorizer::ExternalAuthorizer;
 use crate::policy::model::identity::MtlsMode;
 use crate::workload::Workload;
 
@@ -24,7 +23,7 @@ pub struct Inbound {
     pub authorizer: Authorizer,
     /// Which tokens requests may bear.
     pub tokens: TokenRules,
-    external: External,
+    external: Arc<External>,
     mtls: PortModes,
 }
 
@@ -54,19 +53,17 @@ impl PortModes {
 }
 
 impl Inbound {
-    /// `target` finds where an external authorizer is.
     pub(super) fn compile(
         policy: &Policy,
         workload: &Workload,
-        target: impl FnOnce(&ExternalAuthorizer) -> usize,
+        authorizer: Authorizer,
+        external: Arc<External>,
     ) -> Result<Self, CompileError> {
         let root = &policy.mesh.root_namespace;
-        let authorizer = Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
-            .map_err(CompileError::Authorization)?;
         let hosts = MeshHosts::of(policy);
         let tokens = TokenRules::compile(&policy.request_authentications, workload, root, &hosts);
         Ok(Self {
-            external: External::compile(authorizer.providers(), &policy.authorizers, target),
+            external,
             authorizer,
             tokens: tokens.map_err(CompileError::Tokens)?,
             mtls: PortModes::compile(policy, workload),
@@ -136,7 +133,8 @@ mod tests {
             ],
             ..Policy::default()
         };
-        let inbound = Inbound::compile(&policy, &workload, |_| 0).unwrap();
+        let authorizer = Authorizer::compile([], &workload, "istio-system").unwrap();
+        let inbound = Inbound::compile(&policy, &workload, authorizer, Arc::default()).unwrap();
         for port in [1, 79, 80, 81, 82, 83, 65535] {
             let expected = resolve_mtls(
                 &policy.peer_authentications,

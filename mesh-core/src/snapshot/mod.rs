@@ -5,6 +5,7 @@
 //! rules guard the workload. A request then asks the snapshot it started with, and no other.
 
 mod compile;
+mod compiler;
 mod endpoints;
 mod external;
 mod forwarding;
@@ -23,6 +24,7 @@ mod visibility;
 use std::sync::Arc;
 
 pub use compile::CompileError;
+pub use compiler::Compiler;
 pub use external::{AskedAuthorizer, Unaskable};
 pub use forwarding::ClientCerts;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
@@ -48,15 +50,15 @@ pub struct Snapshot {
     /// Settings of the whole mesh.
     pub mesh: MeshSettings,
     /// Routes of the mesh's clients.
-    pub outbound: Router,
+    pub outbound: Arc<Router>,
     /// Targets of all routes; routes name them by index.
-    pub targets: Vec<Target>,
+    pub targets: Arc<[Target]>,
     /// What guards this workload's own ports.
     pub inbound: Inbound,
     /// What becomes of the certificates that callers have seen.
     pub client_certs: ClientCerts,
     /// The gateways that this workload serves.
-    pub gateways: Vec<GatewayConfig>,
+    pub gateways: Arc<[GatewayConfig]>,
 }
 
 impl Snapshot {

@@ -1,7 +1,10 @@
 //! Virtual hosts: which rules a host ends up with for this workload's clients, or at a gateway.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::profile::replaces_routes;
 use super::registry::{Known, Registry};
@@ -20,6 +23,16 @@ pub(super) struct Builder<'a> {
     pub(super) registry: Registry<'a>,
     targets: Vec<Target>,
     by_name: BTreeMap<(String, Option<String>, Option<u16>), usize>,
+    /// The same by the hosts that rules write: nearly all of them have been asked for before.
+    asked: FxHashMap<Box<str>, Vec<Asked>>,
+}
+
+/// A target that was asked for.
+#[derive(Debug)]
+struct Asked {
+    subset: Option<Box<str>>,
+    port: Option<u16>,
+    index: usize,
 }
 
 /// Whose point of view a rule is read from.
@@ -73,11 +86,12 @@ pub(super) struct Compiled {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) const fn new(registry: Registry<'a>) -> Self {
+    pub(super) fn new(registry: Registry<'a>) -> Self {
         Self {
             registry,
             targets: Vec::new(),
             by_name: BTreeMap::new(),
+            asked: FxHashMap::default(),
         }
     }
 
@@ -215,10 +229,10 @@ impl<'a> Builder<'a> {
     pub(super) fn compiled(&mut self, table: &RouteTable, view: View<'_>) -> Result<Vec<Compiled>, CompileError> {
         let mut compiled = Vec::new();
         for (position, rule) in table.rules.iter().enumerate() {
-            let name = rule
-                .name
-                .clone()
-                .unwrap_or_else(|| format!("{}#{position}", table.meta.name));
+            let name: Arc<str> = match &rule.name {
+                Some(name) => name.as_str().into(),
+                None => format!("{}#{position}", table.meta.name).into(),
+            };
             let without = [RouteMatch::default()];
             let matches = if rule.matches.is_empty() {
                 &without[..]
@@ -245,21 +259,24 @@ impl<'a> Builder<'a> {
     fn compile(
         &mut self,
         rule: &RouteRule,
-        name: &str,
+        name: &Arc<str>,
         conditions: &RouteMatch,
         view: View<'_>,
     ) -> Result<Compiled, CompileError> {
-        // A gateway's port is decided already, whatever port its clients write.
-        let conditions = RouteMatch {
-            port: conditions.port.filter(|_| view.port().is_none()),
-            ..conditions.clone()
+        let conditions = match (conditions.port, view.port()) {
+            // A gateway's port is decided already, whatever port its clients write.
+            (Some(_), Some(_)) => Cow::Owned(RouteMatch {
+                port: None,
+                ..conditions.clone()
+            }),
+            _ => Cow::Borrowed(conditions),
         };
         let matcher = Matcher::new(&conditions).map_err(|error| CompileError::matching(&conditions.origin, error))?;
         let name = match &conditions.name {
-            Some(own) => format!("{name}.{own}"),
-            None => name.to_owned(),
+            Some(own) => format!("{name}.{own}").into(),
+            None => Arc::clone(name),
         };
-        let route = self.route(rule, &name, &conditions, view);
+        let route = self.route(rule, name, &conditions, view);
         Ok(Compiled {
             matcher,
             route: route.map_err(|error| CompileError::shape(&rule.origin, error))?,
@@ -285,7 +302,7 @@ impl<'a> Builder<'a> {
     fn route(
         &mut self,
         rule: &RouteRule,
-        name: &str,
+        name: Arc<str>,
         conditions: &RouteMatch,
         view: View<'_>,
     ) -> Result<Route, InvalidShape> {
@@ -293,7 +310,7 @@ impl<'a> Builder<'a> {
         for to in &rule.destinations {
             choices.push((self.choice(rule, to, conditions, view)?, to.weight));
         }
-        let mut route = Route::new(name.into(), rule.origin.clone(), choices);
+        let mut route = Route::new(name, rule.origin.clone(), choices);
         route.delegated.clone_from(&rule.delegated);
         let mirrors = rule.mirrors.iter();
         let mirrors = mirrors
@@ -334,6 +351,23 @@ impl<'a> Builder<'a> {
 
     /// The index of a target, built when it is first named.
     pub(super) fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
+        if let Some(index) = self.asked(host, subset, port) {
+            return index;
+        }
+        let index = self.resolved(host, subset, port);
+        let subset = subset.map(Box::from);
+        let asked = self.asked.entry(host.into()).or_default();
+        asked.push(Asked { subset, port, index });
+        index
+    }
+
+    fn asked(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> Option<usize> {
+        let mut asked = self.asked.get(host)?.iter();
+        let found = asked.find(|one| one.port == port && one.subset.as_deref() == subset);
+        found.map(|one| one.index)
+    }
+
+    fn resolved(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
         let host = self.registry.callee(host).to_owned();
         let name = (host.clone(), subset.map(str::to_owned), port);
         if let Some(index) = self.by_name.get(&name) {

@@ -217,7 +217,8 @@ impl MeshBuilder {
         let files = PolicyFiles::new(self.policies.clone());
         let set = reload::read(files.clone()).await?;
         let fingerprint = set.fingerprint;
-        let first = reload::compile(set, self.workload.clone(), 1).await?;
+        let (policies, first) = reload::Policies::new(self.workload).compile(set, 1).await;
+        let first = first?;
         let opening = Opening {
             snapshot: &first.snapshot,
             poll: self.settings.poll,
@@ -239,7 +240,7 @@ impl MeshBuilder {
             ..WatchTiming::default()
         };
         let watcher = Watcher::start(files, timing, Some(fingerprint));
-        let reloads = reload::follow(Arc::downgrade(&shared), watcher, self.workload);
+        let reloads = reload::follow(Arc::downgrade(&shared), watcher, policies);
         tasks.0.push(tokio::spawn(reloads).abort_handle());
         tasks
             .0

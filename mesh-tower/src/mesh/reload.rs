@@ -1,14 +1,14 @@
 //! From changed files to the policy in force, or to a report and the last good policy.
 
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use mesh_core::policy::Loaded;
-use mesh_core::snapshot::Snapshot;
+use mesh_core::policy::Loader;
+use mesh_core::snapshot::{Compiler, Snapshot};
 use mesh_core::workload::Workload;
 
 use super::status::{PolicyStatus, Rejected, unix_seconds};
-use super::{PolicyError, Shared};
+use super::{Live, PolicyError, Shared};
 use crate::reload::watch::{FileSet, PolicyFiles, ReadError, Watcher};
 use crate::telemetry::metrics::ReloadResult;
 
@@ -37,25 +37,49 @@ pub(super) async fn read(files: PolicyFiles) -> Result<FileSet, ReadError> {
     off_thread(move || files.read()).await
 }
 
-/// Parses, checks and compiles off the runtime's threads.
-pub(super) async fn compile(set: FileSet, workload: Workload, generation: u64) -> Result<Compiled, PolicyError> {
-    off_thread(move || compile_now(set, &workload, generation)).await
+/// What is known of the policy, so that the next one costs what has changed.
+#[derive(Debug)]
+pub(super) struct Policies {
+    loader: Loader,
+    compiler: Compiler,
+    workload: Workload,
 }
 
-fn compile_now(set: FileSet, workload: &Workload, generation: u64) -> Result<Compiled, PolicyError> {
-    let names = set.files.iter().map(|file| file.name.clone()).collect();
-    let loaded = Loaded::from_files(set.files.iter().map(|file| (file.name.as_str(), &file.bytes))).in_force();
-    let Some(policy) = &loaded.policy else {
-        return Err(PolicyError::Invalid(Box::new(loaded)));
-    };
-    let snapshot = Snapshot::compile(policy, workload, generation).map_err(PolicyError::Compile)?;
-    let mut warnings = set.warnings;
-    warnings.extend(loaded.report.lines(&loaded.sources));
-    Ok(Compiled {
-        snapshot: Arc::new(snapshot),
-        files: names,
-        warnings,
-    })
+impl Policies {
+    pub(super) fn new(workload: Workload) -> Self {
+        Self {
+            loader: Loader::default(),
+            compiler: Compiler::default(),
+            workload,
+        }
+    }
+
+    /// Parses, checks and compiles off the runtime's threads.
+    pub(super) async fn compile(mut self, set: FileSet, generation: u64) -> (Self, Result<Compiled, PolicyError>) {
+        off_thread(move || {
+            let compiled = self.compile_now(set, generation);
+            (self, compiled)
+        })
+        .await
+    }
+
+    fn compile_now(&mut self, set: FileSet, generation: u64) -> Result<Compiled, PolicyError> {
+        let names = set.files.iter().map(|file| file.name.clone()).collect();
+        let files = set.files.iter().map(|file| (file.name.as_str(), &file.bytes));
+        let mut loaded = self.loader.load(files).in_force();
+        let Some(policy) = loaded.policy.take() else {
+            return Err(PolicyError::Invalid(Box::new(loaded)));
+        };
+        let compiled = self.compiler.compile(policy, &self.workload, generation);
+        let snapshot = compiled.map_err(PolicyError::Compile)?;
+        let mut warnings = set.warnings;
+        warnings.extend(loaded.report.lines(&loaded.sources));
+        Ok(Compiled {
+            snapshot: Arc::new(snapshot),
+            files: names,
+            warnings,
+        })
+    }
 }
 
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -67,7 +91,7 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 }
 
 /// Puts each change of the files in force, or says why not. Ends with the mesh.
-pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, workload: Workload) {
+pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, mut policies: Policies) {
     loop {
         let change = watcher.next_change().await;
         let Some(shared) = shared.upgrade() else { return };
@@ -79,21 +103,38 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, workload:
             }
         };
         let next = shared.live.load().snapshot.generation + 1;
-        match compile(set, workload.clone(), next).await {
+        let (known, compiled) = policies.compile(set, next).await;
+        policies = known;
+        match compiled {
             Ok(compiled) => {
                 shared.tokens.apply(&shared, &compiled.snapshot);
-                shared.put_in_force(&compiled);
+                let before = off_thread(move || shared.put_in_force(&compiled)).await;
+                tokio::spawn(retire(before));
             }
             Err(error) => shared.reject(error.lines()),
         }
     }
 }
 
+/// How long requests that began with an old policy are waited for, at first and at most, before it is looked at again.
+const RETIREMENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Frees an old policy off the runtime's threads, once the requests that began with it are done.
+async fn retire(before: Arc<Live>) {
+    let (mut pause, longest) = RETIREMENT;
+    while Arc::strong_count(&before) > 1 {
+        tokio::time::sleep(pause).await;
+        pause = longest.min(pause * 2);
+    }
+    off_thread(move || drop(before)).await;
+}
+
 impl Shared {
-    fn put_in_force(&self, compiled: &Compiled) {
+    /// Gives the policy that was in force before.
+    fn put_in_force(&self, compiled: &Compiled) -> Arc<Live> {
         let snapshot = &compiled.snapshot;
         let live = self.clusters.apply(Arc::clone(snapshot));
-        self.live.store(Arc::new(live));
+        let before = self.live.swap(Arc::new(live));
         if let Err(error) = self.access_log.apply(snapshot.mesh.access_log.as_ref()) {
             tracing::warn!(%error, "the access log of the new policy cannot be opened: the last one stays");
         }
@@ -106,6 +147,7 @@ impl Shared {
         for warning in &compiled.warnings {
             tracing::warn!(generation = snapshot.generation, "{warning}");
         }
+        before
     }
 
     fn reject(&self, reasons: Vec<String>) {

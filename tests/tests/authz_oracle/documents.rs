@@ -1,5 +1,7 @@
 //! Documents of YAML.
 
+use std::sync::Arc;
+
 use mesh_core::policy::diagnostic::Report;
 use mesh_core::policy::source::{Node, Sources, parse};
 
@@ -8,7 +10,10 @@ pub(crate) fn documents(text: &str) -> Vec<Node> {
     let (mut sources, mut report) = (Sources::new(), Report::new());
     let file = sources.add("golden", text);
     let documents = parse(&sources, file, &mut report);
-    documents.into_iter().map(|document| document.root).collect()
+    documents
+        .into_iter()
+        .map(|document| Arc::unwrap_or_clone(document.root))
+        .collect()
 }
 
 pub(crate) fn at<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Node> {

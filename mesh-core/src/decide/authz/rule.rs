@@ -111,16 +111,14 @@ impl CompiledRule {
         (ports, route): (&[u16], Option<u32>),
         (index, rule): (usize, &Rule),
     ) -> Result<Self, InvalidPattern> {
-        let sources: Result<_, _> = rule
-            .from
-            .iter()
-            .map(|source| CompiledSource::new(source, policy.action))
-            .collect();
-        let operations: Result<_, _> = rule
-            .to
-            .iter()
-            .map(|operation| CompiledOperation::new(operation, policy.action))
-            .collect();
+        let mut sources = Vec::with_capacity(rule.from.len());
+        for source in &rule.from {
+            sources.push(CompiledSource::new(source, policy.action)?);
+        }
+        let mut operations = Vec::with_capacity(rule.to.len());
+        for operation in &rule.to {
+            operations.push(CompiledOperation::new(operation, policy.action)?);
+        }
         let conditions = Conditions::new(&rule.when, policy.action)?;
         Ok(Self {
             needs: needs(rule, &conditions),
@@ -130,8 +128,8 @@ impl CompiledRule {
                 index,
                 origin: rule_origin(policy, rule),
             }),
-            sources: sources?,
-            operations: operations?,
+            sources: sources.into(),
+            operations: operations.into(),
             conditions,
             ports: ports.into(),
             route,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::kept::Kept;
 use super::modes::{Mode, Modes};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, quoted};
 use crate::policy::model::authz::{
@@ -10,11 +11,12 @@ use crate::policy::model::authz::{
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::{MeshSettings, Policy};
 
-pub(super) fn check(policy: &Policy, modes: &Modes<'_>, report: &mut Report) {
+pub(super) fn check(policy: &Policy, modes: &Modes<'_>, patterns: &mut Kept<Rule>, report: &mut Report) {
     for one in &policy.authorizations {
-        for rule in &one.rules {
-            check_patterns(rule, &policy.mesh, report);
-        }
+        patterns.report(&one.rules, report, |report| {
+            let rules = one.rules.iter();
+            rules.for_each(|rule| check_patterns(rule, &policy.mesh, report));
+        });
         if one.enforcement == Enforcement::Enforced {
             check_meaning(one, modes, report);
         }

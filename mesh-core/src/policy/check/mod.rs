@@ -16,6 +16,7 @@ mod authorizers;
 mod authz;
 mod gateways;
 mod hosts;
+mod kept;
 mod modes;
 mod paths;
 mod profiles;
@@ -27,11 +28,13 @@ mod shadowed;
 mod tokens;
 mod traffic;
 
+pub(in crate::policy) use kept::Checked;
 pub(crate) use tokens::MeshHosts;
 
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
-    check_known(policy, &Known::of(BTreeSet::new(), true), report);
+    let known = Known::of(BTreeSet::new(), true);
+    check_known(policy, &known, &mut Checked::default(), report);
 }
 
 /// What is surely known, after files were read that may have errors.
@@ -66,7 +69,7 @@ impl Known {
     }
 }
 
-pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
+pub(super) fn check_known(policy: &Policy, known: &Known, checked: &mut Checked, report: &mut Report) {
     references::check(policy, known, report);
     authorizers::check(policy, known, report);
     hosts::check(policy, report);
@@ -76,19 +79,21 @@ pub(super) fn check_known(policy: &Policy, known: &Known, report: &mut Report) {
     paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
-        check_meaning(policy, report);
+        checked.begin(&policy.mesh);
+        check_meaning(policy, checked, report);
+        checked.end();
     }
 }
 
 /// What loads, and hardly does what was meant.
-fn check_meaning(policy: &Policy, report: &mut Report) {
-    reach::check(policy, report);
+fn check_meaning(policy: &Policy, checked: &mut Checked, report: &mut Report) {
+    reach::check(policy, &mut checked.reach, report);
     tokens::check(policy, report);
     tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);
-    authz::check(policy, &modes, report);
+    authz::check(policy, &modes, &mut checked.patterns, report);
     traffic::check(policy, &modes, report);
     traffic::check_names(policy, report);
     services::check(policy, report);

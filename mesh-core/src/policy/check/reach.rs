@@ -4,10 +4,12 @@
 //! looked up among those before it that could cover it: by path (equal, or a prefix of it) and one further condition, so
 //! that the work grows with the number of matches and not with its square.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
+use super::kept::Kept;
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
 use crate::policy::model::route::{
     Binding, PathCase, RouteMatch, RouteRule, RouteTable, RuleOrder, StreamMatch, StringMatch,
@@ -17,10 +19,12 @@ use crate::policy::model::{Labels, Origin, Policy};
 /// Matches that are compared with one, of those that share its path and a condition. What is beyond stays unnoticed.
 const COMPARED: usize = 64;
 
-pub(super) fn check(policy: &Policy, report: &mut Report) {
+pub(super) fn check(policy: &Policy, kept: &mut Kept<RouteRule>, report: &mut Report) {
     for table in &policy.routes {
         match table.order {
-            RuleOrder::Written => check_rules(table.rules.iter().map(of_requests), report),
+            RuleOrder::Written => kept.report(&table.rules, report, |report| {
+                check_rules(table.rules.iter().map(of_requests), report);
+            }),
             RuleOrder::Specific => check_regexes(table, report),
         }
         for rules in [&table.tls, &table.tcp] {
@@ -35,9 +39,11 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
 /// Where the most specific path wins, a regex comes behind every prefix.
 fn check_regexes(table: &RouteTable, report: &mut Report) {
     let takes_every_path = |one: &&RouteMatch| {
+        if !matches!(one.path, Some(StringMatch::SegmentPrefix(_))) {
+            return false;
+        }
         let conditions = of_request(one);
-        let is_prefix = matches!(one.path, Some(StringMatch::SegmentPrefix(_)));
-        is_prefix && conditions.paths == [PathKey::Any] && conditions.needs.is_empty()
+        conditions.paths == [PathKey::Any] && conditions.needs.is_empty()
     };
     let matches = || table.rules.iter().flat_map(|rule| &rule.matches);
     let Some(first) = matches().find(takes_every_path) else {
@@ -62,29 +68,50 @@ struct Rule<'p> {
 /// The conditions of a match.
 struct Conditions<'p> {
     origin: &'p Origin,
-    paths: Vec<PathKey>,
-    /// What else must hold: short texts, equal where the conditions are.
-    needs: BTreeSet<String>,
-    /// Texts that follow from the match, in addition to `needs`.
-    implied: BTreeSet<String>,
+    paths: Vec<PathKey<'p>>,
+    /// What else must hold, in order.
+    needs: Vec<Need<'p>>,
+    /// What follows from the match, in addition to `needs`.
+    implied: Vec<Need<'p>>,
 }
 
 /// A condition on the path, or on the name of a TLS connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum PathKey {
+enum PathKey<'p> {
     Any,
-    Exact(PathCase, String),
-    Prefix(PathCase, String),
-    Regex(String),
+    Exact(PathCase, Cow<'p, str>),
+    Prefix(PathCase, Cow<'p, str>),
+    Regex(&'p str),
 }
+
+/// Another condition. Those that tell matches apart best come last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Need<'p> {
+    /// What is seldom written, as a text that is equal where the condition is.
+    Rare(String),
+    Method(&'p StringMatch),
+    Scheme(&'p StringMatch),
+    Port(u16),
+    Namespace(&'p str),
+    Authority(&'p StringMatch),
+    Claim(&'p [String], &'p StringMatch),
+    Label(&'p str, &'p str),
+    Header(&'p str, &'p StringMatch),
+    Query(&'p str, &'p StringMatch),
+}
+
+/// Whatever a text must be, it must be there.
+const THERE: &StringMatch = &StringMatch::Present;
 
 /// Matches of earlier rules by path and one of their other conditions.
 #[derive(Default)]
 struct Seen<'p> {
-    matches: Vec<(usize, BTreeSet<String>)>,
+    matches: Vec<(usize, Vec<Need<'p>>)>,
     rules: Vec<&'p Origin>,
-    by_path: FxHashMap<(PathKey, Option<String>), Vec<usize>>,
+    by_path: FxHashMap<(PathKey<'p>, Option<Need<'p>>), Vec<usize>>,
     lengths: BTreeSet<usize>,
+    /// Whether there is a path whose case does not count.
+    has_folded: bool,
 }
 
 fn check_rules<'p>(rules: impl Iterator<Item = Rule<'p>>, report: &mut Report) {
@@ -93,15 +120,20 @@ fn check_rules<'p>(rules: impl Iterator<Item = Rule<'p>>, report: &mut Report) {
         let index = seen.rules.len();
         let covering: Vec<Option<usize>> = rule.matches.iter().map(|one| seen.covering(one)).collect();
         seen.rules.push(rule.origin);
-        let by_own = |seen: &mut Seen<'p>, one: &Conditions<'p>| {
-            let own = seen.covering(one);
+        let is_only = rule.matches.len() == 1;
+        let by_own = |seen: &mut Seen<'p>, (one, before): (&Conditions<'p>, &Option<usize>)| {
+            let own = match is_only {
+                true => *before,
+                false => seen.covering(one),
+            };
             // What is covered covers nothing more.
             if own.is_none() {
                 seen.add(index, one);
             }
             own
         };
-        let own: Vec<Option<usize>> = rule.matches.iter().map(|one| by_own(&mut seen, one)).collect();
+        let all = rule.matches.iter().zip(&covering);
+        let own: Vec<Option<usize>> = all.map(|one| by_own(&mut seen, one)).collect();
         if let Some(first) = covering
             .iter()
             .copied()
@@ -155,7 +187,7 @@ fn ineffective(one: &Conditions<'_>, is_own: bool, seen: &Seen<'_>, cover: usize
     }
 }
 
-impl Seen<'_> {
+impl<'p> Seen<'p> {
     fn takes_all(&self, rule: usize) -> bool {
         let nothing = self.by_path.get(&(PathKey::Any, None));
         let mut matches = nothing
@@ -166,12 +198,12 @@ impl Seen<'_> {
     }
 
     /// The first rule whose match covers this one on each of its paths.
-    fn covering(&self, one: &Conditions<'_>) -> Option<usize> {
+    fn covering(&self, one: &Conditions<'p>) -> Option<usize> {
         let mut covers = one.paths.iter().map(|path| self.covering_path(path, one));
         covers.try_fold(0, |latest, cover| Some(latest.max(cover?)))
     }
 
-    fn covering_path(&self, path: &PathKey, one: &Conditions<'_>) -> Option<usize> {
+    fn covering_path(&self, path: &PathKey<'p>, one: &Conditions<'p>) -> Option<usize> {
         let mut best: Option<usize> = None;
         for key in self.wider(path) {
             let conditions = one.needs.iter().chain(&one.implied).cloned().map(Some);
@@ -179,7 +211,7 @@ impl Seen<'_> {
                 let candidates = self.by_path.get(&(key.clone(), condition));
                 let candidates = candidates.into_iter().flatten().take(COMPARED);
                 let mut covers = candidates.filter_map(|index| self.matches.get(*index));
-                let holds = |need: &String| one.needs.contains(need) || one.implied.contains(need);
+                let holds = |need: &Need<'_>| one.needs.contains(need) || one.implied.contains(need);
                 let found = covers.find(|(_, needs)| needs.iter().all(holds));
                 best = [best, found.map(|(rule, _)| *rule)].into_iter().flatten().min();
             }
@@ -188,7 +220,7 @@ impl Seen<'_> {
     }
 
     /// The conditions on a path that hold wherever this one does.
-    fn wider(&self, path: &PathKey) -> Vec<PathKey> {
+    fn wider<'k>(&self, path: &'k PathKey<'p>) -> Vec<PathKey<'k>> {
         let mut keys = vec![PathKey::Any];
         if *path != PathKey::Any {
             keys.push(path.clone());
@@ -196,33 +228,48 @@ impl Seen<'_> {
         let (PathKey::Exact(case, text) | PathKey::Prefix(case, text)) = path else {
             return keys;
         };
-        let folded = text.to_ascii_lowercase();
-        let mut texts = vec![(PathCase::Folded, folded.as_str())];
         if *case == PathCase::Sensitive {
-            texts.push((PathCase::Sensitive, text));
+            self.add_wider(path, *case, |range| text.get(range).map(Cow::Borrowed), &mut keys);
         }
-        for (case, text) in texts {
-            if matches!(path, PathKey::Exact(..)) {
-                keys.push(PathKey::Exact(case, text.into()));
-            }
-            let shorter = self.lengths.iter().filter_map(|length| text.get(..*length));
-            keys.extend(shorter.map(|prefix| PathKey::Prefix(case, prefix.into())));
+        if self.has_folded {
+            let folded = text.to_ascii_lowercase();
+            let part = |range| folded.get(range).map(|part: &str| Cow::Owned(part.to_owned()));
+            self.add_wider(path, PathCase::Folded, part, &mut keys);
         }
         keys
     }
 
-    fn add(&mut self, rule: usize, one: &Conditions<'_>) {
+    /// Adds the text itself and its beginnings, of the lengths that there are.
+    fn add_wider<'k>(
+        &self,
+        path: &PathKey<'_>,
+        case: PathCase,
+        part: impl Fn(std::ops::RangeTo<usize>) -> Option<Cow<'k, str>>,
+        keys: &mut Vec<PathKey<'k>>,
+    ) {
+        let (PathKey::Exact(_, text) | PathKey::Prefix(_, text)) = path else {
+            return;
+        };
+        if matches!(path, PathKey::Exact(..)) {
+            keys.extend(part(..text.len()).map(|text| PathKey::Exact(case, text)));
+        }
+        let lengths = self.lengths.range(..=text.len());
+        keys.extend(lengths.filter_map(|length| Some(PathKey::Prefix(case, part(..*length)?))));
+    }
+
+    fn add(&mut self, rule: usize, one: &Conditions<'p>) {
         let index = self.matches.len();
-        // The last of its texts is one of those that tell matches apart: a mark sorts the others first.
-        let condition = one.needs.last().cloned();
+        let condition = one.needs.last();
         for path in &one.paths {
             if let PathKey::Prefix(_, text) = path {
                 self.lengths.insert(text.len());
             }
-            self.by_path
-                .entry((path.clone(), condition.clone()))
-                .or_default()
-                .push(index);
+            self.has_folded |= matches!(
+                path,
+                PathKey::Exact(PathCase::Folded, _) | PathKey::Prefix(PathCase::Folded, _)
+            );
+            let key = (path.clone(), condition.cloned());
+            self.by_path.entry(key).or_default().push(index);
         }
         self.matches.push((rule, one.needs.clone()));
     }
@@ -254,35 +301,23 @@ fn of_requests(rule: &RouteRule) -> Rule<'_> {
 fn of_request(one: &RouteMatch) -> Conditions<'_> {
     let mut conditions = Conditions::anything(&one.origin);
     conditions.paths = path_keys(one.path.as_ref(), one.path_case);
-    let single = [
-        ("!method", &one.method),
-        ("!scheme", &one.scheme),
-        ("authority", &one.authority),
-    ];
-    for (name, matcher) in single {
-        conditions.texts(name, matcher.iter().map(|matcher| ("", matcher)));
+    conditions.needs.extend(one.method.as_ref().map(Need::Method));
+    conditions.needs.extend(one.scheme.as_ref().map(Need::Scheme));
+    conditions.text(one.authority.as_ref(), Need::Authority);
+    for (name, matcher) in &one.headers {
+        conditions.text(Some(matcher), |matcher| Need::Header(name.as_str(), matcher));
     }
-    conditions.texts(
-        "header",
-        one.headers.iter().map(|(name, matcher)| (name.as_str(), matcher)),
-    );
-    conditions.texts(
-        "query",
-        one.query.iter().map(|(name, matcher)| (name.as_str(), matcher)),
-    );
-    let claims = one.claims.iter().map(|(path, matcher)| (path.join("."), matcher));
-    let claims: Vec<(String, &StringMatch)> = claims.collect();
-    conditions.texts(
-        "jwt claim",
-        claims.iter().map(|(path, matcher)| (path.as_str(), *matcher)),
-    );
+    for (name, matcher) in &one.query {
+        conditions.text(Some(matcher), |matcher| Need::Query(name, matcher));
+    }
+    for (path, matcher) in &one.claims {
+        conditions.text(Some(matcher), |matcher| Need::Claim(path, matcher));
+    }
     for (name, matcher) in &one.without_headers {
-        conditions.needs.insert(format!("!no header {name} {matcher:?}"));
+        conditions.rare(format!("no header {name} {matcher:?}"));
     }
     for (path, matcher) in &one.without_claims {
-        conditions
-            .needs
-            .insert(format!("!no claim {} {matcher:?}", path.join(".")));
+        conditions.rare(format!("no claim {} {matcher:?}", path.join(".")));
     }
     conditions.caller(
         one.port,
@@ -299,9 +334,7 @@ fn of_connections(one: &StreamMatch) -> Conditions<'_> {
         conditions.paths = one.sni_hosts.iter().map(|host| host_key(host)).collect();
     }
     if !one.destination_subnets.is_empty() {
-        conditions
-            .needs
-            .insert(format!("destination {:?}", one.destination_subnets));
+        conditions.rare(format!("destination {:?}", one.destination_subnets));
     }
     conditions.caller(
         one.port,
@@ -313,8 +346,8 @@ fn of_connections(one: &StreamMatch) -> Conditions<'_> {
 }
 
 /// Names are compared from their end: `*.example.com` is a prefix of what is written backwards.
-fn host_key(host: &str) -> PathKey {
-    let backwards = |text: &str| text.chars().rev().collect();
+fn host_key(host: &str) -> PathKey<'_> {
+    let backwards = |text: &str| Cow::Owned(text.chars().rev().collect());
     match host.strip_prefix('*') {
         Some("") => PathKey::Any,
         Some(suffix) => PathKey::Prefix(PathCase::Sensitive, backwards(suffix)),
@@ -323,11 +356,8 @@ fn host_key(host: &str) -> PathKey {
 }
 
 /// By segments, `/a` is `/a` itself and what starts with `/a/`.
-fn path_keys(path: Option<&StringMatch>, case: PathCase) -> Vec<PathKey> {
-    let fold = |text: &str| match case {
-        PathCase::Folded => text.to_ascii_lowercase(),
-        PathCase::Sensitive => text.to_owned(),
-    };
+fn path_keys(path: Option<&StringMatch>, case: PathCase) -> Vec<PathKey<'_>> {
+    let fold = |text| folded(text, case);
     match path {
         None | Some(StringMatch::Present) => vec![PathKey::Any],
         Some(StringMatch::Exact(text)) => vec![PathKey::Exact(case, fold(text))],
@@ -335,10 +365,20 @@ fn path_keys(path: Option<&StringMatch>, case: PathCase) -> Vec<PathKey> {
         Some(StringMatch::Prefix(text)) => vec![PathKey::Prefix(case, fold(text))],
         Some(StringMatch::SegmentPrefix(text)) => match fold(text.trim_end_matches('/')) {
             whole if whole.is_empty() => vec![PathKey::Any],
-            whole => vec![PathKey::Prefix(case, format!("{whole}/")), PathKey::Exact(case, whole)],
+            whole => vec![
+                PathKey::Prefix(case, Cow::Owned(format!("{whole}/"))),
+                PathKey::Exact(case, whole),
+            ],
         },
         Some(StringMatch::Regex(regex)) if matches!(regex.as_str(), ".*" | "/.*") => vec![PathKey::Any],
-        Some(StringMatch::Regex(regex)) => vec![PathKey::Regex(regex.clone())],
+        Some(StringMatch::Regex(regex)) => vec![PathKey::Regex(regex)],
+    }
+}
+
+fn folded(text: &str, case: PathCase) -> Cow<'_, str> {
+    match case {
+        PathCase::Folded => Cow::Owned(text.to_ascii_lowercase()),
+        PathCase::Sensitive => Cow::Borrowed(text),
     }
 }
 
@@ -347,33 +387,36 @@ impl<'p> Conditions<'p> {
         Self {
             origin,
             paths: vec![PathKey::Any],
-            needs: BTreeSet::new(),
-            implied: BTreeSet::new(),
+            needs: Vec::new(),
+            implied: Vec::new(),
         }
     }
 
-    /// Conditions on texts with names; whatever a text must be, it must be there.
-    fn texts<'m>(&mut self, what: &str, matchers: impl Iterator<Item = (&'m str, &'m StringMatch)>) {
-        let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
-        for (name, matcher) in matchers {
-            self.needs.insert(format!("{what} {name} {matcher:?}"));
-            if *matcher != StringMatch::Present && seen.insert(name, ()).is_none() {
-                self.implied.insert(format!("{what} {name} {:?}", StringMatch::Present));
-            }
+    /// A condition on a text: whatever it must be, it must be there.
+    fn text(&mut self, matcher: Option<&'p StringMatch>, need: impl Fn(&'p StringMatch) -> Need<'p>) {
+        let Some(matcher) = matcher else { return };
+        self.needs.push(need(matcher));
+        if matcher != THERE {
+            self.implied.push(need(THERE));
         }
     }
 
-    /// Conditions on the caller.
-    fn caller(&mut self, port: Option<u16>, labels: &Labels, namespace: Option<&str>, bindings: &[Binding]) {
-        self.needs.extend(port.map(|port| format!("!port {port}")));
+    fn rare(&mut self, text: String) {
+        self.needs.push(Need::Rare(text));
+    }
+
+    /// Conditions on the caller; the last ones that are added.
+    fn caller(&mut self, port: Option<u16>, labels: &'p Labels, namespace: Option<&'p str>, bindings: &'p [Binding]) {
+        self.needs.extend(port.map(Need::Port));
+        self.needs.extend(namespace.map(Need::Namespace));
         self.needs
-            .extend(namespace.map(|namespace| format!("!namespace {namespace}")));
-        let labels = labels.iter().map(|(key, value)| format!("label {key}={value}"));
-        self.needs.extend(labels);
+            .extend(labels.iter().map(|(key, value)| Need::Label(key, value)));
         if !bindings.is_empty() {
             let names: BTreeSet<String> = bindings.iter().map(binding_name).collect();
-            self.needs.insert(format!("!bindings {names:?}"));
+            self.rare(format!("bindings {names:?}"));
         }
+        self.needs.sort_unstable();
+        self.needs.dedup();
     }
 }
 

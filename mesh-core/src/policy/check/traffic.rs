@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashSet;
+
 use super::modes::{Mode, Modes};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, quoted};
 use crate::policy::model::identity::MtlsMode;
@@ -186,13 +188,21 @@ pub(super) fn check_names(policy: &Policy, report: &mut Report) {
     let services = Services::of(policy);
     let namespaces: BTreeSet<&str> = namespaces(policy).collect();
     let mut told: BTreeSet<(&str, &Origin)> = BTreeSet::new();
-    for (host, origin) in named(policy) {
+    let mut complete: FxHashSet<&str> = FxHashSet::default();
+    for (host, origin) in named(policy).filter(|(host, _)| host.contains('.')) {
+        if complete.contains(host) {
+            continue;
+        }
         let Some((_, namespace)) = host.split_once('.').filter(|(name, _)| *name != "*") else {
             continue;
         };
         let full = format!("{host}.svc.{}", policy.mesh.cluster_domain);
         let is_meant = services.0.contains_key(full.as_str()) || namespaces.contains(namespace);
-        if !is_meant || services.0.contains_key(host) || !told.insert((host, origin)) {
+        if !is_meant || services.0.contains_key(host) {
+            complete.insert(host);
+            continue;
+        }
+        if !told.insert((host, origin)) {
             continue;
         }
         let message = format!("host {} is not completed: it has a dot", quoted(host));

@@ -23,6 +23,16 @@ pub struct Attachments {
     pub tls: Vec<PendingTls>,
 }
 
+impl Attachments {
+    pub(super) fn append(&mut self, other: Self) {
+        self.routes.extend(other.routes);
+        self.listeners.extend(other.listeners);
+        self.grants.extend(other.grants);
+        self.namespaces.extend(other.namespaces);
+        self.tls.extend(other.tls);
+    }
+}
+
 /// A table that is not bound yet: its hosts are those of the route, none is any.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{Labels, Meta, Origin, selects};
+use super::{Labels, Meta, Origin, Shared, selects};
 use crate::workload::Workload;
 
 /// Labels that Gateway API's controllers give to the workloads of a gateway.
@@ -32,7 +32,7 @@ pub struct AuthorizationPolicy {
     /// Whether it counts.
     pub enforcement: Enforcement,
     /// Any of them; none never matches.
-    pub rules: Vec<Rule>,
+    pub rules: Shared<Rule>,
 }
 
 /// An object that a policy is for (Istio's `targetRefs`), instead of workloads with labels.
@@ -93,7 +93,7 @@ pub enum Enforcement {
 impl AuthorizationPolicy {
     /// A policy without rules for every workload of its namespace.
     #[must_use]
-    pub const fn new(meta: Meta, action: Action) -> Self {
+    pub fn new(meta: Meta, action: Action) -> Self {
         Self {
             meta,
             selector: Labels::new(),
@@ -103,7 +103,7 @@ impl AuthorizationPolicy {
             action,
             provider: None,
             enforcement: Enforcement::Enforced,
-            rules: Vec::new(),
+            rules: Shared::default(),
         }
     }
 

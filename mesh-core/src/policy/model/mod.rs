@@ -17,12 +17,14 @@ pub mod profile;
 pub mod route;
 pub mod server;
 pub mod service;
+mod shared;
 pub mod telemetry;
 pub mod traffic;
 
 use std::collections::BTreeMap;
 
 pub use super::source::Origin;
+pub use shared::Shared;
 
 use crate::request::PathNormalization;
 
@@ -77,6 +79,59 @@ pub struct Policy {
     pub servers: Vec<server::Server>,
     /// What documents say of servers; only until all documents are read.
     pub server_documents: server::Pending,
+}
+
+impl Policy {
+    /// Adds what another one says, beside its settings of the mesh.
+    pub(in crate::policy) fn append(&mut self, other: Self) {
+        let Self {
+            mesh: _,
+            services,
+            workload_entries,
+            endpoint_sets,
+            pods,
+            request_groups,
+            routes,
+            delegates,
+            sidecars,
+            profiles,
+            destinations,
+            gateways,
+            attachments,
+            peer_authentications,
+            request_authentications,
+            telemetries,
+            authorizations,
+            authorizers,
+            rate_limits,
+            servers,
+            server_documents,
+        } = other;
+        self.services.extend(services);
+        self.workload_entries.extend(workload_entries);
+        for (service, sets) in endpoint_sets {
+            self.endpoint_sets.entry(service).or_default().extend(sets);
+        }
+        for (namespace, pods) in pods {
+            self.pods.entry(namespace).or_default().extend(pods);
+        }
+        self.request_groups.extend(request_groups);
+        self.routes.extend(routes);
+        self.delegates.extend(delegates);
+        self.sidecars.extend(sidecars);
+        self.profiles.extend(profiles);
+        self.destinations.extend(destinations);
+        self.gateways.extend(gateways);
+        self.attachments.append(attachments);
+        self.peer_authentications.extend(peer_authentications);
+        self.request_authentications.extend(request_authentications);
+        self.telemetries.extend(telemetries);
+        self.authorizations.extend(authorizations);
+        self.authorizers.extend(authorizers);
+        self.rate_limits.extend(rate_limits);
+        self.servers.extend(servers);
+        self.server_documents.append(server_documents);
+    }
 }
 
 /// Name, namespace and place of a document.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::filter::{Answer, Cors, Fault, HeaderOrder, HeaderRules, Mirror, Rewrite};
 use super::traffic::RetryPolicy;
-use super::{Export, Labels, Meta, Origin};
+use super::{Export, Labels, Meta, Origin, Shared};
 
 /// The routes of some hosts: a `VirtualService`, a `TrafficSplit` or a native service's `routes`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub struct RouteTable {
     /// Which of several rules that match wins.
     pub order: RuleOrder,
     /// The rules.
-    pub rules: Vec<RouteRule>,
+    pub rules: Shared<RouteRule>,
     /// Rules for TLS connections that are passed on as they are, by their SNI.
     pub tls: Vec<StreamRule>,
     /// Rules for TCP connections.
@@ -222,7 +222,7 @@ pub enum PathCase {
 }
 
 /// How a text is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StringMatch {
     /// Equal.

@@ -77,6 +77,14 @@ pub struct Pending {
     pub authentications: Vec<Authentication>,
 }
 
+impl Pending {
+    pub(super) fn append(&mut self, other: Self) {
+        self.servers.extend(other.servers);
+        self.authorizations.extend(other.authorizations);
+        self.authentications.extend(other.authentications);
+    }
+}
+
 /// A server whose port may be a name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Export, Labels, Meta, Origin};
+use super::{Export, Labels, Meta, Origin, Shared};
 
 /// A service: names under which it is called, ports, endpoints.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +86,7 @@ pub enum EndpointSource {
     #[default]
     Dns,
     /// A list; its names, where it has any, are resolved by DNS.
-    Listed(Vec<Endpoint>),
+    Listed(Shared<Endpoint>),
     /// The workload entries of the same namespace that have these labels.
     Selected(Labels),
 }

@@ -18,7 +18,11 @@ pub fn list_of<'a, 'n, T>(
     mut read: impl FnMut(&Reader<'a>, &'n Node) -> Option<T>,
 ) -> impl FnMut(&Reader<'a>, &'n Node) -> Option<Vec<T>> {
     move |cx, node| match &node.value {
-        Value::Sequence(items) => Some(items.iter().filter_map(|item| read(cx, item)).collect()),
+        Value::Sequence(items) => {
+            let mut list = Vec::with_capacity(items.len());
+            list.extend(items.iter().filter_map(|item| read(cx, item)));
+            Some(list)
+        }
         _ => cx.wrong_type(node, "a list"),
     }
 }

@@ -7,6 +7,9 @@ use super::{Reader, Spelling, list_of, map_of};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, nearest, quoted};
 use crate::policy::source::{Key, Node, SourceSpan};
 
+/// Names that there is room for at first: few mappings are asked for more fields.
+const ASKED: usize = 32;
+
 /// The fields of one mapping, which remembers those that were asked for.
 ///
 /// [`finish`](Self::finish) refuses the others. Dropped without it, they are refused as well,
@@ -19,7 +22,7 @@ pub struct Fields<'r, 'a, 'n> {
     entries: &'n [(Key, Node)],
     /// Which entries were asked for.
     taken: Vec<bool>,
-    /// The names that were asked for, whether given or not.
+    /// The names that were asked for, whether given or not, each as often as it was.
     known: Vec<&'static str>,
     /// Names of which one must be given, and none is; told at the end, unless one of them is misspelt.
     missing: RefCell<Vec<Vec<String>>>,
@@ -34,7 +37,7 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
             span,
             entries,
             taken: vec![false; entries.len()],
-            known: Vec::new(),
+            known: Vec::with_capacity(ASKED),
             missing: RefCell::default(),
             errors_before: reader.errors(),
             is_finished: false,
@@ -49,12 +52,10 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
 
     /// The entry of a field, if it is given and not `null`; it counts as read.
     pub fn entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
-        if !self.known.contains(&name) {
-            self.known.push(name);
-        }
+        self.known.push(name);
         let mut found: Option<(&'n Key, &'n Node)> = None;
         for ((key, node), taken) in self.entries.iter().zip(&mut self.taken) {
-            if !is_named(&key.name, name, self.reader.spelling) {
+            if !is_named(key, name, self.reader.spelling) {
                 continue;
             }
             *taken = true;
@@ -190,9 +191,21 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
         row.map(|(_, own)| *own)
     }
 
+    fn forget_repetitions(&mut self) {
+        let mut seen = Vec::new();
+        self.known.retain(|name| {
+            let is_new = !seen.contains(name);
+            seen.push(*name);
+            is_new
+        });
+    }
+
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
         let mut misspelt = Vec::new();
+        if self.taken.contains(&false) {
+            self.forget_repetitions();
+        }
         for ((key, _), taken) in self.entries.iter().zip(&self.taken) {
             if !taken {
                 let synonym = self.synonym(&key.name);
@@ -240,12 +253,16 @@ fn conflict(key: &Key, first: &Key) -> Diagnostic {
 }
 
 /// Whether a key, as written, is this field.
-fn is_named(key: &str, name: &str, spelling: Spelling) -> bool {
-    key == name || (spelling == Spelling::CamelOrSnake && is_snake_of(key, name))
+fn is_named(key: &Key, name: &str, spelling: Spelling) -> bool {
+    key.name.is(name) || (spelling == Spelling::CamelOrSnake && is_snake_of(&key.name, name))
 }
 
 /// Whether `key` is the snake_case of the lowerCamelCase `name`.
 fn is_snake_of(key: &str, name: &str) -> bool {
+    // The cheap part first: nearly all keys that are asked about are others.
+    if key.len() <= name.len() || key.as_bytes().first() != name.as_bytes().first() {
+        return false;
+    }
     let mut key = key.chars();
     for letter in name.chars() {
         let expected = letter.to_ascii_lowercase();

@@ -50,11 +50,10 @@
 //! ]);
 //! ```
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 
 use super::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
-use super::source::{Key, Node, Origin, SourceSpan, Sources, Value};
+use super::source::{Key, Node, Origin, SourceSpan, Sources, Text, Value};
 
 mod combine;
 mod fields;
@@ -87,7 +86,23 @@ pub struct Reader<'a> {
     /// Names that other dialects have for fields, beside those of this one.
     synonyms: Synonyms,
     /// The field that is being read: messages name it.
-    field: RefCell<Option<Cow<'static, str>>>,
+    field: RefCell<Option<FieldName>>,
+}
+
+/// The name of the field that is being read.
+#[derive(Clone, Debug)]
+enum FieldName {
+    OfDialect(&'static str),
+    OfUser(Text),
+}
+
+impl FieldName {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::OfDialect(name) => name,
+            Self::OfUser(name) => name,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -193,7 +208,7 @@ impl<'a> Reader<'a> {
 
     /// A diagnostic whose message begins with the name of the field that is being read.
     fn diagnostic(&self, code: Code, span: SourceSpan, message: &str) -> Diagnostic {
-        let diagnostic = match self.field.borrow().as_deref() {
+        let diagnostic = match self.field.borrow().as_ref().map(FieldName::as_str) {
             Some(field) => Diagnostic::new(code, span, format!("`{field}`: {message}")),
             None => Diagnostic::new(code, span, message),
         };
@@ -206,15 +221,15 @@ impl<'a> Reader<'a> {
 
     /// Runs `read` with messages that name this field.
     pub(in crate::policy) fn in_field<T>(&self, field: Option<&'static str>, read: impl FnOnce() -> T) -> T {
-        self.in_named(field.map(Cow::Borrowed), read)
+        self.in_named(field.map(FieldName::OfDialect), read)
     }
 
     /// Runs `read` with messages that name this key, which the user chose.
     pub(in crate::policy) fn in_key<T>(&self, key: &Key, read: impl FnOnce() -> T) -> T {
-        self.in_named(Some(Cow::Owned(key.name.to_string())), read)
+        self.in_named(Some(FieldName::OfUser(key.name.clone())), read)
     }
 
-    fn in_named<T>(&self, field: Option<Cow<'static, str>>, read: impl FnOnce() -> T) -> T {
+    fn in_named<T>(&self, field: Option<FieldName>, read: impl FnOnce() -> T) -> T {
         let outer = self.field.replace(field);
         let value = read();
         self.field.replace(outer);

@@ -1,13 +1,14 @@
 //! From parser events to documents.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, options};
 
 use super::file::offset;
 use super::tree::{Document, Key, Node, Scalar, Style, Value};
-use super::{FileId, SourceSpan, Sources};
-use super::{keys, syntax};
+use super::{FileId, SourceFile, SourceSpan, Sources, Text};
+use super::{json, keys, syntax};
 use crate::policy::diagnostic::{Code, Diagnostic, Place, Report};
 
 /// What a file may cost. Beyond a limit it is refused with a diagnostic.
@@ -33,6 +34,14 @@ pub fn parse(sources: &Sources, file: FileId, report: &mut Report) -> Vec<Docume
         report.push(super::file::too_large(source.name().clone(), source.text().len()));
         return Vec::new();
     }
+    match json::parse(file, source.text()) {
+        Some(document) => vec![document],
+        None => parse_yaml(file, source, report),
+    }
+}
+
+/// Reads all documents of a file as YAML, which JSON is.
+pub(super) fn parse_yaml(file: FileId, source: &SourceFile, report: &mut Report) -> Vec<Document> {
     let options = options! {
         disallow_directives: true,
         emit_comments: false,
@@ -50,7 +59,7 @@ pub fn parse(sources: &Sources, file: FileId, report: &mut Report) -> Vec<Docume
     documents
 }
 
-fn no_document(name: std::sync::Arc<str>) -> Diagnostic {
+fn no_document(name: Arc<str>) -> Diagnostic {
     Diagnostic::new(
         Code::NO_DOCUMENT,
         Place::Path(name),
@@ -69,7 +78,7 @@ enum Stop {
 
 struct Builder<'r> {
     file: FileId,
-    text: &'r str,
+    text: &'r Arc<str>,
     report: &'r mut Report,
     documents: Vec<Document>,
     /// How many documents there were when this one began.
@@ -115,7 +124,7 @@ enum Next {
 }
 
 impl<'r> Builder<'r> {
-    const fn new(file: FileId, text: &'r str, report: &'r mut Report) -> Self {
+    const fn new(file: FileId, text: &'r Arc<str>, report: &'r mut Report) -> Self {
         Self {
             file,
             text,
@@ -183,6 +192,19 @@ impl<'r> Builder<'r> {
         SourceSpan::new(self.file, offset(range.start), offset(range.end))
     }
 
+    /// A scalar's text: the piece of the file where it stands so, between quotes or without.
+    fn text(&self, text: &str, at: SourceSpan) -> Text {
+        let start = match self.text.as_bytes().get(at.start as usize) {
+            Some(b'\'' | b'"') => at.start + 1,
+            _ => at.start,
+        };
+        let piece = Text::piece(self.text, start, start.saturating_add(offset(text.len())));
+        match *piece == *text {
+            true => piece,
+            false => text.into(),
+        }
+    }
+
     fn charge(&mut self, nodes: usize, span: SourceSpan) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes <= limits::NODES {
@@ -231,7 +253,7 @@ impl<'r> Builder<'r> {
             Value::Null
         } else {
             Value::Scalar(Scalar {
-                text: text.into(),
+                text: self.text(text, at),
                 style,
             })
         };
@@ -355,7 +377,7 @@ impl<'r> Builder<'r> {
     fn attach(&mut self, node: Node, height: usize) {
         let Some(frame) = self.open.last_mut() else {
             if !node.is_null() {
-                self.documents.push(Document { root: node });
+                self.documents.push(Document { root: node.into() });
             }
             return;
         };

@@ -17,7 +17,7 @@ pub struct SourceFile {
     text: Arc<str>,
     /// The first byte of every line.
     line_starts: Arc<[u32]>,
-    /// The characters before every [`CHECKPOINT`]th byte.
+    /// The characters before every [`CHECKPOINT`]th byte; nothing of a text where each byte is one.
     characters: Arc<[u32]>,
 }
 
@@ -48,6 +48,12 @@ impl SourceFile {
                 (Self::new(name, &*text), Some(offset(error.valid_up_to())))
             }
         }
+    }
+
+    /// Whether this is a file of these bytes.
+    #[must_use]
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) == self.text.as_bytes()
     }
 
     /// The name, as the loader gave it.
@@ -83,6 +89,9 @@ impl SourceFile {
     }
 
     fn characters_before(&self, byte: u32) -> u32 {
+        if self.characters.is_empty() {
+            return byte;
+        }
         let byte = byte as usize;
         let checkpoint = byte / CHECKPOINT;
         let counted = self.characters.get(checkpoint).copied().unwrap_or(0);
@@ -99,6 +108,9 @@ fn line_starts(text: &str) -> Arc<[u32]> {
 }
 
 fn checkpoints(bytes: &[u8]) -> Arc<[u32]> {
+    if bytes.is_ascii() {
+        return Arc::default();
+    }
     let mut total = 0;
     let counts = bytes.chunks(CHECKPOINT).map(|chunk| {
         total += count_characters(chunk);
@@ -159,8 +171,14 @@ impl Sources {
         None
     }
 
-    fn push(&mut self, file: SourceFile) -> FileId {
-        let id = FileId(offset(self.files.len()));
+    /// The number of the file that is added next.
+    pub(in crate::policy) fn next_id(&self) -> FileId {
+        FileId(offset(self.files.len()))
+    }
+
+    /// Adds a file.
+    pub(in crate::policy) fn push(&mut self, file: SourceFile) -> FileId {
+        let id = self.next_id();
         self.files.push(file);
         id
     }

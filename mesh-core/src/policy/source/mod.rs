@@ -4,7 +4,8 @@
 //! was read. [`Sources`] holds the files, a [`SourceSpan`] is a range of bytes in one of them, and
 //! [`parse`] turns a file into [`Document`]s whose every [`Node`] and [`Key`] has a span. YAML is
 //! read from events, not through serde: all problems of a file come out in one run (see
-//! `docs/adr/0001-yaml-events.md`). JSON is YAML and takes the same way.
+//! `docs/adr/0001-yaml-events.md`). JSON is YAML: where it is well formed it takes a shorter way to
+//! the same documents (see `docs/adr/0012-json-and-reload.md`).
 //!
 //! Documents are untrusted: size, nesting and aliases have limits ([`limits`]), and exceeding one
 //! is a diagnostic.
@@ -29,12 +30,15 @@ use std::sync::Arc;
 
 mod build;
 mod file;
+mod json;
 mod keys;
 mod syntax;
+mod text;
 mod tree;
 
 pub use build::{limits, parse};
 pub use file::{SourceFile, Sources};
+pub use text::Text;
 pub use tree::{Document, Key, Node, Scalar, Style, Value};
 
 /// Where an item of a policy was written: what errors, logs and `mesh explain` show.

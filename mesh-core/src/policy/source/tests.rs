@@ -485,3 +485,107 @@ fn spans_are_ordered(node: &Node, sources: &Sources) -> bool {
             .iter()
             .all(|(_, value)| spans_are_ordered(value, sources))
 }
+
+/// What the two ways through a JSON text find.
+fn both_ways(text: &str) -> (Option<Document>, Vec<Document>, Vec<String>) {
+    let mut sources = Sources::new();
+    let mut report = Report::new();
+    let file = sources.add("a.json", text);
+    let short = json::parse(file, sources.file(file).unwrap().text());
+    let long = build::parse_yaml(file, sources.file(file).unwrap(), &mut report);
+    (short, long, report.lines(&sources))
+}
+
+/// Any JSON, printed as programs and people print it.
+fn json_text() -> impl Strategy<Value = String> {
+    use serde_json::{Value as Json, to_string, to_string_pretty};
+    let text = prop_oneof![
+        "[ -~]{0,12}",
+        "[a-zà-ÿ一-三\\\\\"\n\t/:#{}\\[\\],&*!|>%@`'~-]{0,8}",
+        any::<String>()
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        text.clone().prop_map(Json::from),
+    ];
+    let value = leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+            proptest::collection::vec((text.clone(), inner), 0..6)
+                .prop_map(|entries| Json::from(serde_json::Map::from_iter(entries))),
+        ]
+    });
+    (value, any::<bool>()).prop_map(|(value, is_pretty)| match is_pretty {
+        true => to_string_pretty(&value).unwrap(),
+        false => to_string(&value).unwrap(),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn json_is_the_yaml_that_it_is(text in json_text()) {
+        let (short, long, problems) = both_ways(&text);
+        if let Some(short) = short {
+            assert_eq!((vec![short], Vec::<String>::new()), (long, problems), "{text}");
+        }
+    }
+
+    /// Whatever is taken the short way is taken the long way, and means the same.
+    #[test]
+    fn changed_json_is_taken_by_both_or_left_to_yaml(text in json_text(), at in any::<prop::sample::Index>(), with in "[\\[\\]{}:,#\"\\\\ a0/\\-~\n\t.eE+]{0,3}") {
+        let mut changed: Vec<char> = text.chars().collect();
+        let at = at.index(changed.len());
+        changed.splice(at..=at, with.chars());
+        let changed = String::from_iter(changed);
+        let (short, long, problems) = both_ways(&changed);
+        if let Some(short) = short {
+            assert_eq!((vec![short], Vec::<String>::new()), (long, problems), "{changed}");
+        }
+    }
+}
+
+#[test]
+fn plain_json_takes_the_short_way() {
+    for text in [
+        "{}",
+        " [] \r\n",
+        "{\"a\": 1, \"b\": [true, null, -0.5e+3, \"größe\", \"a\\n\\u00e9\\/\"]}",
+        "{\n  \"a\" : {\n    \"b\": []\n  }\n}\n",
+    ] {
+        let (short, long, problems) = both_ways(text);
+        assert_eq!(problems, Vec::<String>::new(), "{text}");
+        assert_eq!(short.map(|document| vec![document]), Some(long), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_plain_json_is_left_to_yaml() {
+    let deep = "[".repeat(limits::DEPTH + 1) + &"]".repeat(limits::DEPTH + 1);
+    for text in [
+        "",
+        "a: 1",
+        "{a: 1}",
+        "{\"a\": 1,}",
+        "{\"a\": 1, \"a\": 2}",
+        "{\"a\": 01}",
+        "{\"a\": .5}",
+        "{\"a\": +1}",
+        "{\"a\": Null}",
+        "{\"a\": \"\\ud83d\\ude00\"}",
+        "{\"a\": \"\\x41\"}",
+        "{\"a\"\n: 1}",
+        "{\"a\": 1} {}",
+        "{\"a\": 1} # b",
+        "{\t\"a\": 1}",
+        "[1 2]",
+        "{\"a\": \"b",
+        &deep,
+    ] {
+        assert!(both_ways(text).0.is_none(), "{text}");
+    }
+}

@@ -1,13 +1,15 @@
 //! The tree of a document.
 
-use super::SourceSpan;
+use std::sync::Arc;
+
+use super::{SourceSpan, Text};
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Document {
-    /// Its outermost node.
-    pub root: Node,
+    /// Its outermost node; documents are cheap to clone.
+    pub root: Arc<Node>,
 }
 
 /// A value and where it is written.
@@ -40,7 +42,7 @@ pub enum Value {
 #[non_exhaustive]
 pub struct Scalar {
     /// The text without quotes and escapes.
-    pub text: Box<str>,
+    pub text: Text,
     /// Whether it was quoted.
     pub style: Style,
 }
@@ -59,7 +61,7 @@ pub enum Style {
 #[non_exhaustive]
 pub struct Key {
     /// The text without quotes and escapes.
-    pub name: Box<str>,
+    pub name: Text,
     /// Where it is written.
     pub span: SourceSpan,
 }
@@ -74,7 +76,7 @@ impl Node {
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.entries()
             .iter()
-            .find_map(|(key, node)| (*key.name == *name).then_some(node))
+            .find_map(|(key, node)| key.name.is(name).then_some(node))
     }
 
     /// The entries of a mapping; none of anything else.

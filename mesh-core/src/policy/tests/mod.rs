@@ -4,6 +4,7 @@ use super::*;
 
 mod bad_input;
 mod envelopes;
+mod loader;
 mod mistakes;
 mod properties;
 mod seeds;

@@ -1,5 +1,6 @@
 //! What a policy means for a workload, by the semantics of the dialect that it is written in.
 
+mod compiler;
 mod gateways;
 mod names;
 mod seeds;
@@ -9,6 +10,7 @@ mod sidecars;
 use http::Request;
 
 use super::*;
+use crate::decide::authz::Peer;
 use crate::decide::route::RouteResult;
 use crate::explain::{self, Outbound};
 use crate::policy::Loaded;

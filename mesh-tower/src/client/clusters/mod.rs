@@ -136,7 +136,7 @@ impl Clusters {
         });
         let targets = targets.collect();
         let gateways = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
-        let routers = gateways.map(|port| &port.router).chain([&snapshot.outbound]);
+        let routers = gateways.map(|port| &port.router).chain([&*snapshot.outbound]);
         let hosts = routers.flat_map(Router::virtual_hosts);
         let refused = hosts.map(|host| (Arc::clone(&host.name), OnceLock::new())).collect();
         Live {

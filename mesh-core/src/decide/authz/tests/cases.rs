@@ -385,7 +385,7 @@ fn a_decision_points_at_the_rule_in_its_file() {
     policy.meta.origin.line = 1;
     let mut second = Rule::default();
     second.origin.line = 12;
-    policy.rules = vec![rule(&["namespaces=nobody"], &[]), second];
+    policy.rules = vec![rule(&["namespaces=nobody"], &[]), second].into();
     let authorizer = compile(std::slice::from_ref(&policy));
     let request = get("/");
     let canonical = canonicalize(&request, Options::default()).unwrap();

@@ -37,7 +37,7 @@ fn policy(name: &str, action: Action, rules: Vec<Rule>) -> AuthorizationPolicy {
         ..Meta::default()
     };
     let mut policy = AuthorizationPolicy::new(meta, action);
-    policy.rules = rules;
+    policy.rules = rules.into();
     policy
 }
 

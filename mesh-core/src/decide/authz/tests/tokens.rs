@@ -40,7 +40,7 @@ fn decide(action: Action, rule: Rule, token: Option<&VerifiedToken>) -> bool {
         ..Meta::default()
     };
     let mut policy = AuthorizationPolicy::new(meta, action);
-    policy.rules = vec![rule];
+    policy.rules = vec![rule].into();
     let workload = Workload::new("shop", "orders");
     let authorizer = Authorizer::compile([&policy], &workload, "istio-system").unwrap();
     let request = Request::get("https://orders.shop/").body(()).unwrap();

@@ -107,7 +107,7 @@ fn specification(
         let policy = |action, rules: &[Rule]| AuthorizationPolicy {
             selector: subject.labels.clone(),
             service_accounts: subject.accounts.clone(),
-            rules: rules.to_vec(),
+            rules: rules.to_vec().into(),
             ..AuthorizationPolicy::new(subject.meta(&object.meta, scope), action)
         };
         if is_closed || allowed.is_some() {

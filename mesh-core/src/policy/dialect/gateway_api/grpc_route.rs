@@ -25,7 +25,7 @@ pub(super) fn lower(cx: &Reader<'_>, object: &Object<'_>, policy: &mut Policy) {
         let scope = Scope::new(object, &policy.mesh);
         let mut fields = cx.mapping(spec)?;
         let (mut table, parents) = head(cx, object, &mut fields, scope);
-        table.rules = rules(cx, &mut fields, |cx, node| rule(cx, node, scope));
+        table.rules = rules(cx, &mut fields, |cx, node| rule(cx, node, scope)).into();
         if table.rules.is_empty() && fields.node("rules").is_none() {
             no_effect(cx, spec.span, "the route has no rules: it takes no request");
         }

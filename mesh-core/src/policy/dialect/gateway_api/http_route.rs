@@ -21,7 +21,7 @@ pub(in crate::policy::dialect) fn lower(cx: &Reader<'_>, object: &Object<'_>, po
         let scope = Scope::new(object, &policy.mesh);
         let mut fields = cx.mapping(spec)?;
         let (mut table, parents) = head(cx, object, &mut fields, scope);
-        table.rules = rules(cx, &mut fields, |cx, node| rule(cx, node, scope));
+        table.rules = rules(cx, &mut fields, |cx, node| rule(cx, node, scope)).into();
         if fields.node("rules").is_none() {
             table.rules.push(rule_of_nothing(cx, spec));
         }

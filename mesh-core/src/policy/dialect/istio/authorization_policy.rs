@@ -55,7 +55,7 @@ fn authorization_policy(
     found.selector = selection.labels;
     found.targets = selection.targets;
     found.provider = provider;
-    found.rules = rules;
+    found.rules = rules.into();
     Some(found)
 }
 

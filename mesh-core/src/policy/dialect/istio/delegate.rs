@@ -29,7 +29,9 @@ pub(in crate::policy) fn resolve(policy: &mut Policy, documents: Documents, repo
         documents,
         report,
     };
-    for table in &mut policy.routes {
+    // Lists that nothing is changed in stay those that other policies have, too.
+    let delegating = policy.routes.iter_mut();
+    for table in delegating.filter(|table| table.rules.iter().any(|rule| rule.delegate.is_some())) {
         let rules = std::mem::take(&mut table.rules);
         for rule in rules {
             match rule.delegate.clone() {
@@ -41,9 +43,9 @@ pub(in crate::policy) fn resolve(policy: &mut Policy, documents: Documents, repo
         }
     }
     pass.report_unused();
-    policy
-        .routes
-        .iter_mut()
+    let with_host = policy.routes.iter_mut();
+    with_host
+        .filter(|table| table.rules.iter().any(|rule| rule.header_authority.is_some()))
         .flat_map(|table| &mut table.rules)
         .for_each(set_authority);
     policy

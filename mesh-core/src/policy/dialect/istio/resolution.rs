@@ -107,7 +107,7 @@ pub(super) fn endpoint_source(
             let read = |cx: &Reader<'_>, node: &Node| endpoints(cx, node, asked);
             let listed = fields.optional("endpoints", read)?;
             check_listed(cx, node, asked.resolution);
-            Some(EndpointSource::Listed(listed)).filter(|_| !node.items().is_empty())
+            Some(EndpointSource::Listed(listed.into())).filter(|_| !node.items().is_empty())
         }
         Some((name, node)) => {
             let selected = fields.optional(name, workload_selector)?;
@@ -118,7 +118,7 @@ pub(super) fn endpoint_source(
     };
     Some(match (asked.resolution, source) {
         (Resolution::None | Resolution::DynamicDns, _) => EndpointSource::Dns,
-        (Resolution::Static, None) => EndpointSource::Listed(Vec::new()),
+        (Resolution::Static, None) => EndpointSource::Listed(Vec::new().into()),
         (_, source) => source.unwrap_or_default(),
     })
 }

@@ -78,12 +78,15 @@ fn named(service: &Service, host: String, endpoints: &EndpointSource, is_asked: 
     let addresses: Vec<String> = single.map(|net| net.addr().to_string()).collect();
     let by_name = *endpoints == EndpointSource::Dns && !addresses.is_empty() && !is_asked;
     let endpoints = match by_name {
-        true => EndpointSource::Listed(vec![Endpoint {
-            address: host.clone(),
-            weight: 1,
-            origin: service.meta.origin.clone(),
-            ..Endpoint::default()
-        }]),
+        true => EndpointSource::Listed(
+            vec![Endpoint {
+                address: host.clone(),
+                weight: 1,
+                origin: service.meta.origin.clone(),
+                ..Endpoint::default()
+            }]
+            .into(),
+        ),
         false => endpoints.clone(),
     };
     Service {

@@ -49,7 +49,7 @@ fn route_table(cx: &Reader<'_>, object: &Object<'_>, spec: &Node, scope: Scope<'
     let table = RouteTable {
         meta: object.meta.clone(),
         export: scope.export_to(cx, &mut fields),
-        rules: fields.list("http", |cx, node| rule(cx, node, scope)),
+        rules: fields.list("http", |cx, node| rule(cx, node, scope)).into(),
         tls: fields.list("tls", |cx, node| stream_rule(cx, node, scope, Stream::Tls, &patterns)),
         tcp: fields.list("tcp", |cx, node| stream_rule(cx, node, scope, Stream::Tcp, &patterns)),
         hosts: patterns,

@@ -25,7 +25,7 @@ pub(super) fn endpoint_source(service: &Selection<'_>, policy: &Policy) -> Endpo
         (listed, entries) => {
             let mut all: Vec<_> = listed.into_iter().chain(entries).flatten().collect();
             all.iter_mut().for_each(|endpoint| service.close_ports(endpoint));
-            EndpointSource::Listed(all)
+            EndpointSource::Listed(all.into())
         }
     }
 }

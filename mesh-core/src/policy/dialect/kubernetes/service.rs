@@ -257,7 +257,7 @@ fn add_external(origin: Origin, name: String, (service, ports): (Service, Vec<Po
     };
     policy.services.push(Service {
         ports: ports.into_iter().map(untargeted).collect(),
-        endpoints: EndpointSource::Listed(vec![endpoint]),
+        endpoints: EndpointSource::Listed(vec![endpoint].into()),
         location: Location::MeshExternal,
         ..service
     });

@@ -163,7 +163,8 @@ fn allowed<'p>(authorization: &'p Authorization, pending: &Pending, report: &mut
             from,
             origin: authorization.meta.origin.clone(),
             ..Rule::default()
-        }];
+        }]
+        .into();
     }
     let target = &authorization.target;
     Some(Allowed { target, policy })
@@ -229,7 +230,8 @@ fn policies(waiting: &PendingServer, allowed: &[Allowed<'_>]) -> Vec<Authorizati
             from: waiting.access.clone(),
             origin: waiting.access_origin.clone(),
             ..Rule::default()
-        }];
+        }]
+        .into();
         policies.push(access);
     }
     for policy in &mut policies {

@@ -68,13 +68,13 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     } else {
         mention(sink.ledger, scope, selected.service);
     }
-    sink.ledger.define(cx, "authorization", &meta, name.span);
+    sink.ledger.define("authorization", &meta, name.span);
     let (action, rules) = rules?;
     let found = AuthorizationPolicy {
         meta,
         selector: selected.labels,
         action,
-        rules,
+        rules: rules.into(),
         ..rest
     };
     refuse_trial(cx, node.span, &found);

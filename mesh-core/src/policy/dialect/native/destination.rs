@@ -16,7 +16,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         return;
     };
     let meta = scope.meta(cx, &key.name, key.span);
-    sink.ledger.define(cx, "destination", &meta, key.span);
+    sink.ledger.define("destination", &meta, key.span);
     let policy = &mut *sink.policy;
     sink.ledger.watch(cx, &meta.origin, || {
         let Some(mut fields) = cx.mapping(node) else {

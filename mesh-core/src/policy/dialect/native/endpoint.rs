@@ -32,7 +32,7 @@ pub(super) fn source(cx: &Reader<'_>, node: &Node, ports: &[ServicePort]) -> Opt
         check_ports(cx, node, &endpoint, ports);
         Some(endpoint)
     })(cx, node)
-    .map(EndpointSource::Listed)
+    .map(|listed| EndpointSource::Listed(listed.into()))
 }
 
 /// Where endpoints come from: a list, or `{ selector: … }`.
@@ -43,7 +43,9 @@ impl Form for Endpoints {
 
     fn read(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<EndpointSource> {
         match node.value {
-            Value::Sequence(_) => List::<EndpointForm>::read(cx, node, scope).map(EndpointSource::Listed),
+            Value::Sequence(_) => {
+                List::<EndpointForm>::read(cx, node, scope).map(|listed| EndpointSource::Listed(listed.into()))
+            }
             _ => source(cx, node, &[]),
         }
     }
@@ -158,7 +160,7 @@ pub(super) fn workload(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<
         return;
     }
     let meta = sink.scope.meta(cx, &key.name, key.span);
-    sink.ledger.define(cx, "workload", &meta, key.span);
+    sink.ledger.define("workload", &meta, key.span);
     let entry = endpoint.map(|endpoint| WorkloadEntry { meta, endpoint });
     sink.policy.workload_entries.extend(entry);
 }

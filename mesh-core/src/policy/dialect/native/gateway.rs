@@ -22,7 +22,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
     }
     let scope = sink.scope;
     let meta = scope.meta(cx, &key.name, key.span);
-    sink.ledger.define(cx, "`Gateway`", &meta, key.span);
+    sink.ledger.define("`Gateway`", &meta, key.span);
     let Some(mut fields) = cx.mapping(node) else {
         return;
     };

@@ -54,7 +54,7 @@ fn item<F: Form>(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>, shelf: &Shel
         Some((meta, name.span, found))
     });
     if let Some((meta, span, found)) = read {
-        ledger.define_part(cx, shelf.kind, (&meta, (shelf.part)(&found)), span);
+        ledger.define_part(shelf.kind, (&meta, (shelf.part)(&found)), span);
         (shelf.push)(policy, found);
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn read(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option<
     let name = name?;
     let mut meta = sink.scope.meta(cx, &name, node.span);
     meta.created = created.unwrap_or_default();
-    sink.ledger.define(cx, "mtls", &meta, name.span);
+    sink.ledger.define("mtls", &meta, name.span);
     mention(sink.ledger, sink.scope, service);
     if !labels.is_empty() {
         warn_of_root(cx, sink.scope, name.span);

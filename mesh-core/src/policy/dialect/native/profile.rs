@@ -30,7 +30,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         return;
     }
     let meta = scope.meta(cx, &key.name, key.span);
-    sink.ledger.define(cx, "profile", &meta, key.span);
+    sink.ledger.define("profile", &meta, key.span);
     let Some(mut fields) = cx.mapping(node) else {
         return;
     };

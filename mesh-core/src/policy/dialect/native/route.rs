@@ -129,7 +129,7 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
         hosts.iter().map(|host| &host.value).collect::<Vec<_>>(),
         places(&bindings)
     );
-    sink.ledger.define_part(cx, "route table", (&meta, &part), name.span);
+    sink.ledger.define_part("route table", (&meta, &part), name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
         host: host.value,
@@ -139,7 +139,7 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
         hosts: hosts.into_iter().map(pattern).collect(),
         bindings,
         export,
-        rules: found?,
+        rules: found?.into(),
         ..rest
     });
     Some(())

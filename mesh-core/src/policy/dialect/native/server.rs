@@ -179,7 +179,8 @@ impl Form for PolicyForm {
         policy.meta.name = name?;
         policy.meta.namespace = namespace.unwrap_or_else(|| scope.namespace.into());
         policy.meta.origin = cx.origin(node.span);
-        (policy.action, policy.rules) = rules?;
+        let (action, rules) = rules?;
+        (policy.action, policy.rules) = (action, rules.into());
         Some(policy)
     }
 

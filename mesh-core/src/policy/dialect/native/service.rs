@@ -30,7 +30,7 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
         return;
     }
     let meta = sink.scope.meta(cx, &key.name, key.span);
-    sink.ledger.define(cx, SERVICE, &meta, key.span);
+    sink.ledger.define(SERVICE, &meta, key.span);
     let scope = sink.scope;
     let policy = &mut *sink.policy;
     sink.ledger.watch(cx, &meta.origin, || {
@@ -89,7 +89,7 @@ fn parts(cx: &Reader<'_>, meta: &Meta, node: &Node, scope: Scope<'_>) -> Option<
         hosts,
         bindings: vec![Binding::Mesh],
         export: service.export.clone(),
-        rules,
+        rules: rules.into(),
         ..RouteTable::default()
     });
     Some(Parts {

@@ -79,7 +79,7 @@ fn table(cx: &Reader<'_>, object: &Object<'_>, policy: &Policy) -> Option<RouteT
         }],
         bindings: vec![Binding::Mesh],
         export: Export::All,
-        rules: split.rules(spec, matches.as_deref(), destinations),
+        rules: split.rules(spec, matches.as_deref(), destinations).into(),
         ..RouteTable::default()
     })
 }

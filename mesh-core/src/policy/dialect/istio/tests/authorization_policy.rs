@@ -52,7 +52,7 @@ fn an_empty_policy_has_no_rules_and_an_empty_rule_no_conditions() {
     assert_eq!((nothing.action, nothing.rules.len()), (Action::Allow, 0));
     let without_spec = load("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n");
     assert_eq!(without_spec.lines, [""; 0]);
-    assert_eq!(without_spec.policy.authorizations[0].rules, []);
+    assert!(without_spec.policy.authorizations[0].rules.is_empty());
     let everything = found("action: DENY, rules: [{}]");
     assert_eq!(everything.action, Action::Deny);
     assert_eq!((everything.rules[0].from.len(), everything.rules[0].to.len()), (0, 0));

@@ -26,7 +26,7 @@ fn merged(root: &str, leaf: &str) -> (Vec<RouteRule>, Vec<String>) {
     let (policy, lines) = load_files(&[("shop/r", &root), ("shop/d", &leaf)]);
     let mut rules = policy.unwrap().routes.remove(0).rules;
     assert_eq!(rules.pop().unwrap().name.as_deref(), Some("last"));
-    (rules, lines)
+    (rules.to_vec(), lines)
 }
 
 fn paths(rules: &[RouteRule]) -> Vec<Option<StringMatch>> {

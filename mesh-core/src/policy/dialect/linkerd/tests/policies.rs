@@ -261,7 +261,7 @@ fn an_empty_list_of_identities_is_nobody() {
         panic!("one server: {policy:?}")
     };
     assert_eq!(server.policies.len(), 1);
-    assert_eq!(server.policies[0].rules, []);
+    assert!(server.policies[0].rules.is_empty());
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn an_entry_holds_for_a_service_labels_a_namespace_or_the_mesh() {
 #[test]
 fn entries_allow_or_deny() {
     assert_eq!(entry("allow: []").action, Action::Allow);
-    assert_eq!(entry("allow: []").rules, []);
+    assert!(entry("allow: []").rules.is_empty());
     let all = entry("deny: [{}]");
     assert_eq!((all.action, all.rules.len()), (Action::Deny, 1));
     assert!(all.rules[0].from.is_empty() && all.rules[0].to.is_empty());

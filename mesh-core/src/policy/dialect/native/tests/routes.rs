@@ -15,6 +15,7 @@ fn rules(rules: &str) -> Vec<RouteRule> {
     .routes
     .remove(0)
     .rules
+    .to_vec()
 }
 
 fn one(condition: &str) -> RouteMatch {

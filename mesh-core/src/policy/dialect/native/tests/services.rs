@@ -18,7 +18,7 @@ fn service(fields: &str) -> Service {
 
 fn endpoints(list: &str) -> Vec<Endpoint> {
     match service(&format!("port: 80, endpoints: {list}")).endpoints {
-        EndpointSource::Listed(endpoints) => endpoints,
+        EndpointSource::Listed(endpoints) => endpoints.to_vec(),
         other => panic!("endpoints are listed: {other:?}"),
     }
 }
@@ -48,7 +48,10 @@ fn a_service_is_called_by_its_key_and_its_other_hosts() {
 #[test]
 fn a_service_without_endpoints_is_resolved_by_dns() {
     assert_eq!(service("").endpoints, EndpointSource::Dns);
-    assert_eq!(service("endpoints: []").endpoints, EndpointSource::Listed(Vec::new()));
+    assert_eq!(
+        service("endpoints: []").endpoints,
+        EndpointSource::Listed(Vec::new().into())
+    );
     let selected = service("endpoints: { selector: { app: orders } }").endpoints;
     assert_eq!(
         selected,

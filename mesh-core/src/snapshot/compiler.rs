@@ -1,0 +1,79 @@
+//! Compiles one policy after the other, each time only what has changed.
+
+use std::sync::Arc;
+
+use super::compile::{Outbound, compile_inbound, compile_outbound};
+use super::{CompileError, Snapshot};
+use crate::decide::authz::Authorizer;
+use crate::policy::model::Policy;
+use crate::workload::Workload;
+
+/// Compiles the policies of one process, and keeps what it can for the next one.
+///
+/// A snapshot of it is what [`Snapshot::compile`] makes of the same policy. What routes and services say is compiled again
+/// only where some of that has changed, and so are the rules of authorization.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    last: Option<Last>,
+}
+
+/// A policy, and what was made of it.
+#[derive(Debug)]
+struct Last {
+    policy: Policy,
+    workload: Arc<Workload>,
+    outbound: Outbound,
+    authorizer: Authorizer,
+}
+
+impl Compiler {
+    /// Compiles a policy for a workload.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::compile`]. What was compiled before stays known.
+    pub fn compile(&mut self, policy: Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
+        let last = self.last.as_ref().filter(|last| *last.workload == *workload);
+        let authorizer = match last.filter(|last| has_same_rules(&last.policy, &policy)) {
+            Some(last) => last.authorizer.clone(),
+            None => super::compile::authorizer(&policy, workload)?,
+        };
+        // Whoever is asked about requests is a target, too.
+        let is_same = |last: &&Last| {
+            last.authorizer.providers() == authorizer.providers() && has_same_services(&last.policy, &policy)
+        };
+        let outbound = match last.filter(is_same) {
+            Some(last) => last.outbound.clone(),
+            None => compile_outbound(&policy, workload, &authorizer)?,
+        };
+        let inbound = compile_inbound(&policy, workload, authorizer.clone(), &outbound)?;
+        let workload = Arc::new(workload.clone());
+        let snapshot = outbound.snapshot(&policy, &workload, inbound, generation);
+        self.last = Some(Last {
+            policy,
+            workload,
+            outbound,
+            authorizer,
+        });
+        Ok(snapshot)
+    }
+}
+
+/// Whether two policies say the same of who may do what.
+fn has_same_rules(left: &Policy, right: &Policy) -> bool {
+    left.mesh == right.mesh && left.authorizations == right.authorizations && left.servers == right.servers
+}
+
+/// Whether two policies differ at most in what is asked of callers.
+fn has_same_services(left: &Policy, right: &Policy) -> bool {
+    left.mesh == right.mesh
+        && left.services == right.services
+        && left.workload_entries == right.workload_entries
+        && left.routes == right.routes
+        && left.sidecars == right.sidecars
+        && left.profiles == right.profiles
+        && left.destinations == right.destinations
+        && left.gateways == right.gateways
+        && left.peer_authentications == right.peer_authentications
+        && left.authorizers == right.authorizers
+}

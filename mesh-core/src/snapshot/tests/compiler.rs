@@ -1,0 +1,76 @@
+//! A compiler that has compiled other policies before makes the same snapshots as one that has not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::Loader;
+use crate::snapshot::Compiler;
+
+/// What each of three files may hold: services, what they are called with, and who may call.
+const TEXTS: [&[&str]; 3] = [
+    &[
+        "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 1s }] } }\n",
+        "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 2s }] } }\n",
+        "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80, 10.0.0.2:80] }, check: { port: 9000 } }\n",
+    ],
+    &[
+        "mesh: { mtls: strict }\n",
+        "mesh: { path_normalization: merge_slashes }\n",
+        "namespace: shop\ndestinations: { \"orders\": { balance: random } }\n",
+        "namespace: shop\nmtls: [{ name: m, mode: permissive, service: orders, ports: { 81: disable } }]\n",
+    ],
+    &[
+        "namespace: shop\nauthorization: [{ name: a, allow: [{ methods: [GET] }] }]\n",
+        "namespace: shop\nauthorization: [{ name: a, allow: [{ methods: [PUT] }] }]\n",
+        "namespace: shop\nauthorization: [{ name: a, provider: one, custom: [{ methods: [PUT] }] }]\nauthorizers: [{ name: one, protocol: { grpc: true }, service: check.shop.svc.cluster.local, port: 9000 }]\n",
+    ],
+];
+
+fn choices() -> impl Strategy<Value = Vec<[usize; 3]>> {
+    let one = (0..TEXTS[0].len(), 0..TEXTS[1].len(), 0..TEXTS[2].len());
+    proptest::collection::vec(one.prop_map(<[usize; 3]>::from), 1..8)
+}
+
+proptest! {
+    #[test]
+    fn what_was_compiled_before_changes_nothing(steps in choices()) {
+        let workload = Workload::new("shop", "orders").label("app", "orders");
+        let (mut loader, mut compiler) = (Loader::default(), Compiler::default());
+        for (step, generation) in steps.into_iter().zip(1..) {
+            let files = ["a", "b", "c"].into_iter().zip(step.into_iter().zip(TEXTS).map(|(choice, texts)| texts[choice]));
+            let loaded = loader.load(files);
+            let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.report.lines(&loaded.sources)));
+            let fresh = Snapshot::compile(&policy, &workload, generation).unwrap();
+            let known = compiler.compile(policy, &workload, generation).unwrap();
+            assert_eq!(format!("{known:?}"), format!("{fresh:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_changed_rule_leaves_the_targets_and_a_changed_route_the_rules() {
+    let workload = Workload::new("shop", "orders").label("app", "orders");
+    let mut compiler = Compiler::default();
+    let mut compile = |service: usize, rule: usize| {
+        let loaded = Loaded::from_files([("a", TEXTS[0][service]), ("c", TEXTS[2][rule])]);
+        compiler.compile(loaded.policy.unwrap(), &workload, 1).unwrap()
+    };
+    let (first, other_rule, other_route) = (compile(0, 0), compile(0, 1), compile(1, 1));
+    let peer = Peer::new(None, "10.0.0.7".parse().unwrap(), 8080);
+    assert!(Arc::ptr_eq(&first.targets, &other_rule.targets));
+    assert!(
+        !first
+            .inbound
+            .authorizer
+            .for_peer(&peer)
+            .are_of(&other_rule.inbound.authorizer)
+    );
+    assert!(
+        other_rule
+            .inbound
+            .authorizer
+            .for_peer(&peer)
+            .are_of(&other_route.inbound.authorizer)
+    );
+    assert!(!Arc::ptr_eq(&other_rule.outbound, &other_route.outbound));
+}
