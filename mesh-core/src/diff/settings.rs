@@ -26,7 +26,10 @@ pub(super) fn of_mesh(old: &Policy, new: &Policy) -> Vec<Change> {
 fn mesh_facts(mesh: &MeshSettings) -> Facts {
     let forwarding = &mesh.forwarding;
     let callers: Vec<String> = forwarding.trusted_callers.iter().map(written).collect();
-    let log = |log: &AccessLog| format!("{} as {}", log.path, word(&log.encoding));
+    let log = |log: &AccessLog| match log.percent {
+        100 => format!("{} as {}", log.path, word(&log.encoding)),
+        percent => format!("{} as {}, {percent} % of the requests", log.path, word(&log.encoding)),
+    };
     let facts = [
         ("trust_domain", json!(mesh.trust_domain)),
         ("root_namespace", json!(mesh.root_namespace)),

@@ -54,7 +54,7 @@ impl Exchange {
         let host = request.uri().host().unwrap_or_default();
         let span = RequestSpan::client(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
-        let logging = Logging::when(shared.access_log.is_enabled());
+        let logging = Logging::when(shared.access_log.takes(&shared.entropy));
         Self {
             start: shared.clock.now(),
             span,

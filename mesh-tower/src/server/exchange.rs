@@ -59,7 +59,7 @@ impl Exchange {
         let span = RequestSpan::server(request.method(), request.uri().path(), host);
         span.in_trace(correlation.trace());
         connection.conduct.begins();
-        let logging = Logging::when(connection.shared.access_log.is_enabled());
+        let logging = Logging::when(connection.shared.access_log.takes(&connection.shared.entropy));
         Self {
             connection: Arc::clone(connection),
             span,

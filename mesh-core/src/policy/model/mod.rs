@@ -159,13 +159,25 @@ pub struct AccessLog {
     pub path: String,
     /// Text or JSON lines.
     pub encoding: AccessLogEncoding,
+    /// How many requests of a hundred are written, 1 to 100.
+    pub percent: u8,
 }
 
 impl AccessLog {
-    /// A log at `path`.
+    /// A log of all requests at `path`.
     #[must_use]
     pub const fn new(path: String, encoding: AccessLogEncoding) -> Self {
-        Self { path, encoding }
+        Self {
+            path,
+            encoding,
+            percent: 100,
+        }
+    }
+
+    /// The same of this share of the requests.
+    #[must_use]
+    pub fn sampled(self, percent: u8) -> Self {
+        Self { percent, ..self }
     }
 }
 

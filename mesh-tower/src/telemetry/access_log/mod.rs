@@ -2,7 +2,8 @@
 //!
 //! A request hands over a small owned record; a thread of its own formats and writes it. The queue
 //! between them is bounded: where it is full, or where writing fails, the line is lost and counted
-//! (`mesh_access_log_dropped_total`). Without a log nothing is recorded at all.
+//! (`mesh_access_log_dropped_total`). Without a log nothing is recorded at all, nor of a request that the policy's
+//! share leaves out.
 //!
 //! Whatever a client can choose is escaped, so that no request can forge a line.
 //!
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use mesh_core::policy::model::AccessLog;
+use mesh_core::random::{Rng, below};
 use metrics::Counter;
 
 pub use record::{AccessRecord, Text};
@@ -111,6 +113,18 @@ impl AccessLogger {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.inner.writer.load().is_some() || event::is_enabled()
+    }
+
+    /// Whether a request that begins now is written: by lot, where the policy wants a part of them. The lot is not drawn from
+    /// anything that a caller sends, which could keep itself out of the log.
+    #[must_use]
+    pub fn takes(&self, mut rng: impl Rng) -> bool {
+        match &*self.inner.writer.load() {
+            Some(writer) => {
+                writer.setting().percent >= 100 || below(100, &mut rng) < u64::from(writer.setting().percent)
+            }
+            None => event::is_enabled(),
+        }
     }
 
     /// Hands over the record of a request. `make` is called only where somebody wants the record, and may have none; never

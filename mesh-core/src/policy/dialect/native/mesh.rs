@@ -2,7 +2,7 @@
 
 use super::connections::{Live, Tls};
 use super::envelope::namespace;
-use super::form::{Form, List, Schema, Text, Tree};
+use super::form::{Form, List, Percent, Schema, Text, Tree};
 use super::forwarding::{ForwardingForm, Normalization};
 use super::mtls::{MODES, Mode};
 use super::names::is_dns_name;
@@ -17,6 +17,9 @@ use crate::policy::source::Node;
 const OUTBOUND: &[(&str, OutboundMode)] = Outbound::TABLE;
 
 const ENCODINGS: &[(&str, AccessLogEncoding)] = &[("text", AccessLogEncoding::Text), ("json", AccessLogEncoding::Json)];
+
+/// Every request is written.
+const WHOLE: u8 = 100;
 
 /// The name of the policy that `mtls` becomes.
 const NAME: &str = "mesh";
@@ -113,6 +116,9 @@ pub(super) fn write(mesh: &MeshSettings) -> Tree {
         let mut entry = Tree::map();
         entry.put("path", Tree::text(&log.path));
         entry.put("encoding", Tree::text(name.map_or("text", |(name, _)| *name)));
+        if log.percent != WHOLE {
+            entry.put("percent", Tree::number(log.percent));
+        }
         map.put("access_log", entry);
     }
     if mesh.path_normalization != default.path_normalization {
@@ -142,6 +148,7 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
         let log = schema.object("AccessLog", |schema, object| {
             object.property("path", Text::schema(schema), true);
             object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
+            object.property("percent", Percent::schema(schema), false);
         });
         object.property("access_log", log, false);
         object.property("path_normalization", Normalization::schema(schema), false);
@@ -155,6 +162,19 @@ fn access_log(cx: &Reader<'_>, node: &Node) -> Option<AccessLog> {
     let mut fields = cx.mapping(node)?;
     let path = fields.required("path", Reader::name);
     let encoding = fields.optional("encoding", choice(ENCODINGS));
+    let percent = fields.optional("percent", share);
     fields.finish();
-    Some(AccessLog::new(path?, encoding.unwrap_or(AccessLogEncoding::Text)))
+    let log = AccessLog::new(path?, encoding.unwrap_or(AccessLogEncoding::Text));
+    Some(log.sampled(percent.unwrap_or(WHOLE)))
+}
+
+/// A share of the requests; a log that nothing is written to is none.
+fn share(cx: &Reader<'_>, node: &Node) -> Option<u8> {
+    match cx.percent(node)? {
+        0 => cx.invalid(
+            node,
+            "expected a percentage of at least 1, found 0; leave `access_log` out for no log",
+        ),
+        percent => Some(percent),
+    }
 }

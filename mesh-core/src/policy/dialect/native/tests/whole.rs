@@ -290,6 +290,10 @@ fn the_settings_of_the_mesh_are_read() {
     let log = AccessLog::new("/dev/stdout".into(), AccessLogEncoding::Json);
     assert_eq!(policy.mesh.access_log, Some(log));
     assert_eq!(policy.peer_authentications, []);
+
+    let policy = clean("mesh: { access_log: { path: /dev/stdout, percent: 1% } }");
+    let log = AccessLog::new("/dev/stdout".into(), AccessLogEncoding::Text).sampled(1);
+    assert_eq!(policy.mesh.access_log, Some(log));
 }
 
 #[test]
@@ -316,6 +320,12 @@ fn settings_that_are_wrong_are_told() {
             (
                 "access_log: { encoding: text }",
                 &["21: error[MESH0103]: missing field `path`"],
+            ),
+            (
+                "access_log: { path: a, percent: 0 }",
+                &[
+                    "41: error[MESH0104]: `percent`: expected a percentage of at least 1, found 0; leave `access_log` out for no log",
+                ],
             ),
         ],
     );
