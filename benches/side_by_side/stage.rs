@@ -53,7 +53,8 @@ impl Stage {
     fn side(&self, cell: Cell, address: SocketAddr, directory: &Path) -> Result<Side, String> {
         let policy = directory.join("mesh.yaml");
         if cell.configuration.flavour() == Flavour::Mesh {
-            fs::write(&policy, policy_text(cell, address)).map_err(|error| error.to_string())?;
+            let text = policy_text(cell, address, &directory.join("access.log"));
+            fs::write(&policy, text).map_err(|error| error.to_string())?;
         }
         Ok(Side {
             flavour: cell.configuration.flavour(),
@@ -96,7 +97,7 @@ impl Stage {
     }
 }
 
-fn policy_text(cell: Cell, service: SocketAddr) -> String {
+fn policy_text(cell: Cell, service: SocketAddr, log: &Path) -> String {
     let (mtls, from) = match cell.configuration.is_encrypted() {
         true => ("strict", "from: [cluster.local/ns/shop/sa/web], "),
         false => ("disable", ""),
@@ -107,6 +108,7 @@ fn policy_text(cell: Cell, service: SocketAddr) -> String {
         ("@FROM@", from),
         ("@HTTP@", http),
         ("@SERVER@", &service.to_string()),
+        ("@LOG@", &log.display().to_string()),
     ];
     let fill = |text: String, (key, value): (&str, &str)| text.replace(key, value);
     values.into_iter().fold(POLICY.to_owned(), fill)
