@@ -21,6 +21,7 @@ usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
   --list           the names of the rows
   --help           this text
 
+A row's name is configuration/protocol/body, as `--list` prints it.
 A round starts every row afresh, in shuffled order: the service, the proxies and the load client, each a process
 with one worker thread. The client sends at 32 requests at a time (saturation: rps, CPU), then at a fixed rate of
 2 000 a second (200 a second for streams; p50, p99, p99.9, CPU), counted from the moment at which a request was due.

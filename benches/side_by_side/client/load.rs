@@ -122,7 +122,7 @@ impl<S: Sends> Run<S> {
         let done = (end.done - begin.done) as f64;
         Window {
             rps: done / (end.at - begin.at).as_secs_f64(),
-            cpu_s_per_100k: (end.cpu - begin.cpu) / done * 100_000.0,
+            cpu_s_per_100k: (end.cpu - begin.cpu) / done.max(1.0) * 100_000.0,
         }
     }
 
@@ -145,7 +145,7 @@ impl<S: Sends> Run<S> {
         Saturation {
             rps: window.rps,
             cpu_s_per_100k: window.cpu_s_per_100k,
-            failures: self.failures(rest.is_err()),
+            failures: self.failures(&window, rest.is_err()),
         }
     }
 
@@ -159,7 +159,7 @@ impl<S: Sends> Run<S> {
         self.send_until(begin.at + load.fixed, &mut pace, &mut lanes).await?;
         let window = self.since(&begin);
         let rest = timeout(REST, lanes.join_all()).await;
-        let failures = self.failures(rest.is_err());
+        let failures = self.failures(&window, rest.is_err());
         let mut latencies = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
         latencies.sort_unstable();
         let micros = |share| per_mille(&latencies, share) as f64 / 1_000.0;
@@ -200,9 +200,12 @@ impl<S: Sends> Run<S> {
         latencies.push(took);
     }
 
-    /// What failed in a phase; what has not ended is one failure more.
-    fn failures(&self, is_stuck: bool) -> Failures {
+    /// What failed in a phase; what has not ended is one failure more, and a phase in which nothing did is one, too.
+    fn failures(&self, window: &Window, is_stuck: bool) -> Failures {
         let mut failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        if window.rps == 0.0 {
+            failures.add(&"nothing went through");
+        }
         if is_stuck {
             failures.add(&"requests that do not end");
         }
