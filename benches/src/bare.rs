@@ -50,9 +50,7 @@ pub async fn mutual_tls(app: Router, version: Version) -> impl Fn() -> Sending +
     let uri = uri(&listener);
     let (server, client) = configs(version);
     tokio::spawn(serve(listener, TlsAcceptor::from(server), app, version));
-    let connector = Connector {
-        tls: TlsConnector::from(client),
-    };
+    let connector = Connector::new(TlsConnector::from(client));
     let mut builder = Client::builder(TokioExecutor::new());
     builder.http2_only(version == Version::HTTP_2);
     let client: Client<_, Empty<bytes::Bytes>> = builder.build(connector);
@@ -155,8 +153,17 @@ pub fn configs(version: Version) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 
 /// Connects by TCP and TLS, whatever the scheme says.
 #[derive(Clone)]
-struct Connector {
+#[expect(missing_debug_implementations, reason = "the TLS side shows nothing")]
+pub struct Connector {
     tls: TlsConnector,
+}
+
+impl Connector {
+    /// Expects a certificate for `localhost`.
+    #[must_use]
+    pub const fn new(tls: TlsConnector) -> Self {
+        Self { tls }
+    }
 }
 
 type Connecting = Pin<Box<dyn Future<Output = std::io::Result<TokioIo<Tls>>> + Send>>;
@@ -182,7 +189,8 @@ impl tower_service::Service<Uri> for Connector {
 }
 
 /// A TLS stream that hyper-util may pool.
-struct Tls(TlsStream<TcpStream>);
+#[derive(Debug)]
+pub struct Tls(TlsStream<TcpStream>);
 
 impl Connection for Tls {
     fn connected(&self) -> Connected {

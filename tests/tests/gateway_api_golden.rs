@@ -104,7 +104,7 @@ impl Golden {
     }
 
     fn of_kind<'g>(&'g self, kind: &'g str) -> impl Iterator<Item = &'g Node> {
-        let roots = self.documents.iter().map(|document| &document.root);
+        let roots = self.documents.iter().map(|document| &*document.root);
         roots.filter(move |root| text(root, &["kind"]) == Some(kind))
     }
 

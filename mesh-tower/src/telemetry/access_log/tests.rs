@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, Version};
 use mesh_core::decide::authz::Verdict;
+use mesh_core::policy::model::filter::Fraction;
 use mesh_core::policy::model::{AccessLogEncoding, Origin};
+use mesh_core::random::SplitMix64;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -155,6 +157,23 @@ fn nothing_is_made_while_nobody_listens() {
         assert!(!log.is_enabled());
         log.record(|| -> AccessRecord { panic!("the record was made") });
     });
+}
+
+#[test]
+fn the_policys_share_of_the_requests_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = AccessLogger::new(&Metrics::default());
+    let whole = setting(&folder.path().join("access.log"), AccessLogEncoding::Text);
+    for percent in [1, 25, 100] {
+        let share = Fraction::from_percent(f64::from(percent));
+        log.apply(Some(&whole.clone().of_share(share))).unwrap();
+        let mut rng = SplitMix64::new(7);
+        let taken = (0..10_000).filter(|_| log.readers(&mut rng) == Readers::Log).count();
+        let expected = percent as usize * 100;
+        assert!(taken.abs_diff(expected) <= 120, "{taken} of 10 000 at {percent} %");
+    }
+    log.apply(None).unwrap();
+    assert_eq!(log.readers(&mut SplitMix64::new(7)), Readers::None);
 }
 
 #[test]

@@ -166,8 +166,19 @@ fn access_log(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<AccessLo
     let mut fields = cx.mapping(node)?;
     let path = fields.required("path", Reader::name);
     let encoding = fields.optional("encoding", choice(ENCODINGS));
-    let share = fields.optional("percent", |cx, node| Share::read(cx, node, scope));
+    let share = fields.optional("percent", |cx, node| share(cx, node, scope));
     fields.finish();
     let log = AccessLog::new(path?, encoding.unwrap_or(AccessLogEncoding::Text));
     Some(log.of_share(share.unwrap_or(Fraction::ALL)))
+}
+
+/// A share of the requests; a log that nothing is written to is none.
+fn share(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Fraction> {
+    match Share::read(cx, node, scope)? {
+        share if share.millionths() == 0 => cx.invalid(
+            node,
+            "expected a percentage above 0, found 0; leave `access_log` out for no log",
+        ),
+        share => Some(share),
+    }
 }

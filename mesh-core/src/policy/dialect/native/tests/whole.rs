@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::*;
 use crate::policy::convert;
 use crate::policy::model::authz::{Action, Pattern};
+use crate::policy::model::filter::Fraction;
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::route::{Binding, StringMatch};
 use crate::policy::model::service::EndpointSource;
@@ -290,6 +291,10 @@ fn the_settings_of_the_mesh_are_read() {
     let log = AccessLog::new("/dev/stdout".into(), AccessLogEncoding::Json);
     assert_eq!(policy.mesh.access_log, Some(log));
     assert_eq!(policy.peer_authentications, []);
+
+    let policy = clean("mesh: { access_log: { path: /dev/stdout, percent: 1 } }");
+    let log = AccessLog::new("/dev/stdout".into(), AccessLogEncoding::Text).of_share(Fraction::from_percent(1.0));
+    assert_eq!(policy.mesh.access_log, Some(log));
 }
 
 #[test]
@@ -316,6 +321,12 @@ fn settings_that_are_wrong_are_told() {
             (
                 "access_log: { encoding: text }",
                 &["21: error[MESH0103]: missing field `path`"],
+            ),
+            (
+                "access_log: { path: a, percent: 0 }",
+                &[
+                    "41: error[MESH0104]: `percent`: expected a percentage above 0, found 0; leave `access_log` out for no log",
+                ],
             ),
         ],
     );

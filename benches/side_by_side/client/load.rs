@@ -1,0 +1,214 @@
+//! As many requests as go through, and then a fixed rate of them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::pace::Pace;
+use super::{BoxError, Sends};
+use crate::outcome::{Failures, Fixed, Outcome, Saturation};
+use crate::role::Load;
+use crate::service::{GRPC_STATUS, Question};
+use crate::statistics::per_mille;
+use crate::usage::{cpu_seconds, peak_kib};
+
+/// Requests at a time, while as many are sent as go through.
+const LANES: usize = 32;
+/// At most so many at a time at a fixed rate: what is due waits then, its time running.
+const BACKLOG: usize = 512;
+/// How long the first request may take, and what is under way after a phase.
+const REST: Duration = Duration::from_secs(5);
+
+/// Measures both phases.
+pub(super) async fn run<S: Sends>(
+    sender: S,
+    question: Question,
+    load: &Load,
+    rate: u32,
+) -> Result<Outcome, Box<dyn std::error::Error>> {
+    let run = Arc::new(Run {
+        sender,
+        question,
+        processes: [&[std::process::id(), load.server], load.proxies.as_slice()].concat(),
+        done: AtomicU64::new(0),
+        is_over: AtomicBool::new(false),
+        under_way: AtomicUsize::new(0),
+        failures: Mutex::default(),
+        latencies: Mutex::default(),
+    });
+    // Where not one request goes through, there is nothing to measure.
+    let first = timeout(REST, run.exchange()).await;
+    first.map_err(|_| "no answer")?.map_err(|error| error.to_string())?;
+    let saturation = run.saturate(load).await;
+    let fixed = match load.fixed {
+        Duration::ZERO => None,
+        _ => Some(run.at_rate(load, rate).await.map_err(|error| error.to_string())?),
+    };
+    Ok(Outcome {
+        saturation,
+        fixed,
+        peak_rss_mib: peak_kib(&run.processes) as f64 / 1_024.0,
+        proxies_rss_mib: peak_kib(&load.proxies) as f64 / 1_024.0,
+    })
+}
+
+struct Run<S> {
+    sender: S,
+    question: Question,
+    /// All that take part.
+    processes: Vec<u32>,
+    done: AtomicU64,
+    is_over: AtomicBool,
+    under_way: AtomicUsize,
+    failures: Mutex<Failures>,
+    /// Nanoseconds, of requests that were due in the window.
+    latencies: Mutex<Vec<u64>>,
+}
+
+/// What was used and done up to an instant.
+struct Reading {
+    at: Instant,
+    cpu: f64,
+    done: u64,
+}
+
+/// What happened between two readings.
+struct Window {
+    rps: f64,
+    cpu_s_per_100k: f64,
+}
+
+impl<S: Sends> Run<S> {
+    async fn exchange(&self) -> Result<(), BoxError> {
+        let response = self.sender.send(self.question.request()).await?;
+        if response.status() != http::StatusCode::OK {
+            return Err(format!("status {}", response.status()).into());
+        }
+        let (mut body, mut length, mut is_complete) = (response.into_body(), 0, !self.question.is_grpc);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(Into::into)?;
+            length += frame.data_ref().map_or(0, bytes::Bytes::len);
+            let status = frame.trailers_ref().and_then(|trailers| trailers.get(GRPC_STATUS));
+            is_complete |= status.is_some_and(|status| status == "0");
+        }
+        match is_complete && length == self.question.answer {
+            true => Ok(()),
+            false => Err(format!("{length} bytes and complete: {is_complete}").into()),
+        }
+    }
+
+    /// One request, counted.
+    async fn count(&self) {
+        match self.exchange().await {
+            Ok(()) => drop(self.done.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => self.failures.lock().unwrap_or_else(PoisonError::into_inner).add(&error),
+        }
+    }
+
+    fn read(&self) -> Reading {
+        Reading {
+            at: Instant::now(),
+            cpu: cpu_seconds(&self.processes),
+            done: self.done.load(Ordering::Relaxed),
+        }
+    }
+
+    fn since(&self, begin: &Reading) -> Window {
+        let end = self.read();
+        let done = (end.done - begin.done) as f64;
+        Window {
+            rps: done / (end.at - begin.at).as_secs_f64(),
+            cpu_s_per_100k: (end.cpu - begin.cpu) / done.max(1.0) * 100_000.0,
+        }
+    }
+
+    async fn saturate(self: &Arc<Self>, load: &Load) -> Saturation {
+        let mut lanes = JoinSet::new();
+        for _ in 0..LANES {
+            let run = Arc::clone(self);
+            lanes.spawn(async move {
+                while !run.is_over.load(Ordering::Relaxed) {
+                    run.count().await;
+                }
+            });
+        }
+        sleep(load.warm_up).await;
+        let begin = self.read();
+        sleep(load.saturation).await;
+        let window = self.since(&begin);
+        self.is_over.store(true, Ordering::Relaxed);
+        let rest = timeout(REST, lanes.join_all()).await;
+        Saturation {
+            rps: window.rps,
+            cpu_s_per_100k: window.cpu_s_per_100k,
+            failures: self.failures(&window, rest.is_err()),
+        }
+    }
+
+    async fn at_rate(self: &Arc<Self>, load: &Load, rate: u32) -> Result<Fixed, BoxError> {
+        let mut pace = Pace::new(rate)?;
+        let mut lanes = JoinSet::new();
+        self.send_until(Instant::now() + load.warm_up, &mut pace, &mut lanes)
+            .await?;
+        let begin = self.read();
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.send_until(begin.at + load.fixed, &mut pace, &mut lanes).await?;
+        let window = self.since(&begin);
+        let rest = timeout(REST, lanes.join_all()).await;
+        let failures = self.failures(&window, rest.is_err());
+        let mut latencies = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+        latencies.sort_unstable();
+        let micros = |share| per_mille(&latencies, share) as f64 / 1_000.0;
+        Ok(Fixed {
+            rps: window.rps,
+            cpu_s_per_100k: window.cpu_s_per_100k,
+            p50_us: micros(500),
+            p99_us: micros(990),
+            p999_us: micros(999),
+            failures,
+        })
+    }
+
+    async fn send_until(
+        self: &Arc<Self>,
+        end: Instant,
+        pace: &mut Pace,
+        lanes: &mut JoinSet<()>,
+    ) -> Result<(), BoxError> {
+        while Instant::now() < end {
+            pace.tick().await?;
+            while self.under_way.load(Ordering::Relaxed) < BACKLOG {
+                let Some(due) = pace.due() else { break };
+                self.under_way.fetch_add(1, Ordering::Relaxed);
+                let run = Arc::clone(self);
+                lanes.spawn(async move { run.time(due).await });
+            }
+            while lanes.try_join_next().is_some() {}
+        }
+        Ok(())
+    }
+
+    async fn time(&self, due: Instant) {
+        self.count().await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let took = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        latencies.push(took);
+    }
+
+    /// What failed in a phase; what has not ended is one failure more, and a phase in which nothing did is one, too.
+    fn failures(&self, window: &Window, is_stuck: bool) -> Failures {
+        let mut failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        if window.rps == 0.0 {
+            failures.add(&"nothing went through");
+        }
+        if is_stuck {
+            failures.add(&"requests that do not end");
+        }
+        failures
+    }
+}
