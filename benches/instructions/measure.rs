@@ -1,15 +1,14 @@
 //! Counts one case, in processes of its own.
 
-use std::alloc::System;
 use std::process::Command;
 
+use mimalloc::MiMalloc;
 use serde::Serialize;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::{Case, Work};
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Names the case of a child.
 const CASE: &str = "MESH_BENCH_CASE";
@@ -35,10 +34,7 @@ pub(crate) fn asked() -> Option<(String, u64)> {
 /// Runs the measured region, and prints how often it allocated.
 pub(crate) fn child(mut work: Work, iterations: u64) {
     work(iterations.min(32));
-    let region = Region::new(ALLOCATOR);
     measured_region(&mut work, iterations);
-    let change = region.change();
-    println!("{}", change.allocations + change.reallocations);
     // What winds down afterwards is nobody's cost.
     std::process::exit(0);
 }
@@ -53,26 +49,17 @@ fn measured_region(work: &mut Work, iterations: u64) {
 /// Counts a case.
 pub(crate) fn cost(case: &Case) -> Result<Cost, String> {
     let (short, long) = (case.iterations, case.iterations * LONGER);
-    let slope = |count: &dyn Fn(u64) -> Result<u64, String>| -> Result<f64, String> {
-        let (less, more) = (count(short)?, count(long)?);
-        Ok((more as f64 - less as f64) / (long - short) as f64)
-    };
+    let (less, more) = (counts(&case.name, short)?, counts(&case.name, long)?);
+    let slope = |less: u64, more: u64| (more as f64 - less as f64) / (long - short) as f64;
     Ok(Cost {
         case: case.name.clone(),
-        instructions: slope(&|iterations| instructions(&case.name, iterations))?,
-        allocations: slope(&|iterations| allocations(&case.name, iterations))?,
+        instructions: slope(less.0, more.0),
+        allocations: slope(less.1, more.1),
     })
 }
 
-fn allocations(case: &str, iterations: u64) -> Result<u64, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let text = run(Command::new(own), case, iterations)?;
-    text.trim()
-        .parse()
-        .map_err(|_| format!("case `{case}` printed `{text}`"))
-}
-
-fn instructions(case: &str, iterations: u64) -> Result<u64, String> {
+/// Instructions and allocations of a run.
+fn counts(case: &str, iterations: u64) -> Result<(u64, u64), String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let mut valgrind = Command::new("valgrind");
@@ -89,7 +76,8 @@ fn instructions(case: &str, iterations: u64) -> Result<u64, String> {
     let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let total = total.and_then(|total| total.trim().parse().ok());
-    total.ok_or_else(|| format!("callgrind told no total for case `{case}`"))
+    let total = total.ok_or_else(|| format!("callgrind told no total for case `{case}`"))?;
+    Ok((total, mesh_benches::calls::allocations(&text)))
 }
 
 fn run(mut command: Command, case: &str, iterations: u64) -> Result<String, String> {

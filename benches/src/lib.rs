@@ -7,6 +7,7 @@
 )]
 
 pub mod bare;
+pub mod calls;
 pub mod meshed;
 
 use std::fmt::Write as _;

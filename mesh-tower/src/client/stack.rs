@@ -38,7 +38,7 @@ use mesh_core::snapshot::{Snapshot, Target};
 use mesh_core::time::Timestamp;
 use tracing::Instrument;
 
-use super::attempt::{Answer, Tries};
+use super::attempt::Tries;
 use super::clusters::{ClusterRuntime, Readiness};
 use super::error::Error;
 use super::exchange::Exchange;
@@ -151,16 +151,6 @@ struct Forward {
     mirrors: Vec<Arc<ClusterRuntime>>,
 }
 
-/// Where a response comes from.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every response is a server's, without an allocation"
-)]
-enum Answered {
-    Here(Box<Local>),
-    There(Answer, Changes),
-}
-
 /// Sends a request by the policy that is in force now.
 ///
 /// # Cancel safety
@@ -174,38 +164,33 @@ pub(crate) async fn exchange(
     let live = shared.live.load_full();
     let mut exchange = Exchange::begin(&shared, &live.snapshot, &mut request);
     let span = exchange.span.span().clone();
-    let answered = answer(&live, &via, request, &mut exchange).instrument(span).await;
-    match answered {
-        Ok(Answered::There(answer, changes)) => {
-            let mut response = answer.settle_later(exchange);
-            changes.finish(&mut response);
-            Ok(response)
-        }
-        Ok(Answered::Here(local)) => Ok(local.settle(exchange)),
-        Err(error) => Err(refuse(exchange, error)),
-    }
-}
-
-async fn answer(
-    live: &Live,
-    via: &Via,
-    mut request: Box<Request<Body>>,
-    exchange: &mut Exchange,
-) -> Result<Answered, Error> {
-    let Planned { delay, next } = plan(live, via, &mut request, exchange)?;
+    let planned = span.in_scope(|| plan(&live, &via, &mut request, &mut exchange));
+    let Planned { delay, next } = match planned {
+        Ok(planned) => planned,
+        Err(error) => return Err(refuse(exchange, error)),
+    };
     if let Some(pause) = delay {
         exchange.is_delayed = true;
         tokio::time::sleep(pause).await;
     }
     let Forward { plan, changes, mirrors } = match next {
-        Next::Answer(local) => return Ok(Answered::Here(local)),
+        Next::Answer(local) => return Ok(local.settle(exchange)),
         Next::Forward(forward) => forward,
     };
-    ready(&plan).await?;
+    if let Err(error) = ready(&plan).instrument(span.clone()).await {
+        return Err(refuse(exchange, error));
+    }
     plan.cluster.state.budget().deposit(exchange.start);
-    let request = mirror::send_copies(request, mirrors, exchange, plan.deadline);
-    let answer = Tries::new(&plan, exchange, request).run(exchange).await?;
-    Ok(Answered::There(answer, changes))
+    let request = span.in_scope(|| mirror::send_copies(request, mirrors, &exchange, plan.deadline));
+    let mut tries = Tries::new(&plan, &exchange, request);
+    match tries.run(&mut exchange).instrument(span).await {
+        Ok(answer) => {
+            let mut response = answer.settle_later(exchange);
+            changes.finish(&mut response);
+            Ok(response)
+        }
+        Err(error) => Err(refuse(exchange, error)),
+    }
 }
 
 /// The error of a request that has no response, with what is known of it.
@@ -442,9 +427,14 @@ fn refused_series(shared: &Shared, service: &Destination) -> SeriesGroup {
 
 /// Waits for the first answer of DNS, within the limits of the request.
 pub(super) async fn ready(plan: &Plan) -> Result<(), Error> {
-    if plan.cluster.is_ready() {
-        return Ok(());
+    match plan.cluster.is_ready() {
+        true => Ok(()),
+        // Boxed: it happens once.
+        false => Box::pin(first_answer(plan)).await,
     }
+}
+
+async fn first_answer(plan: &Plan) -> Result<(), Error> {
     let clock = crate::clock::Clock::new();
     let connect = clock.now() + plan.cluster.state.settings().limits.connect_timeout;
     let (at, outcome) = match plan.deadline.request() {
