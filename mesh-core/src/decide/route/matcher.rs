@@ -1,11 +1,16 @@
 //! A compiled match: conditions on path, method, headers and query.
 
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName};
+use rustc_hash::FxHashMap;
+
 use super::claim::ClaimMatcher;
 use super::class::CompiledCondition;
 use super::string::{HeaderMatcher, InvalidMatch, QueryMatcher, TextMatcher};
 use crate::policy::model::profile::RequestCondition;
 use crate::policy::model::route::{RouteMatch, StringMatch};
-use crate::request::RequestView;
+use crate::request::{RequestView, joined};
 
 /// Why a match does not compile.
 pub type MatchError = InvalidMatch;
@@ -15,11 +20,25 @@ pub type MatchError = InvalidMatch;
 pub struct Matcher {
     path: Option<TextMatcher>,
     method: Option<TextMatcher>,
+    headers: Box<[NumberedHeader]>,
+    /// What few matches have.
+    further: Option<Box<Further>>,
+}
+
+/// A condition on a header, and the number of the header in the list that the match is part of.
+#[derive(Debug)]
+struct NumberedHeader {
+    matcher: HeaderMatcher,
+    number: u32,
+}
+
+/// Conditions that few matches have.
+#[derive(Debug, Default)]
+struct Further {
     scheme: Option<TextMatcher>,
     authority: Option<TextMatcher>,
     port: Option<u16>,
     not_ports: Box<[u16]>,
-    headers: Box<[HeaderMatcher]>,
     query: Box<[QueryMatcher]>,
     claims: Box<[ClaimMatcher]>,
     class: Option<CompiledCondition>,
@@ -33,6 +52,61 @@ pub(super) enum PathKey<'a> {
     Prefix(&'a [u8]),
 }
 
+/// The header of a request that was looked up last: rules next to each other mostly ask for the same one.
+#[derive(Debug)]
+pub(super) struct SeenHeaders<'r> {
+    headers: &'r HeaderMap,
+    /// The number of that header; of none at first.
+    number: u32,
+    value: Option<Cow<'r, [u8]>>,
+    digest: u32,
+}
+
+/// No list has as many headers.
+const NO_HEADER: u32 = u32::MAX;
+
+/// The header that a match asks for first, and a digest of the value that it must have: enough to pass over most of the
+/// matches that cannot hold, without a look at them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    number: u32,
+    digest: u32,
+}
+
+/// Values of one digest may differ.
+fn digest(value: &[u8]) -> u32 {
+    value.iter().fold(0x811c_9dc5, |digest: u32, byte| {
+        (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+impl<'r> SeenHeaders<'r> {
+    pub(super) const fn of(request: &RequestView<'r>) -> Self {
+        Self {
+            headers: request.headers,
+            number: NO_HEADER,
+            value: None,
+            digest: 0,
+        }
+    }
+
+    /// Whether a match with this hint cannot hold, as far as the header that was looked up last tells.
+    #[inline]
+    pub(super) const fn exclude(&self, hint: Hint) -> bool {
+        hint.number == self.number && hint.number != NO_HEADER && hint.digest != self.digest
+    }
+
+    /// The value of the header with this number, its lines joined.
+    #[inline]
+    fn value(&mut self, number: u32, name: &HeaderName) -> Option<&[u8]> {
+        if self.number != number {
+            (self.number, self.value) = (number, joined(self.headers, name));
+            self.digest = self.value.as_deref().map_or(0, digest);
+        }
+        self.value.as_deref()
+    }
+}
+
 impl Matcher {
     /// Matches every request.
     #[must_use]
@@ -43,10 +117,10 @@ impl Matcher {
     /// Matches the requests to every port but these.
     #[must_use]
     pub fn other_ports(ports: &[u16]) -> Self {
-        Self {
+        Self::with_further(Further {
             not_ports: ports.into(),
-            ..Self::default()
-        }
+            ..Further::default()
+        })
     }
 
     /// Compiles the conditions; those on the caller (labels, namespace, gateways) are the compiler's business.
@@ -60,17 +134,20 @@ impl Matcher {
         let path = path
             .map(|path| TextMatcher::path(path, conditions.path_case))
             .transpose()?;
-        Ok(Self {
-            path,
-            method: text(&conditions.method)?,
+        let further = Further {
             scheme: text(&conditions.scheme)?,
             authority: text(&conditions.authority)?,
             port: conditions.port,
             not_ports: Box::default(),
-            headers: headers(conditions)?,
             query: query(conditions)?,
             claims: claims(conditions)?,
             class: None,
+        };
+        Ok(Self {
+            path,
+            method: text(&conditions.method)?,
+            headers: headers(conditions)?,
+            ..Self::with_further(further)
         })
     }
 
@@ -80,41 +157,120 @@ impl Matcher {
     ///
     /// A regex that does not compile.
     pub fn of_class(condition: &RequestCondition) -> Result<Self, MatchError> {
-        Ok(Self {
+        Ok(Self::with_further(Further {
             class: Some(CompiledCondition::new(condition)?),
+            ..Further::default()
+        }))
+    }
+
+    fn with_further(further: Further) -> Self {
+        Self {
+            further: (!further.is_unset()).then(|| Box::new(further)),
             ..Self::default()
-        })
+        }
     }
 
     pub(super) fn path_key(&self) -> PathKey<'_> {
         self.path.as_ref().map_or(PathKey::Any, TextMatcher::key)
     }
 
+    /// Gives the headers the numbers that they have in a list, further ones where they have none.
+    pub(super) fn number_headers(&mut self, numbers: &mut FxHashMap<HeaderName, u32>) {
+        for header in &mut self.headers {
+            let next = u32::try_from(numbers.len()).unwrap_or(NO_HEADER);
+            header.number = *numbers.entry(header.matcher.name().clone()).or_insert(next);
+        }
+    }
+
+    /// What tells that it cannot hold, once its headers have numbers.
+    pub(super) fn hint(&self) -> Hint {
+        let exact = self.headers.iter().find_map(|header| {
+            let value = header.matcher.exact()?;
+            Some((header.number, digest(value)))
+        });
+        let (number, digest) = exact.unwrap_or((NO_HEADER, 0));
+        Hint { number, digest }
+    }
+
     /// Whether all conditions hold.
     #[must_use]
     pub fn matches(&self, request: &RequestView<'_>) -> bool {
+        let path = request.path.as_bytes();
+        self.path.as_ref().is_none_or(|matcher| matcher.is_match(path))
+            && self.has_method(request)
+            && self
+                .headers
+                .iter()
+                .all(|header| header.matcher.is_match(request.headers))
+            && self.has_further(request)
+    }
+
+    /// The same of a match that was found by its [path](Self::path_key), in a list that has numbered its headers.
+    #[inline]
+    pub(super) fn matches_found(&self, request: &RequestView<'_>, headers: &mut SeenHeaders<'_>) -> bool {
+        let path = request.path.as_bytes();
+        self.path.as_ref().is_none_or(|matcher| matcher.is_match_found(path))
+            && self.has_method(request)
+            && self.headers.iter().all(|header| header.holds(headers))
+            && self.has_further(request)
+    }
+
+    fn has_method(&self, request: &RequestView<'_>) -> bool {
+        let method = self.method.as_ref();
+        method.is_none_or(|matcher| matcher.is_match(request.method.as_str().as_bytes()))
+    }
+
+    #[inline]
+    fn has_further(&self, request: &RequestView<'_>) -> bool {
+        self.further.as_ref().is_none_or(|further| further.holds(request))
+    }
+}
+
+impl NumberedHeader {
+    #[inline]
+    fn holds(&self, headers: &mut SeenHeaders<'_>) -> bool {
+        self.matcher.holds(headers.value(self.number, self.matcher.name()))
+    }
+}
+
+impl From<HeaderMatcher> for NumberedHeader {
+    fn from(matcher: HeaderMatcher) -> Self {
+        Self { matcher, number: 0 }
+    }
+}
+
+impl Further {
+    fn is_unset(&self) -> bool {
+        let texts = [&self.scheme, &self.authority];
+        texts.iter().all(|text| text.is_none())
+            && self.port.is_none()
+            && self.not_ports.is_empty()
+            && self.query.is_empty()
+            && self.claims.is_empty()
+            && self.class.is_none()
+    }
+
+    fn holds(&self, request: &RequestView<'_>) -> bool {
         let holds = |matcher: &Option<TextMatcher>, text: &str| {
             matcher.as_ref().is_none_or(|matcher| matcher.is_match(text.as_bytes()))
         };
-        holds(&self.path, request.path)
-            && holds(&self.method, request.method.as_str())
-            && holds(&self.scheme, request.scheme)
+        holds(&self.scheme, request.scheme)
             && holds(&self.authority, request.authority)
             && self.port.is_none_or(|port| port == request.effective_port())
             && (self.not_ports.is_empty() || !self.not_ports.contains(&request.effective_port()))
-            && self.headers.iter().all(|matcher| matcher.is_match(request.headers))
             && self.query.iter().all(|matcher| matcher.is_match(request.query))
             && self.claims.iter().all(|matcher| matcher.is_match(request.token))
             && self.class.as_ref().is_none_or(|class| class.holds(request))
     }
 }
 
-fn headers(conditions: &RouteMatch) -> Result<Box<[HeaderMatcher]>, MatchError> {
+fn headers(conditions: &RouteMatch) -> Result<Box<[NumberedHeader]>, MatchError> {
     let with = conditions.headers.iter();
     let with = with.map(|(name, value)| HeaderMatcher::with(name.clone(), value));
     let without = conditions.without_headers.iter();
     let without = without.map(|(name, value)| HeaderMatcher::without(name.clone(), value));
-    with.chain(without).collect()
+    let matchers = with.chain(without);
+    matchers.map(|matcher| matcher.map(NumberedHeader::from)).collect()
 }
 
 fn claims(conditions: &RouteMatch) -> Result<Box<[ClaimMatcher]>, MatchError> {

@@ -9,6 +9,7 @@ mod claim;
 mod class;
 mod hosts;
 mod matcher;
+mod prefixes;
 mod rules;
 mod split;
 pub mod string;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use hosts::HostTable;
 pub use matcher::{MatchError, Matcher};
+pub(crate) use prefixes::Prefixes;
 pub use rules::RuleList;
 pub use split::Split;
 

@@ -1,27 +1,33 @@
 //! An ordered list of conditions, indexed by path.
 
+use http::HeaderName;
 use rustc_hash::FxHashMap;
 
-use super::matcher::{Matcher, PathKey};
+use super::matcher::{Hint, Matcher, PathKey, SeenHeaders};
+use super::prefixes::Prefixes;
 use crate::request::RequestView;
 
 /// Values behind conditions; the first condition, in the order of insertion, that holds decides.
 ///
-/// Exact paths and prefixes are found by hashing, so that the cost is that of the entries that can
-/// match at all: one look-up for the exact path and one for each length that a prefix of the list has.
+/// Exact paths and prefixes are found by hashing, so that the cost is that of the entries that can match at all: one
+/// look-up for the exact path and one for each length that a prefix of the list has. A header that several of these entries
+/// ask for is looked up once.
 #[derive(Debug)]
 pub struct RuleList<T> {
     entries: Vec<Entry>,
+    /// One for each entry: a list of many entries for one path is gone through by these.
+    hints: Vec<Hint>,
     values: Vec<T>,
-    exact: Positions,
-    /// By length, ascending.
-    prefixes: Vec<(usize, Positions)>,
+    exact: FxHashMap<Box<[u8]>, Positions>,
+    prefixes: Prefixes<Positions>,
     /// Entries that any path may match.
-    others: Vec<usize>,
+    others: Positions,
+    /// The numbers of the headers that entries ask for.
+    headers: FxHashMap<HeaderName, u32>,
 }
 
-/// Positions of entries, ascending, by the path that they are filed under.
-type Positions = FxHashMap<Box<[u8]>, Vec<usize>>;
+/// Positions of entries, ascending.
+type Positions = Vec<usize>;
 
 #[derive(Debug)]
 struct Entry {
@@ -33,10 +39,12 @@ impl<T> Default for RuleList<T> {
     fn default() -> Self {
         Self {
             entries: Vec::new(),
+            hints: Vec::new(),
             values: Vec::new(),
             exact: FxHashMap::default(),
-            prefixes: Vec::new(),
-            others: Vec::new(),
+            prefixes: Prefixes::default(),
+            others: Positions::new(),
+            headers: FxHashMap::default(),
         }
     }
 }
@@ -51,26 +59,17 @@ impl<T> RuleList<T> {
         }
     }
 
-    fn push_entry(&mut self, entry: Entry) {
+    fn push_entry(&mut self, mut entry: Entry) {
+        entry.matcher.number_headers(&mut self.headers);
         let position = self.entries.len();
-        match entry.matcher.path_key() {
-            PathKey::Exact(path) => self.exact.entry(path.into()).or_default().push(position),
-            PathKey::Prefix(path) => self.prefix_bucket(path).push(position),
-            PathKey::Any => self.others.push(position),
-        }
+        let positions = match entry.matcher.path_key() {
+            PathKey::Exact(path) => self.exact.entry(path.into()).or_default(),
+            PathKey::Prefix(path) => self.prefixes.entry(path),
+            PathKey::Any => &mut self.others,
+        };
+        positions.push(position);
+        self.hints.push(entry.matcher.hint());
         self.entries.push(entry);
-    }
-
-    fn prefix_bucket(&mut self, path: &[u8]) -> &mut Vec<usize> {
-        let at = self.prefixes.partition_point(|(len, _)| *len < path.len());
-        if self.prefixes.get(at).is_none_or(|(len, _)| *len != path.len()) {
-            self.prefixes.insert(at, (path.len(), FxHashMap::default()));
-        }
-        // INVARIANT: the bucket at `at` was there or has just been inserted.
-        match self.prefixes.get_mut(at) {
-            Some((_, paths)) => paths.entry(path.into()).or_default(),
-            None => &mut self.others,
-        }
     }
 
     /// The value of the first entry that matches. Allocates nothing.
@@ -80,26 +79,21 @@ impl<T> RuleList<T> {
             return None;
         }
         let path = request.path.as_bytes();
-        let mut best = self.first(&self.others, usize::MAX, request);
-        if let Some(bucket) = self.exact.get(path) {
-            best = self.first(bucket, best, request);
+        let mut search = Search {
+            entries: &self.entries,
+            hints: &self.hints,
+            request,
+            headers: SeenHeaders::of(request),
+            first: usize::MAX,
+        };
+        search.ask(&self.others);
+        if let Some(positions) = self.exact.get(path) {
+            search.ask(positions);
         }
-        for (len, paths) in &self.prefixes {
-            let Some(bucket) = path.get(..*len).and_then(|prefix| paths.get(prefix)) else {
-                continue;
-            };
-            best = self.first(bucket, best, request);
+        for positions in self.prefixes.of(path) {
+            search.ask(positions);
         }
-        self.values.get(self.entries.get(best)?.value)
-    }
-
-    /// The first position in `bucket` that matches, or `best` where that comes earlier.
-    fn first(&self, bucket: &[usize], best: usize, request: &RequestView<'_>) -> usize {
-        let earlier = bucket.iter().take_while(|position| **position < best);
-        let mut candidates = earlier.filter_map(|position| Some((*position, self.entries.get(*position)?)));
-        candidates
-            .find(|(_, entry)| entry.matcher.matches(request))
-            .map_or(best, |(position, _)| position)
+        self.values.get(self.entries.get(search.first)?.value)
     }
 
     /// All values in order.
@@ -111,5 +105,39 @@ impl<T> RuleList<T> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.values.is_empty()
+    }
+}
+
+/// A search for the first entry that matches.
+struct Search<'l, 'r> {
+    entries: &'l [Entry],
+    hints: &'l [Hint],
+    request: &'r RequestView<'r>,
+    headers: SeenHeaders<'r>,
+    /// The earliest match so far.
+    first: usize,
+}
+
+impl Search<'_, '_> {
+    /// Asks the entries that may come before the earliest match.
+    #[inline]
+    fn ask(&mut self, positions: &[usize]) {
+        for position in positions {
+            if *position >= self.first {
+                return;
+            }
+            let hint = self.hints.get(*position);
+            if hint.is_some_and(|hint| !self.headers.exclude(*hint)) && self.is_match(*position) {
+                self.first = *position;
+                return;
+            }
+        }
+    }
+
+    /// Whether an entry matches. Out of line, since hints spare most entries this.
+    #[inline(never)]
+    fn is_match(&mut self, position: usize) -> bool {
+        let entry = self.entries.get(position);
+        entry.is_some_and(|entry| entry.matcher.matches_found(self.request, &mut self.headers))
     }
 }

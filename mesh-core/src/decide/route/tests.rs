@@ -22,15 +22,18 @@ fn conditions() -> impl Strategy<Value = RouteMatch> {
     ];
     let paths = prop::sample::select(paths).prop_flat_map(path);
     let method = prop::option::of(prop::sample::select(vec!["GET", "POST"]));
-    let header = prop::option::of(prop::sample::select(vec!["1", "2"]));
-    (prop::option::of(paths), method, header, any::<bool>()).prop_map(|(path, method, header, folded)| RouteMatch {
+    let header = prop::sample::select(vec!["x-v", "x-w"]).prop_map(HeaderName::from_static);
+    let header = (header, prop::sample::select(vec!["1", "2"]));
+    let header = header.prop_map(|(name, value)| (name, StringMatch::Exact(value.into())));
+    let with = prop::collection::vec(header.clone(), 0..3);
+    let without = prop::collection::vec(header, 0..2);
+    let headers = (with, without);
+    (prop::option::of(paths), method, headers, any::<bool>()).prop_map(|(path, method, headers, folded)| RouteMatch {
         path,
         path_case: if folded { PathCase::Folded } else { PathCase::Sensitive },
         method: method.map(|method| StringMatch::Exact(method.into())),
-        headers: header
-            .into_iter()
-            .map(|value| (HeaderName::from_static("x-v"), StringMatch::Exact(value.into())))
-            .collect(),
+        headers: headers.0,
+        without_headers: headers.1,
         ..RouteMatch::default()
     })
 }
@@ -49,9 +52,17 @@ fn requests() -> impl Strategy<Value = Request<()>> {
         "/c",
     ]);
     let method = prop::sample::select(vec![Method::GET, Method::POST]);
-    (path, method, prop::sample::select(vec!["1", "2", "3"])).prop_map(|(path, method, value)| {
+    let lines = (
+        prop::sample::select(vec!["x-v", "x-w"]),
+        prop::sample::select(vec!["1", "2", "3"]),
+    );
+    let lines = prop::collection::vec(lines, 0..4);
+    (path, method, lines).prop_map(|(path, method, lines)| {
         let request = Request::builder().method(method).uri(format!("http://orders{path}"));
-        request.header("x-v", value).body(()).unwrap()
+        let request = lines
+            .into_iter()
+            .fold(request, |request, (name, value)| request.header(name, value));
+        request.body(()).unwrap()
     })
 }
 

@@ -42,14 +42,35 @@ impl HeaderMatcher {
         Ok(Self { name, value, sense })
     }
 
+    /// The header.
+    #[must_use]
+    pub const fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// The only value that the header may have, where there is but one.
+    #[must_use]
+    pub fn exact(&self) -> Option<&[u8]> {
+        match self.sense {
+            Sense::With => self.value.exact(),
+            Sense::Without => None,
+        }
+    }
+
     /// Whether the condition holds.
     #[must_use]
     pub fn is_match(&self, headers: &HeaderMap) -> bool {
-        let value = joined(headers, &self.name);
+        self.holds(joined(headers, &self.name).as_deref())
+    }
+
+    /// Whether the condition holds for the lines of the header, [joined]; `None` where there is none.
+    #[must_use]
+    #[inline]
+    pub fn holds(&self, value: Option<&[u8]>) -> bool {
         match self.sense {
-            Sense::With => value.is_some_and(|value| self.value.is_match(&value)),
+            Sense::With => value.is_some_and(|value| self.value.is_match(value)),
             Sense::Without if self.value.is_presence() => value.is_none(),
-            Sense::Without => !self.value.is_match(&value.unwrap_or_default()),
+            Sense::Without => !self.value.is_match(value.unwrap_or_default()),
         }
     }
 }

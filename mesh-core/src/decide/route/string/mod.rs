@@ -119,6 +119,7 @@ impl TextMatcher {
 
     /// Whether it matches the whole of `text`; [`StringMatch::Present`] matches every text.
     #[must_use]
+    #[inline]
     pub fn is_match(&self, text: &[u8]) -> bool {
         match &self.0 {
             Kind::Exact(exact) => **exact == *text,
@@ -137,12 +138,31 @@ impl TextMatcher {
         }
     }
 
+    /// Whether it matches a path that an index has found by its [key](Self::key).
+    #[inline]
+    pub(super) fn is_match_found(&self, path: &[u8]) -> bool {
+        match &self.0 {
+            Kind::Exact(_) | Kind::Prefix(_) => true,
+            Kind::SegmentPrefix(prefix, PathCase::Sensitive) => matches!(path.get(prefix.len()), None | Some(b'/')),
+            _ => self.is_match(path),
+        }
+    }
+
     /// What an index of paths may file it under. A folded path has no single spelling to file it under.
     pub(super) fn key(&self) -> PathKey<'_> {
         match &self.0 {
             Kind::Exact(path) => PathKey::Exact(path),
             Kind::Prefix(path) | Kind::SegmentPrefix(path, PathCase::Sensitive) => PathKey::Prefix(path),
             _ => PathKey::Any,
+        }
+    }
+
+    /// The only text that it matches, where there is but one.
+    #[must_use]
+    pub fn exact(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Exact(text) => Some(text),
+            _ => None,
         }
     }
 

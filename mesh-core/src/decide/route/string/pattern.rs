@@ -95,6 +95,7 @@ impl PatternMatcher {
 
     /// Whether the text matches.
     #[must_use]
+    #[inline]
     pub fn is_match(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *text,
@@ -240,14 +241,42 @@ fn literal_segment(segment: &str) -> Result<String, &'static str> {
 }
 
 /// Whether any of several patterns matches. Exact texts are found by binary search.
-#[derive(Clone, Debug, Default)]
-pub struct PatternSet {
-    exact: Box<[Box<str>]>,
-    others: Box<[PatternMatcher]>,
+#[derive(Clone, Debug)]
+pub struct PatternSet(Patterns);
+
+#[derive(Clone, Debug)]
+enum Patterns {
+    /// What most sets are.
+    One(PatternMatcher),
+    Several {
+        exact: Box<[Box<str>]>,
+        others: Box<[PatternMatcher]>,
+    },
+}
+
+impl Default for PatternSet {
+    /// No pattern.
+    fn default() -> Self {
+        Self(Patterns::Several {
+            exact: Box::default(),
+            others: Box::default(),
+        })
+    }
 }
 
 impl FromIterator<PatternMatcher> for PatternSet {
     fn from_iter<I: IntoIterator<Item = PatternMatcher>>(patterns: I) -> Self {
+        let mut patterns = patterns.into_iter();
+        let (first, second) = (patterns.next(), patterns.next());
+        match (first, second) {
+            (Some(only), None) => Self(Patterns::One(only)),
+            (first, second) => Self(Patterns::several(first.into_iter().chain(second).chain(patterns))),
+        }
+    }
+}
+
+impl Patterns {
+    fn several(patterns: impl Iterator<Item = PatternMatcher>) -> Self {
         let (mut exact, mut others) = (Vec::new(), Vec::new());
         for pattern in patterns {
             match pattern {
@@ -257,7 +286,7 @@ impl FromIterator<PatternMatcher> for PatternSet {
         }
         exact.sort_unstable();
         exact.dedup();
-        Self {
+        Self::Several {
             exact: exact.into(),
             others: others.into(),
         }
@@ -268,32 +297,43 @@ impl PatternSet {
     /// Whether there is no pattern: then nothing matches.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.others.is_empty()
+        self.exact().is_empty() && self.others().is_empty()
     }
 
     /// Whether any pattern matches.
     #[must_use]
+    #[inline]
     pub fn is_match(&self, text: &str) -> bool {
-        self.has_exact(text) || self.others.iter().any(|pattern| pattern.is_match(text))
+        match &self.0 {
+            Patterns::One(pattern) => pattern.is_match(text),
+            Patterns::Several { others, .. } => {
+                self.has_exact(text) || others.iter().any(|pattern| pattern.is_match(text))
+            }
+        }
     }
 
     /// Whether one of the patterns is this exact text.
     #[must_use]
     pub fn has_exact(&self, text: &str) -> bool {
-        match &*self.exact {
-            [] => false,
-            [only] => **only == *text,
-            many => many.binary_search_by(|exact| (**exact).cmp(text)).is_ok(),
-        }
+        let exact = self.exact();
+        exact.binary_search_by(|exact| (**exact).cmp(text)).is_ok()
     }
 
     /// The exact texts, sorted.
     pub(crate) const fn exact(&self) -> &[Box<str>] {
-        &self.exact
+        match &self.0 {
+            Patterns::One(PatternMatcher::Exact(text)) => std::slice::from_ref(text),
+            Patterns::One(_) => &[],
+            Patterns::Several { exact, .. } => exact,
+        }
     }
 
     /// The patterns that are no exact texts.
     pub(crate) const fn others(&self) -> &[PatternMatcher] {
-        &self.others
+        match &self.0 {
+            Patterns::One(PatternMatcher::Exact(_)) => &[],
+            Patterns::One(other) => std::slice::from_ref(other),
+            Patterns::Several { others, .. } => others,
+        }
     }
 }
