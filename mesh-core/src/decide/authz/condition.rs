@@ -51,14 +51,22 @@ impl<T> Check<T> {
 
     /// Whether it holds for an attribute: true where nothing is asked, unknown where the attribute is.
     pub(super) fn test<V: Copy>(&self, value: Option<V>, matches: impl Fn(&T, V) -> bool) -> Truth {
-        if self.is_unset() {
-            return Truth::True;
-        }
         let Some(value) = value else {
-            return Truth::Unknown;
+            return if self.is_unset() { Truth::True } else { Truth::Unknown };
         };
         let asked = self.any_of.as_ref().is_none_or(|set| matches(set, value));
         Truth::from(asked && !self.none_of.as_ref().is_some_and(|set| matches(set, value)))
+    }
+}
+
+impl Check<PatternSet> {
+    /// The one text that is asked for, where nothing else is asked for or forbidden.
+    pub(super) fn only(&self) -> Option<&str> {
+        let set = self.any_of.as_ref().filter(|_| self.none_of.is_none())?;
+        match (set.exact(), set.others()) {
+            ([only], []) => Some(only),
+            _ => None,
+        }
     }
 }
 
@@ -115,6 +123,7 @@ impl PathSet {
         })
     }
 
+    #[inline]
     pub(super) fn is_match(&self, path: &str) -> bool {
         self.patterns.is_match(path) || (self.slash == FinalSlash::Ignored && self.is_match_without_slash(path))
     }

@@ -1,7 +1,7 @@
 //! How the rules that may match are found without looking at the others.
 //!
 //! Rules are grouped by what their sources ask for (principal, namespace, service account, or anyone); a large group is
-//! indexed by path. Exact texts are hashed; prefixes are hashed too and looked up once for each length that occurs.
+//! indexed by path. Exact texts are hashed; prefixes are hashed too, in one walk over the text.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -11,9 +11,12 @@ use http::Method;
 use rustc_hash::FxHashMap;
 
 use super::Truth;
+use super::condition::Check;
 use super::peer::Facts;
 use super::routed::{RoutedPort, Taken, take};
-use super::rule::{CompiledRule, CompiledSource};
+use super::rule::CompiledRule;
+use super::when::OfPeer;
+use crate::decide::route::Prefixes;
 use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::Action;
 use crate::request::{Remote, RequestView};
@@ -33,7 +36,7 @@ pub(super) enum Answer {
 /// What is asked: a peer, and a request where there is one.
 #[derive(Debug)]
 pub(super) struct Ask<'a> {
-    pub(super) facts: Facts<'a>,
+    pub(super) facts: &'a Facts<'a>,
     pub(super) request: Option<&'a RequestView<'a>>,
     /// The route that takes the request, on ports that have any.
     pub(super) taken: Taken,
@@ -44,7 +47,7 @@ pub(super) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    pub(super) fn new(facts: Facts<'a>, request: Option<&'a RequestView<'a>>, routed: &[RoutedPort]) -> Self {
+    pub(super) fn new(facts: &'a Facts<'a>, request: Option<&'a RequestView<'a>>, routed: &[RoutedPort]) -> Self {
         Self {
             taken: take(routed, facts.port, request),
             answer: Answer::None,
@@ -123,53 +126,31 @@ fn keys(set: &PatternSet) -> Option<Vec<Key<'_>>> {
 #[derive(Debug)]
 struct TextMap<V> {
     exact: FxHashMap<Box<str>, V>,
-    prefix: FxHashMap<Box<str>, V>,
-    /// The lengths of the prefixes.
-    lengths: Box<[usize]>,
+    prefix: Prefixes<V>,
 }
 
-impl<V> Default for TextMap<V> {
-    fn default() -> Self {
-        Self {
-            exact: FxHashMap::default(),
-            prefix: FxHashMap::default(),
-            lengths: Box::default(),
+impl<V: Default> TextMap<V> {
+    fn new(groups: BTreeMap<Key<'_>, Vec<u32>>, mut value: impl FnMut(Vec<u32>) -> V) -> Self {
+        let (mut exact, mut prefix) = (FxHashMap::default(), Prefixes::default());
+        for (key, ids) in groups {
+            let value = value(ids);
+            match key {
+                Key::Exact(text) => drop(exact.insert(text.into(), value)),
+                Key::Prefix(text) => *prefix.entry(text.as_bytes()) = value,
+            }
         }
+        Self { exact, prefix }
     }
 }
 
 impl<V> TextMap<V> {
-    fn new(groups: BTreeMap<Key<'_>, Vec<u32>>, value: impl Fn(Vec<u32>) -> V) -> Self {
-        let mut map = Self::default();
-        let mut lengths = Vec::new();
-        for (key, ids) in groups {
-            let value = value(ids);
-            match key {
-                Key::Exact(text) => map.exact.insert(text.into(), value),
-                Key::Prefix(text) => {
-                    lengths.push(text.len());
-                    map.prefix.insert(text.into(), value)
-                }
-            };
-        }
-        lengths.sort_unstable();
-        lengths.dedup();
-        map.lengths = lengths.into();
-        map
-    }
-
     fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefix.is_empty()
     }
 
-    fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
-        if let Some(value) = self.exact.get(text) {
-            visit(value);
-        }
-        let starts = self.lengths.iter().map_while(|length| text.get(..*length));
-        for value in starts.filter_map(|start| self.prefix.get(start)) {
-            visit(value);
-        }
+    fn for_each(&self, text: &str, visit: impl FnMut(&V)) {
+        let exact = self.exact.get(text).into_iter();
+        exact.chain(self.prefix.of(text.as_bytes())).for_each(visit);
     }
 }
 
@@ -230,7 +211,7 @@ fn path_keys(rule: &CompiledRule) -> Option<Vec<Key<'_>>> {
     let mut all = Vec::new();
     for operation in &rule.operations {
         // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
-        all.extend(keys(&operation.paths.any_of.as_ref()?.patterns)?);
+        all.extend(keys(&operation.paths()?.patterns)?);
     }
     Some(all)
 }
@@ -249,14 +230,20 @@ fn add<'k>(groups: &mut BTreeMap<Key<'k>, Vec<u32>>, keys: Vec<Key<'k>>, id: u32
 pub(super) struct Stage {
     /// The least truth of a rule that fires.
     fires: Truth,
-    by_principal: TextMap<Bucket>,
-    by_namespace: TextMap<Bucket>,
-    by_account: TextMap<Bucket>,
+    /// Whether there is no rule.
+    is_empty: bool,
+    buckets: Box<[Bucket]>,
+    by_principal: TextMap<BucketId>,
+    by_namespace: TextMap<BucketId>,
+    by_account: TextMap<BucketId>,
     /// Rules that no identity finds.
-    open: Bucket,
-    /// All rules: those that fire where an identity is not known. Empty for `ALLOW`.
-    all: Bucket,
+    open: BucketId,
+    /// All rules: those that fire where an identity is not known. None for `ALLOW`.
+    all: Option<BucketId>,
 }
+
+/// The place of a group in its stage.
+pub(super) type BucketId = u32;
 
 /// The groups of a stage, under construction.
 #[derive(Default)]
@@ -271,9 +258,10 @@ struct Groups<'r> {
 impl<'r> Groups<'r> {
     fn add(&mut self, id: u32, rule: &'r CompiledRule) {
         self.all.push(id);
-        let keyed: Option<Vec<_>> = rule.sources.iter().map(source_keys).collect();
+        let keyed: Option<Vec<_>> = rule.sources.iter().map(|source| source_keys(&source.of_peer)).collect();
         let of_sources = keyed.filter(|keyed| !keyed.is_empty());
-        let Some(keyed) = of_sources.or_else(|| condition_keys(rule).map(|keys| vec![keys])) else {
+        let of_conditions = || source_keys(&rule.conditions.of_peer).map(|keys| vec![keys]);
+        let Some(keyed) = of_sources.or_else(of_conditions) else {
             self.open.push(id);
             return;
         };
@@ -293,35 +281,29 @@ enum SourceKeys<'r> {
     Account(Vec<Key<'r>>),
 }
 
-/// What a peer must have for the source to match; none where it may have anything.
-fn source_keys(source: &CompiledSource) -> Option<SourceKeys<'_>> {
-    let principals = || {
-        source
-            .principals
-            .any_of
-            .as_ref()
-            .and_then(keys)
-            .map(SourceKeys::Principal)
-    };
-    let namespaces = || {
-        source
-            .namespaces
-            .any_of
-            .as_ref()
-            .and_then(keys)
-            .map(SourceKeys::Namespace)
-    };
-    let accounts = || source.accounts.any_of.as_ref().and_then(keys).map(SourceKeys::Account);
-    principals().or_else(accounts).or_else(namespaces)
+/// What a peer must have to meet all of these conditions; none where it may have anything.
+fn source_keys(conditions: &[OfPeer]) -> Option<SourceKeys<'_>> {
+    let first = |of: fn(&OfPeer) -> Option<SourceKeys<'_>>| conditions.iter().find_map(of);
+    first(|condition| match condition {
+        OfPeer::Principal(check) => any_keys(check).map(SourceKeys::Principal),
+        _ => None,
+    })
+    .or_else(|| {
+        first(|condition| match condition {
+            OfPeer::Account(check) => any_keys(check).map(SourceKeys::Account),
+            _ => None,
+        })
+    })
+    .or_else(|| {
+        first(|condition| match condition {
+            OfPeer::Namespace(check) => any_keys(check).map(SourceKeys::Namespace),
+            _ => None,
+        })
+    })
 }
 
-/// The same by a condition of the rule, all of which must hold.
-fn condition_keys(rule: &CompiledRule) -> Option<SourceKeys<'_>> {
-    let conditions = &rule.conditions;
-    let principals = || conditions.principals().find_map(keys).map(SourceKeys::Principal);
-    let accounts = || conditions.accounts().find_map(keys).map(SourceKeys::Account);
-    let namespaces = || conditions.namespaces().find_map(keys).map(SourceKeys::Namespace);
-    principals().or_else(accounts).or_else(namespaces)
+fn any_keys(check: &Check<PatternSet>) -> Option<Vec<Key<'_>>> {
+    check.any_of.as_ref().and_then(keys)
 }
 
 impl Stage {
@@ -330,18 +312,27 @@ impl Stage {
         for (id, rule) in (0u32..).zip(rules).filter(|(_, rule)| rule.action() == action) {
             groups.add(id, rule);
         }
-        let bucket = |ids| Bucket::new(rules, ids);
+        let is_empty = groups.all.is_empty();
+        let mut buckets = Vec::new();
+        let mut bucket = |ids| {
+            buckets.push(Bucket::new(rules, ids));
+            // There are fewer groups than rules, whose ids are as wide.
+            BucketId::try_from(buckets.len() - 1).unwrap_or(BucketId::MAX)
+        };
         let (fires, all) = match action {
-            Action::Allow => (Truth::True, Bucket::default()),
-            _ => (Truth::Unknown, bucket(groups.all)),
+            Action::Allow => (Truth::True, None),
+            _ if is_empty => (Truth::Unknown, None),
+            _ => (Truth::Unknown, Some(bucket(groups.all))),
         };
         Self {
             fires,
-            by_principal: TextMap::new(groups.principal, bucket),
-            by_namespace: TextMap::new(groups.namespace, bucket),
-            by_account: TextMap::new(groups.account, bucket),
+            is_empty,
+            by_principal: TextMap::new(groups.principal, &mut bucket),
+            by_namespace: TextMap::new(groups.namespace, &mut bucket),
+            by_account: TextMap::new(groups.account, &mut bucket),
             open: bucket(groups.open),
             all,
+            buckets: buckets.into(),
         }
     }
 
@@ -350,10 +341,20 @@ impl Stage {
         truth >= self.fires
     }
 
+    /// The group at a place.
+    pub(super) fn bucket(&self, id: BucketId) -> Option<&Bucket> {
+        self.buckets.get(id as usize)
+    }
+
     /// Visits the groups whose rules may fire for a peer.
-    pub(super) fn buckets(&self, facts: &Facts<'_>, mut visit: impl FnMut(&Bucket)) {
-        if !self.all.ids.is_empty() && !facts.is_complete() {
-            return visit(&self.all);
+    pub(super) fn buckets(&self, facts: &Facts<'_>, mut visit: impl FnMut(BucketId, &Bucket)) {
+        let mut visit = |id: &BucketId| {
+            if let Some(bucket) = self.bucket(*id) {
+                visit(*id, bucket);
+            }
+        };
+        if let Some(all) = self.all.filter(|_| !facts.is_complete()) {
+            return visit(&all);
         }
         visit(&self.open);
         if let Some(principal) = facts.principal {
@@ -371,6 +372,17 @@ impl Stage {
                 }
             });
         }
+    }
+
+    /// The first rule that fires, found by what is asked alone.
+    #[inline]
+    pub(super) fn first<'r>(&self, rules: &'r [CompiledRule], ask: &Ask<'_>) -> Option<(&'r CompiledRule, Truth)> {
+        if self.is_empty {
+            return None;
+        }
+        let mut search = self.search(rules, ask);
+        self.buckets(ask.facts, |_, bucket| search.bucket(bucket));
+        search.found()
     }
 
     /// Starts a search for the first rule that fires.
@@ -408,7 +420,7 @@ impl<'r> Search<'r, '_> {
 
     fn ids(&mut self, ids: &[u32]) {
         for id in ids {
-            let found = self.consider(*id, |rule, ask| rule.source(&ask.facts));
+            let found = self.consider(*id, |rule, ask| rule.source(ask.facts));
             if found {
                 return;
             }
@@ -416,6 +428,7 @@ impl<'r> Search<'r, '_> {
     }
 
     /// Asks rules whose sources have been asked before.
+    #[inline]
     pub(super) fn judged(&mut self, judged: &[(u32, Truth)]) {
         for (id, source) in judged {
             if self.consider(*id, |_, _| *source) {

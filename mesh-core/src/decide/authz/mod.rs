@@ -60,6 +60,7 @@ mod decision;
 mod hosts;
 mod index;
 mod mtls;
+mod operation;
 mod peer;
 mod question;
 mod readings;
@@ -208,9 +209,9 @@ impl Authorizer {
     /// Decides on one request. For many requests of one connection, [`for_peer`](Self::for_peer) is cheaper.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
+        let facts = peer.facts();
         readings::strictest(request, |request| {
-            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
-            self.rules.decide(&ask)
+            self.rules.decide(&Ask::new(&facts, Some(request), &self.rules.routed))
         })
     }
 
@@ -220,20 +221,21 @@ impl Authorizer {
         if self.rules.asks == Asks::Nobody {
             return None;
         }
+        let facts = peer.facts();
         readings::first(request, |request| {
-            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
             let stage = self.rules.stages.of(Action::Custom);
-            let mut search = stage.search(&self.rules.rules, &ask);
-            stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
-            search.found().map(|(rule, _)| Question::new(&rule.info))
+            let found = stage.first(&self.rules.rules, &ask);
+            found.map(|(rule, _)| Question::new(&rule.info))
         })
     }
 
     /// Decides on a request that the external authorizer has allowed: see [`PeerRules::authorize_allowed`].
     #[must_use]
     pub fn authorize_allowed(&self, request: &RequestView<'_>, peer: &Peer<'_>) -> Decision<'_> {
+        let facts = peer.facts();
         readings::strictest(request, |request| {
-            let ask = Ask::new(peer.facts(), Some(request), &self.rules.routed);
+            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
             self.rules.decide(&ask.allowed())
         })
     }
@@ -251,7 +253,7 @@ impl Authorizer {
     /// methods denies it and an `ALLOW` rule on methods does not allow it.
     #[must_use]
     pub fn authorize_connection(&self, peer: &Peer<'_>) -> Decision<'_> {
-        self.rules.decide(&Ask::new(peer.facts(), None, &[]))
+        self.rules.decide(&Ask::new(&peer.facts(), None, &[]))
     }
 }
 
@@ -321,12 +323,7 @@ impl RuleSet {
     }
 
     fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
-        let decision = self.conclude(ask, |action| {
-            let stage = self.stages.of(action);
-            let mut search = stage.search(&self.rules, ask);
-            stage.buckets(&ask.facts, |bucket| search.bucket(bucket));
-            search.found()
-        });
+        let decision = self.conclude(ask, |action| self.stages.of(action).first(&self.rules, ask));
         match &self.trial {
             Some(trial) => decision.with_trial(trial.decide(&ask.without_routes())),
             None => decision,
@@ -361,7 +358,13 @@ impl RuleSet {
         if ask.taken == Taken::Nowhere {
             return (Verdict::Deny, Reason::NoRoute);
         }
-        match (first(Action::Allow), self.fallback) {
+        self.allowance(ask, first(Action::Allow))
+    }
+
+    /// The decision where neither an authorizer has to be asked nor anything denies; `allowing` is the first `ALLOW` rule
+    /// that fires.
+    fn allowance<'a>(&'a self, ask: &Ask<'_>, allowing: Option<(&'a CompiledRule, Truth)>) -> (Verdict, Reason<'a>) {
+        match (allowing, self.fallback) {
             (Some((rule, _)), _) => (Verdict::Allow, Reason::Rule(&rule.info)),
             (None, Fallback::Deny) => (Verdict::Deny, Reason::NoAllowMatched),
             (None, _) if self.guarded.contains(&ask.facts.port) => (Verdict::Deny, Reason::NoAllowMatched),

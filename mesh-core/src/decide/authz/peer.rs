@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::condition::Check;
-use super::index::{Ask, Bucket, Stage};
+use super::index::{Ask, Bucket, BucketId, Stage};
 use super::rule::CompiledRule;
 use super::steps::Steps;
 use super::{Asks, Authorizer, Decision, Question, RuleSet, Truth, readings};
@@ -154,6 +154,16 @@ pub struct PeerRules {
     candidates: Steps<Candidates>,
     /// Those of the policies on trial, where there are any.
     trial: Option<Box<Steps<Candidates>>>,
+    course: Course,
+}
+
+/// What is to be gone through for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// `ALLOW` rules alone: there is no other rule for the peer, no route to be taken, no policy on trial.
+    Allow,
+    /// All steps.
+    All,
 }
 
 /// [`Facts`] that outlive the handshake.
@@ -193,15 +203,8 @@ impl OwnedFacts {
 struct Candidates {
     /// Those whose sources do not exclude the peer, in order.
     judged: Box<[(u32, Truth)]>,
-    /// Whether there are larger groups, which their own index has to be asked for.
-    grouped: Grouped,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Grouped {
-    #[default]
-    None,
-    Some,
+    /// Larger groups, which their own index has to be asked for.
+    large: Box<[BucketId]>,
 }
 
 impl PeerRules {
@@ -209,8 +212,15 @@ impl PeerRules {
         let facts = peer.facts();
         let candidates =
             |set: &RuleSet| Steps::new(|action| Candidates::new(&set.rules, set.stages.of(action), &facts));
+        let of_peer = candidates(rules);
+        let others = [Action::Custom, Action::Deny, Action::Audit];
+        let has_others = others.iter().any(|action| !of_peer.of(*action).is_empty());
         Self {
-            candidates: candidates(rules),
+            course: match has_others || !rules.routed.is_empty() || rules.trial.is_some() {
+                true => Course::All,
+                false => Course::Allow,
+            },
+            candidates: of_peer,
             trial: rules.trial.as_deref().map(|trial| Box::new(candidates(trial))),
             rules: Arc::clone(rules),
             peer: OwnedFacts::new(&facts),
@@ -220,8 +230,9 @@ impl PeerRules {
     /// Decides on one request of the connection. Where an [external authorizer has to be asked](Self::question), it is denied.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
+        let facts = self.peer.facts();
         readings::strictest(request, |request| {
-            self.decide(&Ask::new(self.peer.facts(), Some(request), &self.rules.routed))
+            self.decide(&Ask::new(&facts, Some(request), &self.rules.routed))
         })
     }
 
@@ -233,8 +244,9 @@ impl PeerRules {
         if self.rules.asks == Asks::Nobody {
             return None;
         }
+        let facts = self.peer.facts();
         readings::first(request, |request| {
-            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
             let stage = self.rules.stages.of(Action::Custom);
             let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
             found.map(|(rule, _)| Question::new(&rule.info))
@@ -245,13 +257,19 @@ impl PeerRules {
     /// rest of the rules.
     #[must_use]
     pub fn authorize_allowed(&self, request: &RequestView<'_>) -> Decision<'_> {
+        let facts = self.peer.facts();
         readings::strictest(request, |request| {
-            let ask = Ask::new(self.peer.facts(), Some(request), &self.rules.routed);
+            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
             self.decide(&ask.allowed())
         })
     }
 
     fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
+        if self.course == Course::Allow {
+            let allowing = self.candidates.of(Action::Allow);
+            let first = allowing.first(&self.rules.rules, self.rules.stages.of(Action::Allow), ask);
+            return Decision::new(self.rules.allowance(ask, first), None);
+        }
         let decision = decide(&self.rules, &self.candidates, ask);
         match (&self.rules.trial, &self.trial) {
             (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask.without_routes())),
@@ -273,26 +291,29 @@ fn decide<'a>(set: &'a RuleSet, candidates: &Steps<Candidates>, ask: &Ask<'_>) -
 }
 
 impl Candidates {
+    const fn is_empty(&self) -> bool {
+        self.judged.is_empty() && self.large.is_empty()
+    }
+
     /// The first rule that fires.
+    #[inline]
     fn first<'a>(&self, rules: &'a [CompiledRule], stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
+        if self.is_empty() {
+            return None;
+        }
         let mut search = stage.search(rules, ask);
         search.judged(&self.judged);
-        if self.grouped == Grouped::Some {
-            stage.buckets(&ask.facts, |bucket| {
-                if bucket.is_large() {
-                    search.bucket(bucket);
-                }
-            });
+        for bucket in self.large.iter().filter_map(|id| stage.bucket(*id)) {
+            search.bucket(bucket);
         }
         search.found()
     }
 
     fn new(rules: &[CompiledRule], stage: &Stage, facts: &Facts<'_>) -> Self {
-        let mut judged = Vec::new();
-        let mut grouped = Grouped::None;
-        stage.buckets(facts, |bucket: &Bucket| {
+        let (mut judged, mut large) = (Vec::new(), Vec::new());
+        stage.buckets(facts, |id, bucket: &Bucket| {
             if bucket.is_large() {
-                grouped = Grouped::Some;
+                large.push(id);
                 return;
             }
             for id in bucket.ids() {
@@ -304,7 +325,7 @@ impl Candidates {
         judged.dedup_by_key(|(id, _)| *id);
         Self {
             judged: judged.into(),
-            grouped,
+            large: large.into(),
         }
     }
 }

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use ipnet::IpNet;
 use thiserror::Error;
 
-use super::condition::{Check, PathSet, blocks, contains, paths, texts};
-use super::hosts::HostSet;
+use super::condition::{Check, blocks, contains, texts};
 use super::index::Ask;
+use super::operation::CompiledOperation;
 use super::peer::Facts;
 use super::routed::Taken;
 use super::token::{PrincipalSet, principals, with_principal};
-use super::when::{self, Conditions, HeaderCheck};
+use super::when::{Conditions, OfPeer};
 use super::{PolicyInfo, RuleInfo, Truth};
-use crate::decide::route::string::{InvalidPath, PatternSet};
+use crate::decide::route::string::InvalidPath;
 use crate::policy::model::Origin;
 use crate::policy::model::authz::{Action, Operation, Rule, Source};
-use crate::request::RequestView;
 
 /// A rule that cannot be compiled, and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -94,25 +92,17 @@ enum Senders {
 
 #[derive(Debug)]
 pub(super) struct CompiledSource {
-    pub(super) principals: Check<PatternSet>,
-    pub(super) namespaces: Check<PatternSet>,
-    pub(super) accounts: Check<PatternSet>,
-    blocks: Check<Box<[IpNet]>>,
-    trust_domains: Check<PatternSet>,
-    request_principals: Check<PrincipalSet>,
-    remote: Check<Box<[IpNet]>>,
+    /// What the connection tells. All of it must hold.
+    pub(super) of_peer: Box<[OfPeer]>,
+    /// What the request tells, where that is asked.
+    of_request: Option<Box<OfSender>>,
 }
 
+/// Conditions on who sends a request, which the connection does not tell.
 #[derive(Debug)]
-pub(super) struct CompiledOperation {
-    hosts: Check<HostSet>,
-    /// In order.
-    ports: Check<Box<[u16]>>,
-    methods: Check<PatternSet>,
-    pub(super) paths: Check<PathSet>,
-    targets: Check<PatternSet>,
-    authorities: Check<PatternSet>,
-    headers: Box<[HeaderCheck]>,
+struct OfSender {
+    request_principals: Check<PrincipalSet>,
+    remote: Check<Box<[IpNet]>>,
 }
 
 impl CompiledRule {
@@ -167,6 +157,7 @@ impl CompiledRule {
 
     /// Whether the request is one that the rule is about. A connection without HTTP is let in by no rule that looks at
     /// requests, even where one of its operations does not.
+    #[inline]
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
         if self.route.is_some_and(|route| ask.taken != Taken::By(route)) {
             return Truth::False;
@@ -182,17 +173,19 @@ impl CompiledRule {
 
     /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
     /// that out: it is not the connection that tells.
+    #[inline]
     fn sender(&self, ask: &Ask<'_>) -> Truth {
         if self.senders == Senders::OfConnection {
             return Truth::True;
         }
-        let of_request = |source: &CompiledSource| source.truth(&ask.facts).and(|| source.of_request(ask));
+        let of_request = |source: &CompiledSource| source.truth(ask.facts).and(|| source.of_request(ask));
         Truth::any(self.sources.iter().map(of_request))
     }
 
+    #[inline]
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
         if self.action() == Action::Allow && ask.is_connect() {
-            let named = self.operations.iter().filter(|operation| operation.names_connect());
+            let named = self.operations.iter().filter(|operation| operation.names_connect);
             let truths = named.map(|operation| operation.truth(ask));
             return truths.max().unwrap_or(Truth::False);
         }
@@ -236,99 +229,39 @@ fn rule_origin(policy: &PolicyInfo, rule: &Rule) -> Origin {
 
 impl CompiledSource {
     fn new(source: &Source, action: Action) -> Result<Self, InvalidPattern> {
-        Ok(Self {
-            principals: texts(&source.principals)?,
-            namespaces: texts(&source.namespaces)?,
-            accounts: texts(&source.service_accounts)?,
-            blocks: blocks(&source.ip_blocks)?,
-            trust_domains: texts(&source.trust_domains)?,
+        let of_peer = [
+            OfPeer::Principal(texts(&source.principals)?),
+            OfPeer::Namespace(texts(&source.namespaces)?),
+            OfPeer::Account(texts(&source.service_accounts)?),
+            OfPeer::SourceIp(blocks(&source.ip_blocks)?),
+            OfPeer::TrustDomain(texts(&source.trust_domains)?),
+        ];
+        let of_request = OfSender {
             request_principals: principals(&source.request_principals, action)?,
             remote: blocks(&source.remote_ip_blocks)?,
+        };
+        let is_asked = !of_request.request_principals.is_unset() || !of_request.remote.is_unset();
+        Ok(Self {
+            of_peer: of_peer.into_iter().filter(|condition| !condition.is_unset()).collect(),
+            of_request: is_asked.then(|| Box::new(of_request)),
         })
     }
 
     fn truth(&self, facts: &Facts<'_>) -> Truth {
-        self.principals
-            .test(facts.principal, PatternSet::is_match)
-            .and(|| facts.with_namespace(&self.namespaces))
-            .and(|| facts.with_account(&self.accounts))
-            .and(|| {
-                self.blocks
-                    .test(Some(facts.address), |blocks, address| contains(blocks, address))
-            })
-            .and(|| self.trust_domains.test(facts.trust_domain(), PatternSet::is_match))
+        Truth::all(self.of_peer.iter().map(|condition| condition.truth(facts)))
     }
 
     /// What only a request tells.
     fn of_request(&self, ask: &Ask<'_>) -> Truth {
+        self.of_request.as_ref().map_or(Truth::True, |sender| sender.truth(ask))
+    }
+}
+
+impl OfSender {
+    fn truth(&self, ask: &Ask<'_>) -> Truth {
         let token = ask.request.and_then(|request| request.token);
         self.remote
             .test(ask.remote(), |blocks, address| contains(blocks, address))
             .and(|| with_principal(&self.request_principals, token))
-    }
-}
-
-/// Ports in order: a range of them has up to 65535.
-fn sorted(ports: &[u16]) -> Box<[u16]> {
-    let mut ports = ports.to_vec();
-    ports.sort_unstable();
-    ports.dedup();
-    ports.into()
-}
-
-impl CompiledOperation {
-    fn new(operation: &Operation, action: Action) -> Result<Self, InvalidPattern> {
-        Ok(Self {
-            hosts: Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?,
-            ports: Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?,
-            methods: texts(&operation.methods)?,
-            paths: paths(&operation.paths, action)?,
-            targets: texts(&operation.targets)?,
-            authorities: texts(&operation.authorities)?,
-            headers: operation
-                .headers
-                .iter()
-                .map(|(name, pattern)| when::header(name, pattern, action))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn names_connect(&self) -> bool {
-        let methods = self.methods.any_of.as_ref();
-        methods.is_some_and(|methods| methods.has_exact(Method::CONNECT.as_str()))
-    }
-
-    fn truth(&self, ask: &Ask<'_>) -> Truth {
-        let request: Option<&RequestView<'_>> = ask.request;
-        self.ports
-            .test(Some(ask.facts.port), |ports, port| ports.binary_search(&port).is_ok())
-            .and(|| {
-                self.methods
-                    .test(request.map(|r| r.method.as_str()), PatternSet::is_match)
-            })
-            .and(|| self.paths.test(ask.path(), PathSet::is_match))
-            .and(|| self.with_target(ask))
-            .and(|| self.hosts.test(request, HostSet::is_match))
-            .and(|| {
-                self.authorities
-                    .test(request.map(|r| r.authority), PatternSet::is_match)
-            })
-            .and(|| self.with_headers(request))
-    }
-
-    fn looks_at_path(&self) -> bool {
-        !self.paths.is_unset() || !self.targets.is_unset()
-    }
-
-    fn with_target(&self, ask: &Ask<'_>) -> Truth {
-        if self.targets.is_unset() {
-            return Truth::True;
-        }
-        self.targets.test(ask.target(), PatternSet::is_match)
-    }
-
-    fn with_headers(&self, request: Option<&RequestView<'_>>) -> Truth {
-        let headers = request.map(|request| request.headers);
-        Truth::all(self.headers.iter().map(|header| header.truth(headers)))
     }
 }

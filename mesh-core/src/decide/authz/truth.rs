@@ -23,6 +23,7 @@ impl From<bool> for Truth {
 impl Truth {
     /// *And*: asks the second only where the first is not false.
     #[must_use]
+    #[inline]
     pub fn and(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::False => Self::False,
@@ -31,6 +32,7 @@ impl Truth {
     }
 
     /// *And* over several; an empty list is true.
+    #[inline]
     pub fn all(truths: impl IntoIterator<Item = Self>) -> Self {
         let mut least = Self::True;
         for truth in truths {
@@ -43,6 +45,7 @@ impl Truth {
     }
 
     /// *Or* over several; an empty list is true, as in a rule that sets no condition.
+    #[inline]
     pub fn any(truths: impl IntoIterator<Item = Self>) -> Self {
         let mut best = None;
         for truth in truths {

@@ -18,13 +18,13 @@ use crate::request::{RequestView, any_element, joined};
 /// The compiled `when` of a rule: all of them must hold.
 #[derive(Debug)]
 pub(super) struct Conditions {
-    of_peer: Box<[OfPeer]>,
+    pub(super) of_peer: Box<[OfPeer]>,
     of_request: Box<[OfRequest]>,
 }
 
 /// What the connection tells.
 #[derive(Debug)]
-enum OfPeer {
+pub(super) enum OfPeer {
     Principal(Check<PatternSet>),
     Namespace(Check<PatternSet>),
     Account(Check<PatternSet>),
@@ -75,37 +75,9 @@ impl Conditions {
     }
 
     /// Whether those hold that look at the request.
+    #[inline]
     pub(super) fn request(&self, ask: &Ask<'_>) -> Truth {
         Truth::all(self.of_request.iter().map(|condition| condition.truth(ask)))
-    }
-
-    /// The principals one of which a peer must have.
-    pub(super) fn principals(&self) -> impl Iterator<Item = &PatternSet> {
-        self.any_of(|condition| match condition {
-            OfPeer::Principal(check) => Some(check),
-            _ => None,
-        })
-    }
-
-    /// The namespaces one of which a peer must be of.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &PatternSet> {
-        self.any_of(|condition| match condition {
-            OfPeer::Namespace(check) => Some(check),
-            _ => None,
-        })
-    }
-
-    /// The accounts one of which a peer must have.
-    pub(super) fn accounts(&self) -> impl Iterator<Item = &PatternSet> {
-        self.any_of(|condition| match condition {
-            OfPeer::Account(check) => Some(check),
-            _ => None,
-        })
-    }
-
-    fn any_of(&self, check: impl Fn(&OfPeer) -> Option<&Check<PatternSet>>) -> impl Iterator<Item = &PatternSet> {
-        let checks = self.of_peer.iter().filter_map(check);
-        checks.filter_map(|check| check.any_of.as_ref())
     }
 }
 
@@ -143,7 +115,21 @@ fn of_a_peer(when: &When) -> Result<OfPeer, InvalidPattern> {
 }
 
 impl OfPeer {
-    fn truth(&self, facts: &Facts<'_>) -> Truth {
+    /// Whether every peer meets it.
+    pub(super) const fn is_unset(&self) -> bool {
+        match self {
+            Self::Principal(check)
+            | Self::Namespace(check)
+            | Self::Account(check)
+            | Self::TrustDomain(check)
+            | Self::ServerName(check) => check.is_unset(),
+            Self::SourceIp(check) | Self::DestinationIp(check) => check.is_unset(),
+            Self::DestinationPort(check) => check.is_unset(),
+            Self::Unknown => false,
+        }
+    }
+
+    pub(super) fn truth(&self, facts: &Facts<'_>) -> Truth {
         match self {
             Self::Principal(check) => check.test(facts.principal, PatternSet::is_match),
             Self::Namespace(check) => facts.with_namespace(check),
