@@ -36,8 +36,8 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct EndpointSet<T> {
     all: Vec<Arc<Endpoint<T>>>,
-    /// Those that can be picked.
-    usable: Vec<Arc<Endpoint<T>>>,
+    /// Those that can be picked, where these are not all.
+    usable: Option<Vec<Arc<Endpoint<T>>>>,
     picker: Option<Box<dyn Picker>>,
     healthy: usize,
     mode: Mode,
@@ -47,7 +47,7 @@ impl<T> EndpointSet<T> {
     pub(super) const fn empty() -> Self {
         Self {
             all: Vec::new(),
-            usable: Vec::new(),
+            usable: None,
             picker: None,
             healthy: 0,
             mode: Mode::Normal,
@@ -57,16 +57,17 @@ impl<T> EndpointSet<T> {
     /// The set of these endpoints, by their health at this moment.
     pub(super) fn new(all: Vec<Arc<Endpoint<T>>>, settings: &ClusterSettings, position: &Arc<Position>) -> Self {
         let is_healthy = |endpoint: &&Arc<Endpoint<T>>| !endpoint.health().is_ejected();
-        let mut usable: Vec<_> = all.iter().filter(is_healthy).cloned().collect();
-        let healthy = usable.len();
+        let some: Vec<_> = all.iter().filter(is_healthy).cloned().collect();
+        let healthy = some.len();
         let min_percent = settings.outliers.as_ref().map_or(0, |rules| rules.min_healthy_percent);
         let mode = if must_panic(healthy, all.len(), min_percent) {
-            usable.clone_from(&all);
             Mode::Panic
         } else {
             Mode::Normal
         };
-        let weights: Vec<u32> = usable.iter().map(|endpoint| endpoint.weight()).collect();
+        let usable = (mode == Mode::Normal && healthy < all.len()).then_some(some);
+        let weights = usable.as_ref().unwrap_or(&all).iter();
+        let weights: Vec<u32> = weights.map(|endpoint| endpoint.weight()).collect();
         let picker = Some(picker(settings.algorithm, &weights, position));
         Self {
             all,
@@ -79,6 +80,10 @@ impl<T> EndpointSet<T> {
 
     pub(super) fn all(&self) -> &[Arc<Endpoint<T>>] {
         &self.all
+    }
+
+    fn usable(&self) -> &[Arc<Endpoint<T>>] {
+        self.usable.as_ref().unwrap_or(&self.all)
     }
 
     pub(super) const fn healthy(&self) -> usize {
@@ -110,16 +115,20 @@ impl<T> EndpointSet<T> {
             }
             picked = self.pick_any(rng)?;
         }
-        let untried = self.usable.iter().find(|endpoint| !tried.contains(&endpoint.address()));
+        let untried = self
+            .usable()
+            .iter()
+            .find(|endpoint| !tried.contains(&endpoint.address()));
         Ok(Arc::clone(untried.unwrap_or(picked)))
     }
 
     fn pick_any(&self, rng: &mut dyn Rng) -> Result<&Arc<Endpoint<T>>, PickError> {
-        let active = |index: usize| self.usable.get(index).map_or(0, |endpoint| endpoint.active());
+        let usable = self.usable();
+        let active = |index: usize| usable.get(index).map_or(0, |endpoint| endpoint.active());
         self.picker
             .as_ref()
             .and_then(|picker| picker.pick(&active, rng))
-            .and_then(|index| self.usable.get(index))
+            .and_then(|index| usable.get(index))
             .ok_or(if self.all.is_empty() {
                 PickError::NoEndpoints
             } else {
