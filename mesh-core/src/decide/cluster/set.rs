@@ -32,22 +32,25 @@ pub(super) enum Mode {
     Panic,
 }
 
+type Members<T> = Arc<[Arc<Endpoint<T>>]>;
+
 /// The endpoints of a cluster at a time.
 #[derive(Debug)]
 pub(super) struct EndpointSet<T> {
-    all: Vec<Arc<Endpoint<T>>>,
-    /// Those that can be picked, where these are not all.
-    usable: Option<Vec<Arc<Endpoint<T>>>>,
+    all: Members<T>,
+    /// Those that can be picked: the same list where these are all.
+    usable: Members<T>,
     picker: Option<Box<dyn Picker>>,
     healthy: usize,
     mode: Mode,
 }
 
 impl<T> EndpointSet<T> {
-    pub(super) const fn empty() -> Self {
+    pub(super) fn empty() -> Self {
+        let all: Members<T> = Arc::default();
         Self {
-            all: Vec::new(),
-            usable: None,
+            usable: Arc::clone(&all),
+            all,
             picker: None,
             healthy: 0,
             mode: Mode::Normal,
@@ -56,18 +59,20 @@ impl<T> EndpointSet<T> {
 
     /// The set of these endpoints, by their health at this moment.
     pub(super) fn new(all: Vec<Arc<Endpoint<T>>>, settings: &ClusterSettings, position: &Arc<Position>) -> Self {
+        let all: Members<T> = all.into();
         let is_healthy = |endpoint: &&Arc<Endpoint<T>>| !endpoint.health().is_ejected();
-        let some: Vec<_> = all.iter().filter(is_healthy).cloned().collect();
-        let healthy = some.len();
+        let healthy = all.iter().filter(is_healthy).count();
         let min_percent = settings.outliers.as_ref().map_or(0, |rules| rules.min_healthy_percent);
         let mode = if must_panic(healthy, all.len(), min_percent) {
             Mode::Panic
         } else {
             Mode::Normal
         };
-        let usable = (mode == Mode::Normal && healthy < all.len()).then_some(some);
-        let weights = usable.as_ref().unwrap_or(&all).iter();
-        let weights: Vec<u32> = weights.map(|endpoint| endpoint.weight()).collect();
+        let usable = match mode == Mode::Panic || healthy == all.len() {
+            true => Arc::clone(&all),
+            false => all.iter().filter(is_healthy).cloned().collect(),
+        };
+        let weights: Vec<u32> = usable.iter().map(|endpoint| endpoint.weight()).collect();
         let picker = Some(picker(settings.algorithm, &weights, position));
         Self {
             all,
@@ -80,10 +85,6 @@ impl<T> EndpointSet<T> {
 
     pub(super) fn all(&self) -> &[Arc<Endpoint<T>>] {
         &self.all
-    }
-
-    fn usable(&self) -> &[Arc<Endpoint<T>>] {
-        self.usable.as_ref().unwrap_or(&self.all)
     }
 
     pub(super) const fn healthy(&self) -> usize {
@@ -115,20 +116,16 @@ impl<T> EndpointSet<T> {
             }
             picked = self.pick_any(rng)?;
         }
-        let untried = self
-            .usable()
-            .iter()
-            .find(|endpoint| !tried.contains(&endpoint.address()));
+        let untried = self.usable.iter().find(|endpoint| !tried.contains(&endpoint.address()));
         Ok(Arc::clone(untried.unwrap_or(picked)))
     }
 
     fn pick_any(&self, rng: &mut dyn Rng) -> Result<&Arc<Endpoint<T>>, PickError> {
-        let usable = self.usable();
-        let active = |index: usize| usable.get(index).map_or(0, |endpoint| endpoint.active());
+        let active = |index: usize| self.usable.get(index).map_or(0, |endpoint| endpoint.active());
         self.picker
             .as_ref()
             .and_then(|picker| picker.pick(&active, rng))
-            .and_then(|index| usable.get(index))
+            .and_then(|index| self.usable.get(index))
             .ok_or(if self.all.is_empty() {
                 PickError::NoEndpoints
             } else {
