@@ -454,9 +454,9 @@ fn json(node: &Node) -> serde_json::Value {
         }
         Value::Sequence(items) => items.iter().map(json).collect(),
         Value::Scalar(scalar) if scalar.style == Style::Plain => {
-            serde_json::from_str(&scalar.text).unwrap_or_else(|_| (*scalar.text).into())
+            serde_json::from_str(&scalar.text).unwrap_or_else(|_| scalar.text.as_str().into())
         }
-        Value::Scalar(scalar) => (*scalar.text).into(),
+        Value::Scalar(scalar) => scalar.text.as_ref().into(),
         _ => serde_json::Value::Null,
     }
 }

@@ -32,6 +32,8 @@ fn choices() -> impl Strategy<Value = Vec<[usize; 3]>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_was_compiled_before_changes_nothing(steps in choices()) {
         let workload = Workload::new("shop", "orders").label("app", "orders");
