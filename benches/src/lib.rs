@@ -7,7 +7,12 @@
 )]
 
 pub mod bare;
+pub mod callgrind;
+pub mod case;
+pub mod curve;
+pub mod gate;
 pub mod meshed;
+pub mod plot;
 
 use std::fmt::Write as _;
 use std::future::Future;
