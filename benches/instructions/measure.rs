@@ -1,93 +1,49 @@
-//! Counts one case, in processes of its own.
+//! Counts cases, each in processes of its own, as many at a time as there are processors.
 
-use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use mesh_benches::callgrind;
+use mesh_benches::gate::Cost;
 use mimalloc::MiMalloc;
-use serde::Serialize;
 
-use crate::{Case, Work};
+use crate::Case;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Names the case of a child.
-const CASE: &str = "MESH_BENCH_CASE";
-/// Numbers the iterations of a child.
-const ITERATIONS: &str = "MESH_BENCH_ITERATIONS";
-/// How much longer the longer run is.
-const LONGER: u64 = 4;
-
-/// What one iteration costs.
-#[derive(Serialize)]
-pub(crate) struct Cost {
-    pub(crate) case: String,
-    pub(crate) instructions: f64,
-    pub(crate) allocations: f64,
+/// Counts these cases, and tells each as soon as it is counted.
+pub(crate) fn costs(cases: &[Case], tell: impl Fn(&Cost) + Sync) -> Result<Vec<Cost>, String> {
+    let named: Vec<_> = cases.iter().map(|case| (&*case.name, case.iterations)).collect();
+    let (next, counted) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let count = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some((name, iterations)) = named.get(place) else {
+                return;
+            };
+            let cost = cost(name, *iterations);
+            if let Ok(cost) = &cost {
+                tell(cost);
+            }
+            counted.lock().unwrap().push((place, cost));
+        }
+    };
+    thread::scope(|scope| {
+        let width = thread::available_parallelism().map_or(1, usize::from);
+        (0..width).for_each(|_| drop(scope.spawn(count)));
+    });
+    let mut counted = counted.into_inner().unwrap();
+    counted.sort_by_key(|(place, _)| *place);
+    counted.into_iter().map(|(_, cost)| cost).collect()
 }
 
-/// What this process is to run, where it is a child.
-pub(crate) fn asked() -> Option<(String, u64)> {
-    let iterations = std::env::var(ITERATIONS).ok()?;
-    Some((std::env::var(CASE).ok()?, iterations.parse().ok()?))
-}
-
-/// Runs the measured region, and prints how often it allocated.
-pub(crate) fn child(mut work: Work, iterations: u64) {
-    work(iterations.min(32));
-    measured_region(&mut work, iterations);
-    // What winds down afterwards is nobody's cost.
-    std::process::exit(0);
-}
-
-/// Callgrind counts while this function is on the stack, and so finds it by its name.
-#[inline(never)]
-fn measured_region(work: &mut Work, iterations: u64) {
-    work(std::hint::black_box(iterations));
-    std::hint::black_box(work);
-}
-
-/// Counts a case.
-pub(crate) fn cost(case: &Case) -> Result<Cost, String> {
-    let (short, long) = (case.iterations, case.iterations * LONGER);
-    let (less, more) = (counts(&case.name, short)?, counts(&case.name, long)?);
-    let slope = |less: u64, more: u64| (more as f64 - less as f64) / (long - short) as f64;
+fn cost(case: &str, iterations: u64) -> Result<Cost, String> {
+    let counts = callgrind::count(case, iterations)?;
     Ok(Cost {
-        case: case.name.clone(),
-        instructions: slope(less.0, more.0),
-        allocations: slope(less.1, more.1),
+        case: case.to_owned(),
+        instructions: counts.instructions,
+        allocations: counts.allocations,
     })
-}
-
-/// Instructions and allocations of a run.
-fn counts(case: &str, iterations: u64) -> Result<(u64, u64), String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let mut valgrind = Command::new("valgrind");
-    let out = format!("--callgrind-out-file={}", file.path().display());
-    valgrind.args(["--tool=callgrind", "--toggle-collect=*measured_region*", &out]);
-    run(
-        {
-            valgrind.arg(own);
-            valgrind
-        },
-        case,
-        iterations,
-    )?;
-    let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    let total = total.and_then(|total| total.trim().parse().ok());
-    let total = total.ok_or_else(|| format!("callgrind told no total for case `{case}`"))?;
-    Ok((total, mesh_benches::calls::allocations(&text)))
-}
-
-fn run(mut command: Command, case: &str, iterations: u64) -> Result<String, String> {
-    command.env(CASE, case).env(ITERATIONS, iterations.to_string());
-    let done = command
-        .output()
-        .map_err(|error| format!("{command:?} cannot be run: {error}"))?;
-    if !done.status.success() {
-        let told = String::from_utf8_lossy(&done.stderr);
-        return Err(format!("case `{case}` failed:\n{told}"));
-    }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{Case, Work};
 
-const ITERATIONS: u64 = 250;
-const ANSWER: [u8; 1024] = [b'a'; 1024];
+pub(crate) const ITERATIONS: u64 = 250;
+pub(crate) const ANSWER: [u8; 1024] = [b'a'; 1024];
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -27,11 +27,11 @@ fn case(name: &str, prepare: impl Fn() -> Work + 'static) -> Case {
     Case::new(name, ITERATIONS, prepare)
 }
 
-fn app() -> Router {
+pub(crate) fn app() -> Router {
     Router::new().route("/api/orders", get(|| async { &ANSWER[..] }))
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -64,7 +64,7 @@ fn full_mesh(mtls: &'static str, http: &'static str) -> Work {
 }
 
 /// Sends one after the other, on the runtime's thread.
-fn sending(runtime: Runtime, send: impl Fn() -> Sending + 'static) -> Work {
+pub(crate) fn sending(runtime: Runtime, send: impl Fn() -> Sending + 'static) -> Work {
     Box::new(move |iterations| {
         runtime.block_on(async {
             for _ in 0..iterations {

@@ -7,8 +7,13 @@
 )]
 
 pub mod bare;
+pub mod callgrind;
 pub mod calls;
+pub mod case;
+pub mod curve;
+pub mod gate;
 pub mod meshed;
+pub mod plot;
 
 use std::fmt::Write as _;
 use std::future::Future;

@@ -21,7 +21,7 @@ use super::secure::{Http, Refused, Secured};
 use crate::body::{Body, BoxError};
 use crate::dormant::Dormant;
 use crate::mesh::Shared;
-use crate::stream::Switch;
+use crate::stream::{Stream, Switch};
 
 /// How long to wait after the system refused a connection, out of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -63,7 +63,8 @@ pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, por
             Ok((stream, remote, place)) => {
                 let (shared, port) = (Arc::clone(&shared), port.clone());
                 connections.spawn(async move {
-                    let secured = port.secure(stream, remote).await;
+                    // Boxed: a connection keeps no room for the handshake that is over.
+                    let secured = Box::pin(port.secure(stream, remote)).await;
                     drop(place);
                     match secured {
                         Ok(secured) => serve(&shared, secured, port).await,
@@ -114,30 +115,36 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
         http,
         switch: stream.switch(),
     };
-    let io = TokioIo::new(stream);
+    let head_limit = connection.head_limit();
     // What goes wrong with a connection is the caller's to notice.
     match http {
         Http::One => {
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(connection.head_limit());
-            builder.max_buf_size(HEADER_BYTES as usize);
-            living
-                .drive(builder.serve_connection(io, answering).with_upgrades())
-                .await;
+            living.drive(one(stream, answering, head_limit)).await;
             living.drive_upgraded().await;
         }
-        Http::Two => {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
-            builder
-                .max_header_list_size(HEADER_BYTES)
-                .keep_alive_interval(PING.0)
-                .keep_alive_timeout(PING.1);
-            living.drive(builder.serve_connection(io, answering)).await;
-        }
+        Http::Two => living.drive(two(stream, answering)).await,
     }
+}
+
+// Both are boxed, at their own size: in the task, each connection would have room for the larger, and twice, since what
+// is moved into a future keeps its old place in it.
+
+fn one<P: Port>(stream: Stream, answering: Answering<P>, head_limit: Option<Duration>) -> Pin<Box<One<P>>> {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head_limit);
+    builder.max_buf_size(HEADER_BYTES as usize);
+    let connection = builder.serve_connection(TokioIo::new(stream), answering);
+    Box::pin(connection.with_upgrades())
+}
+
+fn two<P: Port>(stream: Stream, answering: Answering<P>) -> Pin<Box<Two<P>>> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    builder
+        .max_header_list_size(HEADER_BYTES)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1);
+    Box::pin(builder.serve_connection(TokioIo::new(stream), answering))
 }
 
 /// A connection that is served, until nobody wants it any more.
@@ -165,8 +172,8 @@ impl Living<'_> {
         }
     }
 
-    async fn drive(&self, connection: impl Graceful) {
-        let (mut connection, mut cut) = (pin!(connection), pin!(self.connection.conduct.ends()));
+    async fn drive(&self, mut connection: Pin<Box<impl Graceful>>) {
+        let mut cut = pin!(self.connection.conduct.ends());
         let end = Dormant::new(async {
             tokio::select! {
                 // Whoever behaves badly is not waited for.
@@ -223,13 +230,16 @@ trait Graceful: Future {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<P: Port> Graceful for http1::UpgradeableConnection<TokioIo<crate::stream::Stream>, Answering<P>> {
+type One<P> = http1::UpgradeableConnection<TokioIo<Stream>, Answering<P>>;
+type Two<P> = http2::Connection<TokioIo<Stream>, Answering<P>, TokioExecutor>;
+
+impl<P: Port> Graceful for One<P> {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-impl<P: Port> Graceful for http2::Connection<TokioIo<crate::stream::Stream>, Answering<P>, TokioExecutor> {
+impl<P: Port> Graceful for Two<P> {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

@@ -1,0 +1,44 @@
+//! Holds counts against those of a committed baseline.
+//!
+//! Instructions repeat where the same compiler, C library, valgrind and kind of processor made both. Elsewhere what is
+//! left to compare are allocations, and instructions in relation to others of the same run:
+//!
+//! | compared | on the same kind of host | elsewhere |
+//! |---|---|---|
+//! | instructions of a decision | +1 % | – |
+//! | instructions of a whole request | +2 % | – |
+//! | what the mesh adds to a request: the meshed one less the bare one, in which the cryptography cancels out | +5 % | +10 % |
+//! | growth: a curve's last size over its first | – | +5 % |
+//! | allocations | +0.05 | +0.05 |
+//!
+//! A case that the baseline does not know fails as one that is gone does: what nobody blessed guards nothing.
+
+mod compare;
+mod host;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::compare::{Kind, Line, Verdict, compare, kept};
+pub use self::host::{Host, features};
+pub use self::table::table;
+
+/// What one iteration of a case costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The case's name.
+    pub case: String,
+    /// Instructions in user space.
+    pub instructions: f64,
+    /// Allocations, reallocations among them.
+    pub allocations: f64,
+}
+
+/// Costs that were found good, and where they were counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// What the instructions depend on.
+    pub host: Host,
+    /// The cases of the gate.
+    pub cases: Vec<Cost>,
+}
