@@ -108,7 +108,7 @@ impl<'a> Tries<'a> {
                     let sent = started.pool.send_until(started.request, started.at).await;
                     self.finish(exchange, started.held, started.expiry, sent)
                 }
-                Err(refused) => refused,
+                Err(error) => Tried::refused(error),
             };
             let wants_more = decide(&self.plan.retry.on, &tried.attempt, self.plan.repeat).is_retry();
             if number > 1 {
@@ -160,35 +160,36 @@ impl<'a> Tries<'a> {
     }
 
     /// Everything of a try that needs no waiting: a place, an endpoint, a copy of the request.
-    fn start(&mut self, exchange: &mut Exchange, retry: Option<Permit>, number: u32) -> Result<Started, Tried> {
+    fn start(&mut self, exchange: &mut Exchange, retry: Option<Permit>, number: u32) -> Result<Started, Error> {
         let shared = &exchange.shared;
         let now = shared.clock.now();
         let held = self.place(shared, retry, now)?;
         let endpoint = held.in_flight.endpoint();
         exchange.attempts = number;
         exchange.endpoint = Some(Arc::clone(endpoint));
-        self.equip(held, now, shared).or_else(|error| {
-            let mut refused = Tried::refused(error);
-            self.account(exchange, &mut refused);
-            Err(refused)
-        })
+        let equipped = self.equip(held, now, shared);
+        if let Err(error) = &equipped {
+            let verdict = self.failed_at(exchange, error);
+            self.record(exchange, verdict);
+        }
+        equipped
     }
 
-    fn place(&mut self, shared: &Shared, retry: Option<Permit>, now: Timestamp) -> Result<Held, Tried> {
+    fn place(&mut self, shared: &Shared, retry: Option<Permit>, now: Timestamp) -> Result<Held, Error> {
         let cluster = &self.plan.cluster.state;
         let avoided = match self.plan.retry.previous_hosts {
             PreviousHosts::Avoid => self.tried.as_slice(),
             PreviousHosts::Allow => &[],
         };
         let picked = cluster.pick(avoided, now, &mut &shared.entropy);
-        let endpoint = picked.map_err(|error| Tried::refused(no_endpoint(error, &self.plan.cluster.name)))?;
+        let endpoint = picked.map_err(|error| no_endpoint(error, &self.plan.cluster.name))?;
         if self.tried.contains(&endpoint.address()) {
             // All have failed it: another round begins.
             self.tried.clear();
         }
         let request = cluster.try_request().ok_or_else(|| {
             let message = format!("too many requests are under way to `{}`", self.plan.cluster.name);
-            Tried::refused(Error::new(Outcome::Overflow).message(message))
+            Error::new(Outcome::Overflow).message(message)
         })?;
         Ok(Held {
             in_flight: cluster.begin(&endpoint),
@@ -275,18 +276,27 @@ impl<'a> Tries<'a> {
 
     /// Tells the cluster what the try says of its endpoint, and this request where not to go again.
     fn account(&mut self, exchange: &mut Exchange, tried: &mut Tried) {
-        let Some(endpoint) = &exchange.endpoint else { return };
         let verdict = match &mut tried.result {
             Ok(answer) => answer.take_early_verdict(),
-            Err(error) => {
-                self.tried.push(endpoint.address());
-                if let Some(source) = std::error::Error::source(error) {
-                    exchange.transport_failure = Some(source.to_string().into());
-                }
-                error_verdict(error)
-            }
+            Err(error) => self.failed_at(exchange, error),
         };
-        let Some(verdict) = verdict else { return };
+        self.record(exchange, verdict);
+    }
+
+    /// Notes where a try has failed, and says whom that speaks against.
+    fn failed_at(&mut self, exchange: &mut Exchange, error: &Error) -> Option<Verdict> {
+        self.tried
+            .extend(exchange.endpoint.as_ref().map(|endpoint| endpoint.address()));
+        if let Some(source) = std::error::Error::source(error) {
+            exchange.transport_failure = Some(source.to_string().into());
+        }
+        error_verdict(error)
+    }
+
+    fn record(&mut self, exchange: &Exchange, verdict: Option<Verdict>) {
+        let (Some(verdict), Some(endpoint)) = (verdict, &exchange.endpoint) else {
+            return;
+        };
         if matches!(verdict, Verdict::ServerError | Verdict::GatewayError) {
             self.tried.push(endpoint.address());
         }

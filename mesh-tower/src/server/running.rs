@@ -14,6 +14,7 @@ use http_body::{Frame, SizeHint};
 use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
 
+use super::brought::Brought;
 use super::connection::Connection;
 use super::jwt::Claims;
 use crate::body::{Body, BoxError};
@@ -40,13 +41,13 @@ pub(super) struct DeniedMeanwhile;
 pub(super) fn keep(
     connection: &Connection,
     snapshot: &Snapshot,
-    request: &Request<Body>,
+    (request, brought): (&Request<Body>, Brought),
     was_asked: bool,
     readings: Vec<String>,
 ) -> Option<Arc<Running>> {
     let recheck = snapshot.mesh.live.recheck;
     // Upgraded connections last, so that a later policy may want them judged.
-    let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request);
+    let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request, brought);
     let running = is_kept.then(|| Arc::new(Running::of(request, was_asked, readings)))?;
     if recheck == Recheck::Requests {
         connection.runs(&running);
@@ -54,9 +55,9 @@ pub(super) fn keep(
     Some(running)
 }
 
-fn asks_to_upgrade(request: &Request<Body>) -> bool {
+fn asks_to_upgrade(request: &Request<Body>, brought: Brought) -> bool {
     // HTTP/2 has no upgrades but CONNECT.
-    let upgrades = request.version() <= Version::HTTP_11 && request.headers().contains_key(UPGRADE);
+    let upgrades = brought.upgrade && request.version() <= Version::HTTP_11 && request.headers().contains_key(UPGRADE);
     upgrades || request.method() == Method::CONNECT
 }
 

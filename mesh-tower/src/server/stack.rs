@@ -42,6 +42,10 @@ use crate::telemetry::trace::Correlation;
 /// # Errors
 ///
 /// Those of the application.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn would keep each of its arguments twice"
+)]
 pub(crate) fn serve<F, B, E>(
     connection: Arc<Connection>,
     mut request: Request<Body>,
@@ -52,7 +56,6 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    // No `async fn`: that would keep each argument twice.
     async move {
         let shared = &connection.shared;
         let live = shared.live.load_full();
@@ -84,7 +87,7 @@ where
         let kept = running::keep(
             &connection,
             &live.snapshot,
-            &request,
+            (&request, brought),
             exchange.was_asked(),
             judged.readings,
         );

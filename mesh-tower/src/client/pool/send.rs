@@ -2,7 +2,7 @@ use std::pin::pin;
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, UPGRADE},
+    header::{Entry, HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::body::Incoming;
@@ -70,7 +70,8 @@ impl Pool {
         limit: Option<Instant>,
     ) -> Result<Response<Body>, Failure> {
         let shared = self.shared();
-        if has_hop_by_hop(request.headers()) {
+        let is_plain = !has_hop_by_hop(request.headers());
+        if !is_plain {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
         }
         loop {
@@ -79,7 +80,11 @@ impl Pool {
                 Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
                 Err(Elapsed) => return Err(Failure::Elapsed),
             };
-            let after = after(&request);
+            let after = if is_plain && request.method() != Method::CONNECT {
+                After::Keep
+            } else {
+                after(&request)
+            };
             let connection = lease.connection();
             let sent = match &mut sender {
                 Sender::Http1(sender) => {
@@ -138,10 +143,9 @@ fn for_http1(request: &mut Request<Body>, connection: &Connection) {
     let Some(authority) = request.uri().authority() else {
         return;
     };
-    if !request.headers().contains_key(HOST)
-        && let Some(host) = connection.host(authority, host_of)
-    {
-        request.headers_mut().insert(HOST, host);
+    let host = connection.host(authority, host_of);
+    if let (Some(host), Entry::Vacant(place)) = (host, request.headers_mut().entry(HOST)) {
+        place.insert(host);
     }
     if request.method() != Method::CONNECT {
         let path = std::mem::take(request.uri_mut()).into_parts().path_and_query;

@@ -36,7 +36,9 @@ impl Timers {
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(move |cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                timer.take().map(|timer| self.keep(timer));
+                if let Some(timer) = timer.take() {
+                    self.keep(timer);
+                }
                 return Poll::Ready(Ok(output));
             }
             let Some(limit) = limit else { return Poll::Pending };
