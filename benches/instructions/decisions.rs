@@ -118,7 +118,7 @@ fn peer(id: &SpiffeId) -> Peer<'_> {
 }
 
 fn authorizer(policy: &Policy) -> Authorizer {
-    snapshot(policy).inbound.authorizer.clone()
+    snapshot(policy).inbound.authorizer
 }
 
 /// The one rule of so many that allows the caller, looked for by each request.

@@ -124,7 +124,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Read before minutes are spent on what it would be compared with.
-    let baseline = options.check.as_deref().map(|file| read(file));
+    let baseline = options.check.as_deref().map(read);
     println!("{:<44} {:>14} {:>12}", "case", "instructions", "allocations");
     let costs = costs(&chosen, tell).unwrap_or_else(|why| stop(&why));
     if let Some(file) = &options.json {

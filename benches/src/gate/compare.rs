@@ -114,6 +114,7 @@ fn growth(instructions: &BTreeMap<&str, f64>) -> impl Iterator<Item = ((Kind, St
 }
 
 /// How much more is too much: a share of what is expected, and a number.
+#[derive(Clone, Copy)]
 struct Limit {
     share: f64,
     number: f64,
