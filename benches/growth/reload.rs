@@ -78,7 +78,7 @@ fn latencies(told: &str) -> Vec<f64> {
 
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place).or(sorted.last()).copied().unwrap_or_default()
+    sorted.get(place).or_else(|| sorted.last()).copied().unwrap_or_default()
 }
 
 /// Plays an application that calls itself through the mesh. Told `reload`, its policy changes at the start of a round,
