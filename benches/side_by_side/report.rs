@@ -24,6 +24,9 @@ const HEAD: [&str; 12] = [
 ];
 const WIDTHS: [usize; 12] = [20, 8, 7, 8, 9, 7, 8, 6, 8, 19, 19, 19];
 
+/// With fewer rounds not even the range from the least to the greatest value holds the median with 95 %.
+const ENOUGH: usize = 6;
+
 /// A figure of the project with the bar that it has to pass.
 pub(crate) struct Bar {
     name: &'static str,
@@ -159,15 +162,18 @@ fn bars(text: &mut String, summaries: &[Summary]) {
             spread.max,
             bar.bar,
             bar.moonshot,
-            bar.verdict(&spread),
+            bar.verdict(&spread, mesh.figures.rounds),
         );
     }
 }
 
 impl Bar {
-    /// A bar is met, or is not, where the whole interval is on one side of it.
-    pub(crate) fn verdict(&self, spread: &Spread) -> &'static str {
+    /// A bar is met, or is not, where the whole interval is on one side of it; of a few rounds an interval says nothing.
+    pub(crate) fn verdict(&self, spread: &Spread, rounds: usize) -> &'static str {
         let (low, high) = spread.interval;
+        if rounds < ENOUGH {
+            return "too few rounds to say";
+        }
         let is_met = |value: f64| {
             if self.is_upper {
                 value <= self.bar

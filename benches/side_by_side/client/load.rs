@@ -16,10 +16,9 @@ use crate::service::{GRPC_STATUS, Question};
 use crate::statistics::per_mille;
 use crate::usage::{cpu_seconds, peak_kib};
 
-/// Requests at a time, while as many are sent as go through.
+/// Requests at a time, while as many are sent as go through; at a fixed rate so many at most, for which connections are there: what is due
+/// waits then, its time running. With more a moment's pause would end in handshakes, and these in further pauses.
 const LANES: usize = 32;
-/// At most so many at a time at a fixed rate: what is due waits then, its time running.
-const BACKLOG: usize = 512;
 /// How long the first request may take, and what is under way after a phase.
 const REST: Duration = Duration::from_secs(5);
 
@@ -181,7 +180,7 @@ impl<S: Sends> Run<S> {
     ) -> Result<(), BoxError> {
         while Instant::now() < end {
             pace.tick().await?;
-            while self.under_way.load(Ordering::Relaxed) < BACKLOG {
+            while self.under_way.load(Ordering::Relaxed) < LANES {
                 let Some(due) = pace.due() else { break };
                 self.under_way.fetch_add(1, Ordering::Relaxed);
                 let run = Arc::clone(self);

@@ -10,9 +10,10 @@ fn a_bar_within_the_interval_is_not_said_to_be_met() {
         max: high,
         interval: (low, high),
     };
-    assert_eq!(cpu.verdict(&spread(0.97, 1.05)), "met");
-    assert_eq!(cpu.verdict(&spread(1.04, 1.06)), "within the noise");
-    assert_eq!(cpu.verdict(&spread(1.06, 1.10)), "NOT met");
-    assert_eq!(throughput.verdict(&spread(0.96, 1.10)), "met");
-    assert_eq!(throughput.verdict(&spread(0.80, 0.94)), "NOT met");
+    assert_eq!(cpu.verdict(&spread(0.97, 1.05), 7), "met");
+    assert_eq!(cpu.verdict(&spread(1.04, 1.06), 7), "within the noise");
+    assert_eq!(cpu.verdict(&spread(1.06, 1.10), 7), "NOT met");
+    assert_eq!(throughput.verdict(&spread(0.96, 1.10), 7), "met");
+    assert_eq!(throughput.verdict(&spread(0.80, 0.94), 7), "NOT met");
+    assert_eq!(throughput.verdict(&spread(0.80, 0.94), 2), "too few rounds to say");
 }
