@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderName, Request, Response, Version};
+use http::{HeaderName, Request, Response, StatusCode, Version};
 use mesh_core::decide::cluster::{InFlight, Permit, PickError, RetryRefusal};
 use mesh_core::decide::deadline::Expiry;
 use mesh_core::decide::health::Verdict;
@@ -236,14 +236,8 @@ impl<'a> Tries<'a> {
     fn answered(&self, exchange: &Exchange, held: Held, response: Response<Body>) -> Tried {
         let grpc = exchange.is_grpc().then(|| grpc_status(response.headers())).flatten();
         let mut attempt = Attempt::response(response.status(), grpc);
-        if self
-            .plan
-            .retry
-            .on
-            .conditions
-            .contains(&RetryCondition::EnvoyRatelimited)
-            && response.headers().contains_key(&RATE_LIMITED)
-        {
+        // Such an answer is tried again only where the policy says just that.
+        if self.may_retry(response.status()) && response.headers().contains_key(&RATE_LIMITED) {
             attempt = attempt.rate_limited();
         }
         let by_status = self.plan.cluster.state.verdict(response.status());
@@ -264,6 +258,12 @@ impl<'a> Tries<'a> {
             attempt,
             result: Ok(answer),
         }
+    }
+
+    /// Whether the policy may have an answer of this status tried again.
+    fn may_retry(&self, status: StatusCode) -> bool {
+        let on = &self.plan.retry.on;
+        self.plan.retry.attempts > 0 && (!status.is_success() || !on.codes.is_empty() || on.classes.is_some())
     }
 
     /// A try without a response; a request that was not sent comes back.

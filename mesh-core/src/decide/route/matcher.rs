@@ -73,9 +73,13 @@ pub(super) struct Hint {
     digest: u32,
 }
 
-/// Values of one digest may differ.
+/// Bytes of a value that count for its digest, from its end.
+const DIGESTED: usize = 32;
+
+/// Values of one digest may differ. Only so many bytes are looked at: whoever sends a long value must not make each rule costly.
 fn digest(value: &[u8]) -> u32 {
-    value.iter().fold(0x811c_9dc5, |digest: u32, byte| {
+    let seed = 0x811c_9dc5 ^ u32::try_from(value.len()).unwrap_or(u32::MAX);
+    value.iter().rev().take(DIGESTED).fold(seed, |digest: u32, byte| {
         (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
 }

@@ -73,7 +73,7 @@ impl Connection {
             returned: Returned::default(),
             refusal: OnceLock::new(),
             host: OnceLock::new(),
-            timers: Timers::default(),
+            timers: Timers::of_this_runtime(),
         }
     }
 

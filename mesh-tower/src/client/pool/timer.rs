@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -19,10 +20,21 @@ pub(super) struct Elapsed;
 /// Where a connection keeps its timer between requests.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    idle: Mutex<Option<Pin<Box<Sleep>>>>,
+    idle: Mutex<Option<Timer>>,
 }
 
+type Timer = Pin<Box<Sleep>>;
+
 impl Timers {
+    /// With a timer of the runtime that this is called in. No other is ever kept: a request may come from another runtime, whose
+    /// timers must not be waited for when it is gone.
+    pub(super) fn of_this_runtime() -> Self {
+        let timer = Box::pin(tokio::time::sleep_until(Instant::now() + FAR));
+        Self {
+            idle: Mutex::new(Some(timer)),
+        }
+    }
+
     /// Runs a future until `limit`, if there is one.
     ///
     /// # Cancel safety
@@ -33,29 +45,46 @@ impl Timers {
         limit: Option<Instant>,
         mut future: Pin<&mut F>,
     ) -> impl Future<Output = Result<F::Output, Elapsed>> {
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let mut timer = None;
         poll_fn(move |cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                if let Some(timer) = timer.take() {
-                    self.keep(timer);
-                }
+                self.keep(timer.take());
                 return Poll::Ready(Ok(output));
             }
             let Some(limit) = limit else { return Poll::Pending };
-            let timer = timer.get_or_insert_with(|| self.take(limit));
-            poll_limit(timer.as_mut(), limit, cx).map(Err)
+            let (sleep, _) = timer.get_or_insert_with(|| self.take(limit));
+            let polled = poll_limit(sleep.as_mut(), limit, cx);
+            if polled.is_ready() {
+                self.keep(timer.take());
+            }
+            polled.map(Err)
         })
     }
 
-    fn keep(&self, timer: Pin<Box<Sleep>>) {
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
+    fn keep(&self, timer: Option<(Timer, Owner)>) {
+        if let Some((timer, Owner::Connection)) = timer {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
+        }
     }
 
-    fn take(&self, limit: Instant) -> Pin<Box<Sleep>> {
+    fn take(&self, limit: Instant) -> (Timer, Owner) {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        idle.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(limit)))
+        match idle {
+            Some(timer) => (timer, Owner::Connection),
+            None => (Box::pin(tokio::time::sleep_until(limit)), Owner::Request),
+        }
     }
 }
+
+/// Whose a timer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Connection,
+    Request,
+}
+
+/// A timer that waits for its first request.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
 
 /// Polls a timer that may be armed for another time.
 fn poll_limit(mut timer: Pin<&mut Sleep>, limit: Instant, cx: &mut Context<'_>) -> Poll<Elapsed> {
@@ -73,11 +102,9 @@ fn poll_limit(mut timer: Pin<&mut Sleep>, limit: Instant, cx: &mut Context<'_>) 
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::future::{pending, ready};
     use std::pin::pin;
-    use std::time::Duration;
-
-    use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,7 +117,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_holds_whatever_the_timer_was_set_to_before() {
-        let timers = Timers::default();
+        let timers = Timers::of_this_runtime();
         for limit in [3, 3, 1, 5, 2, 2] {
             assert_eq!(ends_after(&timers, limit * SECOND).await, limit * SECOND);
         }
@@ -98,7 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_is_kept_and_set_again_for_who_waits() {
-        let timers = Timers::default();
+        let timers = Timers::of_this_runtime();
         let wait = |time| tokio::time::sleep(time);
         let limit = |time| Some(Instant::now() + time);
         assert_eq!(timers.until(limit(3 * SECOND), pin!(wait(SECOND))).await, Ok(()));
@@ -120,5 +147,28 @@ mod tests {
         assert_eq!(timers.until(Some(Instant::now()), pin!(ready(7))).await, Ok(7));
         assert_eq!(timers.until(None, pin!(ready(7))).await, Ok(7));
         assert!(timers.idle.lock().unwrap().is_none());
+    }
+
+    #[test]
+    fn no_timer_of_another_runtime_is_kept() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+        };
+        let (own, other) = (runtime(), runtime());
+        let timers = own.block_on(async { Timers::of_this_runtime() });
+        let wait = || async {
+            let limit = Some(Instant::now() + SECOND);
+            timers.until(limit, pin!(tokio::task::yield_now())).await
+        };
+        assert_eq!(own.block_on(wait()), Ok(()));
+        let kept = timers.idle.lock().unwrap().take();
+        assert_eq!(other.block_on(wait()), Ok(()));
+        assert!(timers.idle.lock().unwrap().is_none(), "the other runtime's goes");
+        *timers.idle.lock().unwrap() = kept;
+        drop(other);
+        assert_eq!(own.block_on(wait()), Ok(()));
     }
 }
