@@ -33,6 +33,7 @@ mod usage;
 
 use std::path::Path;
 
+use mimalloc::MiMalloc;
 use serde::Serialize;
 
 use matrix::Cell;
@@ -42,6 +43,10 @@ use role::Role;
 use session::Session;
 use stage::Stage;
 use summary::Summary;
+
+/// The service and the load client of every configuration allocate by it, as services do that care for speed.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 

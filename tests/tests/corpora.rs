@@ -456,11 +456,7 @@ fn json(node: &Node) -> serde_json::Value {
         Value::Scalar(scalar) if scalar.style == Style::Plain => {
             serde_json::from_str(&scalar.text).unwrap_or_else(|_| scalar.text.as_str().into())
         }
-<<<<<<< HEAD
         Value::Scalar(scalar) => (*scalar.text).into(),
-=======
-        Value::Scalar(scalar) => scalar.text.as_str().into(),
->>>>>>> reload
         _ => serde_json::Value::Null,
     }
 }

@@ -39,7 +39,7 @@
 //! rule.from = vec![source];
 //! let meta = Meta { name: "orders".into(), namespace: "shop".into(), ..Meta::default() };
 //! let mut policy = AuthorizationPolicy::new(meta, Action::Allow);
-//! policy.rules = vec![rule];
+//! policy.rules = vec![rule].into();
 //! let workload = Workload::new("shop", "orders");
 //! let authorizer = Authorizer::compile([&policy], &workload, "istio-system").unwrap();
 //!
