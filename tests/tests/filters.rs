@@ -257,6 +257,15 @@ async fn a_mirror_gets_a_copy_with_the_body_and_its_answer_is_dropped() {
     until("the copy is read", || scene.v2.last().1 == b"a parcel").await;
     assert_eq!(scene.v2.last_target(), scene.v1.last_target());
     assert_eq!(scene.v1.last().1, b"a parcel");
+    for _ in 0..5 {
+        assert_eq!(get(&scene.client, "http://orders/").await.unwrap().status, 200);
+    }
+    let told = metrics(&scene.mesh);
+    assert!(told.contains("response_code=\"200\""), "{told}");
+    assert!(
+        !told.contains("response_code=\"500\""),
+        "copies are not counted: {told}"
+    );
 }
 
 /// K7.

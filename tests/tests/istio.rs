@@ -6,13 +6,14 @@
     reason = "a test fails by panicking"
 )]
 
+use http::{Request, Version};
 use mesh_core::outcome::Outcome;
 use mesh_core::workload::Workload;
 use mesh_tests::seeds::service;
 use mesh_tests::world::get;
 use mesh_tests::{Backend, World};
-use mesh_tower::Mesh;
 use mesh_tower::client::Client;
+use mesh_tower::{Body, Mesh};
 use tokio::net::TcpListener;
 
 /// An object of Istio's networking group in the namespace `default`.
@@ -51,6 +52,26 @@ async fn what_is_rate_limited_is_tried_again_only_where_the_policy_says_just_tha
         assert_eq!(get(&client, "http://orders/").await.unwrap().status, 429);
 
         assert_eq!(a.hits(), tries, "{on}");
+    }
+}
+
+/// Limits of gRPC servers answer 200, and say the rest in `grpc-status`.
+#[tokio::test]
+async fn a_call_that_is_rate_limited_is_not_tried_again() {
+    for (header, tries) in [("x-envoy-ratelimited", 1), ("x-other", 3)] {
+        let a = Backend::start("a").await;
+        a.say("grpc-status", "14");
+        a.say(header, "true");
+        let (client, _guard) = client(&retries(&[&a], "attempts: 2, retryOn: unavailable, backoff: 1ms")).await;
+
+        let call = Request::post("http://orders/shop.Orders/Get").version(Version::HTTP_2);
+        let call = call
+            .header("content-type", "application/grpc")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(client.send(call).await.unwrap().status(), 200);
+
+        assert_eq!(a.hits(), tries, "{header}");
     }
 }
 

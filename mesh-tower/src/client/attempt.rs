@@ -237,7 +237,7 @@ impl<'a> Tries<'a> {
         let grpc = exchange.is_grpc().then(|| grpc_status(response.headers())).flatten();
         let mut attempt = Attempt::response(response.status(), grpc);
         // Such an answer is tried again only where the policy says just that.
-        if self.may_retry(response.status()) && response.headers().contains_key(&RATE_LIMITED) {
+        if self.may_retry(response.status(), grpc) && response.headers().contains_key(&RATE_LIMITED) {
             attempt = attempt.rate_limited();
         }
         let by_status = self.plan.cluster.state.verdict(response.status());
@@ -261,9 +261,11 @@ impl<'a> Tries<'a> {
     }
 
     /// Whether the policy may have an answer of this status tried again.
-    fn may_retry(&self, status: StatusCode) -> bool {
+    fn may_retry(&self, status: StatusCode, grpc: Option<u8>) -> bool {
         let on = &self.plan.retry.on;
-        self.plan.retry.attempts > 0 && (!status.is_success() || !on.codes.is_empty() || on.classes.is_some())
+        let by_header = on.conditions.contains(&RetryCondition::EnvoyRatelimited);
+        let has_failed = !status.is_success() || grpc.is_some_and(|status| status != 0);
+        self.plan.retry.attempts > 0 && (has_failed || by_header || !on.codes.is_empty() || on.classes.is_some())
     }
 
     /// A try without a response; a request that was not sent comes back.

@@ -242,7 +242,10 @@ impl OnEnd for Settle {
             }
             End::Dropped => Outcome::CallerGone,
         };
-        self.exchange.settle_at(outcome, now);
+        // A copy is nobody's, and is not accounted for.
+        if !self.exchange.is_settled {
+            self.exchange.settle_at(outcome, now);
+        }
     }
 }
 

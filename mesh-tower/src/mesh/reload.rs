@@ -117,7 +117,7 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, mut polic
 }
 
 /// How long requests that began with an old policy are waited for, at first and at most, before it is looked at again.
-const RETIREMENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETIREMENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Frees an old policy off the runtime's threads, once the requests that began with it are done.
 async fn retire(before: Arc<Live>) {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep};
 
 /// The limit was over before the future was.
@@ -21,17 +22,19 @@ pub(super) struct Elapsed;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     idle: Mutex<Option<Timer>>,
+    runtime: Option<runtime::Id>,
 }
 
 type Timer = Pin<Box<Sleep>>;
 
 impl Timers {
-    /// With a timer of the runtime that this is called in. No other is ever kept: a request may come from another runtime, whose
-    /// timers must not be waited for when it is gone.
+    /// With a timer of the runtime that this is called in. Requests of another runtime have timers of their own: one of the two
+    /// may be gone, or nobody may drive it.
     pub(super) fn of_this_runtime() -> Self {
         let timer = Box::pin(tokio::time::sleep_until(Instant::now() + FAR));
         Self {
             idle: Mutex::new(Some(timer)),
+            runtime: this_runtime(),
         }
     }
 
@@ -68,12 +71,17 @@ impl Timers {
     }
 
     fn take(&self, limit: Instant) -> (Timer, Owner) {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match idle {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_home = self.runtime.is_some() && self.runtime == this_runtime();
+        match is_home.then(idle).flatten() {
             Some(timer) => (timer, Owner::Connection),
             None => (Box::pin(tokio::time::sleep_until(limit)), Owner::Request),
         }
     }
+}
+
+fn this_runtime() -> Option<runtime::Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// Whose a timer is.
@@ -107,6 +115,7 @@ mod tests {
     use std::pin::pin;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
 
     async fn ends_after(timers: &Timers, limit: Duration) -> Duration {
         let start = Instant::now();
@@ -152,7 +161,7 @@ mod tests {
     #[test]
     fn no_timer_of_another_runtime_is_kept() {
         let runtime = || {
-            tokio::runtime::Builder::new_current_thread()
+            runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()
                 .unwrap()
@@ -164,11 +173,15 @@ mod tests {
             timers.until(limit, pin!(tokio::task::yield_now())).await
         };
         assert_eq!(own.block_on(wait()), Ok(()));
-        let kept = timers.idle.lock().unwrap().take();
-        assert_eq!(other.block_on(wait()), Ok(()));
-        assert!(timers.idle.lock().unwrap().is_none(), "the other runtime's goes");
-        *timers.idle.lock().unwrap() = kept;
+        // Nobody drives the first runtime now.
+        let limit = || async {
+            timers
+                .until(Some(Instant::now() + MILLISECOND), pin!(pending::<()>()))
+                .await
+        };
+        assert_eq!(other.block_on(limit()), Err(Elapsed));
+        assert!(timers.idle.lock().unwrap().is_some(), "its timer was not touched");
         drop(other);
-        assert_eq!(own.block_on(wait()), Ok(()));
+        assert_eq!(own.block_on(limit()), Err(Elapsed));
     }
 }
