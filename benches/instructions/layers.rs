@@ -45,9 +45,8 @@ where
     Box::new(move |iterations| {
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..iterations {
-            let request = Request::get(Uri::from_static("/api/orders"))
-                .body(Body::empty())
-                .unwrap();
+            let request = Request::get(Uri::from_static("/api/orders")).header("host", "orders");
+            let request = request.body(Body::empty()).unwrap();
             assert!(service.poll_ready(&mut cx).is_ready());
             let mut answering = pin!(service.call(black_box(request)));
             let Poll::Ready(answer) = answering.as_mut().poll(&mut cx) else {
