@@ -160,12 +160,7 @@ mod tests {
 
     #[test]
     fn no_timer_of_another_runtime_is_kept() {
-        let runtime = || {
-            runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .unwrap()
-        };
+        let runtime = || runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (own, other) = (runtime(), runtime());
         let timers = own.block_on(async { Timers::of_this_runtime() });
         let wait = || async {
