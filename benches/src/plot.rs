@@ -145,10 +145,10 @@ impl Drawing {
 
     /// Its points, and as a broken line what fits them; where nothing does, from one point to the next.
     fn curve(&mut self, curve: &Curve, colour: &str) {
-        let drawn = curve.points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0);
+        let mut drawn = curve.points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0);
         let places: Vec<(f64, f64)> = drawn.clone().map(|(x, y)| (self.x(*x), self.y(*y))).collect();
         let style = format!("stroke=\"{colour}\" stroke-width=\"1.5\"");
-        if let (Some(fit), Some(first), Some(last)) = (curve.fit, drawn.clone().next(), drawn.last()) {
+        if let (Some(fit), Some(first), Some(last)) = (curve.fit, drawn.clone().next(), drawn.next_back()) {
             let place = |x: f64| (self.x(x), self.y(fit.at(x)));
             self.line(
                 place(first.0),
