@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use mesh_benches::curve::Curve;
 use mesh_tower::{Body, Mesh};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::process::{self, Process};
@@ -26,7 +26,7 @@ use crate::{Options, world};
 const SIZE: usize = 10_000_000;
 /// Rounds of each kind.
 const ROUNDS: usize = 4;
-/// How long a round is: a reload takes a part of it.
+/// How long a round is, at least: a reload takes a part of it, where it has a processor.
 const ROUND: Duration = Duration::from_secs(6);
 /// Between one request and the next.
 const PACE: Duration = Duration::from_millis(2);
@@ -94,7 +94,8 @@ pub(crate) async fn play(directory: &Path) {
     for order in process::orders() {
         let routes = order.get(1).map(|round| routes(address, count, round));
         let reload = routes.map(|routes| tokio::spawn(reload(mesh.clone(), directory.to_owned(), routes)));
-        let mut told = paced(&mesh).await;
+        let is_over = || reload.as_ref().is_none_or(JoinHandle::is_finished);
+        let mut told = paced(&mesh, is_over).await;
         if let Some(reload) = reload {
             told.insert(0, reload.await.unwrap());
         }
@@ -118,10 +119,11 @@ async fn reload(mesh: Mesh, directory: PathBuf, routes: String) -> u128 {
     begun.elapsed().as_micros()
 }
 
-/// Sends requests at a fixed rate for a round; microseconds that each took from the instant it had to set out.
-async fn paced(mesh: &Mesh) -> Vec<u128> {
+/// Sends requests at a fixed rate for a round, and until it is over; microseconds that each took from the instant it had to set out.
+async fn paced(mesh: &Mesh, is_over: impl Fn() -> bool) -> Vec<u128> {
     let (begun, mut under_way, mut told) = (Instant::now(), JoinSet::new(), Vec::new());
-    for number in 0..u32::try_from(ROUND.as_micros() / PACE.as_micros()).unwrap() {
+    let requests = u32::try_from(ROUND.as_micros() / PACE.as_micros()).unwrap();
+    for number in (0..).take_while(|number| *number < requests || !is_over()) {
         let due = begun + PACE * number;
         tokio::time::sleep_until(due).await;
         let client = mesh.client();
