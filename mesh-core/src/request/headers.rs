@@ -148,8 +148,12 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]>
 
 /// Whether `test` holds for the whole of a line of a header or for any element of its comma-separated list,
 /// quotes removed: what a rule that denies asks.
+///
+/// Elements are those of a reader that knows quotes, and those of one that splits at every comma: behind a quote that never ends,
+/// or within one, the second sees what the first does not.
 pub fn any_element(headers: &HeaderMap, name: &HeaderName, test: impl Fn(&[u8]) -> bool) -> bool {
-    lines(headers, name).any(&test) || for_each_element(headers, name, test)
+    let pieces = |line: &[u8]| line.split(|byte| *byte == b',').any(|piece| test(piece.trim_ascii()));
+    lines(headers, name).any(|line| test(line) || pieces(line)) || for_each_element(headers, name, &test)
 }
 
 /// Calls `visit` for the elements of a header until it says `true`; tells whether it did.
