@@ -16,8 +16,8 @@ const ADDED_ELSEWHERE: f64 = 0.10;
 const GROWTH: f64 = 0.05;
 /// Allocations: what grows now and then is not seen as often in each run.
 const ALLOCATIONS: f64 = 0.05;
-/// Those of a request, which now and then waits where it does not have to elsewhere.
-const REQUEST_ALLOCATIONS: f64 = 0.5;
+/// Those of a request, which now and then waits where it does not have to elsewhere: less than one for each.
+const REQUEST_ALLOCATIONS: f64 = 0.9;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

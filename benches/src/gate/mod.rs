@@ -10,7 +10,7 @@
 //! | what the mesh adds to a request: the meshed one less the bare one, in which the cryptography cancels out | +5 % | +10 % |
 //! | growth: a curve's last size over its first | – | +5 % |
 //! | allocations of a decision | +0.05 | +0.05 |
-//! | of a whole request | +0.5 | +0.5 |
+//! | of a whole request | +0.9 | +0.9 |
 //!
 //! A request costs more where the machine is busy, never less: what got worse is counted again, and the least counts.
 //!
