@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::BadHost;
+use super::glance::{Glance, ODD, after, classes};
 
 /// The longest name that DNS can hold, with its final dot.
 const MAX_NAME: usize = 254;
@@ -27,16 +28,10 @@ pub(super) fn parse(authority: &str) -> Result<Host<'_>, BadHost> {
 #[inline]
 fn plain(authority: &str) -> Option<Host<'_>> {
     // A name must not start like one that a dot has ended.
-    let (mut found, mut before) = (0, DOT);
-    let end = authority.bytes().position(|byte| {
-        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(ODD);
-        // A dot, moved by one place, is what matters after a dot.
-        found |= class & (before << 1 | ODD);
-        before = class;
-        class == COLON
-    });
+    let mut glance = Glance::after(&CLASSES, DOT);
+    let end = authority.bytes().position(|byte| glance.at(byte) == COLON);
     let (name, port) = authority.split_at_checked(end.unwrap_or(authority.len()))?;
-    if found != 0 || name.ends_with('.') || name.is_empty() || name.len() > MAX_NAME {
+    if !glance.is_plain() || name.ends_with('.') || name.is_empty() || name.len() > MAX_NAME {
         return None;
     }
     Some(Host {
@@ -45,29 +40,13 @@ fn plain(authority: &str) -> Option<Host<'_>> {
     })
 }
 
-/// No name in lower case holds it.
-const ODD: u8 = 1;
 /// A dot, and that it must not follow another one.
-const DOT: u8 = 2 | 2 << 1;
+const DOT: u8 = 2 | after(2);
 /// The end of the name.
 const COLON: u8 = 8;
 
 /// What is to be known of each byte.
-const CLASSES: [u8; 256] = {
-    let mut classes = [ODD; 256];
-    let mut byte = b'!';
-    while byte < 0x7f {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "every byte has its place, and a constant is made by the compiler"
-        )]
-        {
-            classes[byte as usize] = class(byte);
-        }
-        byte += 1;
-    }
-    classes
-};
+const CLASSES: [u8; 256] = classes!(class);
 
 /// The class of a printable byte.
 const fn class(byte: u8) -> u8 {

@@ -34,6 +34,7 @@
 
 mod bad;
 mod client_cert;
+mod glance;
 mod headers;
 mod host;
 mod method;

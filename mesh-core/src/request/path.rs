@@ -1,5 +1,6 @@
 //! Paths: one spelling for each (RFC 3986 §6.2.2), the ambiguous ones refused.
 
+use super::glance::{Glance, ODD, after, classes};
 use super::{BadPath, PathRules};
 
 /// Whether a path can stay as it is.
@@ -75,38 +76,19 @@ fn pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) ->
 /// by a slash or a dot. Of others [`inspect`] tells.
 #[inline]
 pub(super) fn is_plain(path: &str) -> bool {
-    let (mut found, mut before) = (0, 0);
+    let mut glance = Glance::after(&CLASSES, 0);
     for byte in path.bytes() {
-        let class = CLASSES.get(usize::from(byte)).copied().unwrap_or(ODD);
-        // A slash, moved by one place, is what matters after a slash.
-        found |= class & (before << 1 | ODD);
-        before = class;
+        glance.at(byte);
     }
-    found == 0 && path.starts_with('/')
+    glance.is_plain() && path.starts_with('/')
 }
 
-/// It may be refused, or spelt otherwise.
-const ODD: u8 = 1;
 const SLASH: u8 = 2;
 /// It matters where it follows a slash.
-const AFTER_SLASH: u8 = SLASH << 1;
+const AFTER_SLASH: u8 = after(SLASH);
 
 /// What is to be known of each byte.
-const CLASSES: [u8; 256] = {
-    let mut classes = [ODD; 256];
-    let mut byte = b'!';
-    while byte < 0x7f {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "every byte has its place, and a constant is made by the compiler"
-        )]
-        {
-            classes[byte as usize] = class(byte);
-        }
-        byte += 1;
-    }
-    classes
-};
+const CLASSES: [u8; 256] = classes!(class);
 
 /// The class of a printable byte.
 const fn class(byte: u8) -> u8 {
