@@ -140,15 +140,17 @@ macro_rules! on_stream {
 /// A head and a short body are sealed faster as one piece than as two.
 const SMALL: usize = 2048;
 
-/// Several buffers as one, where they are small.
-fn join<'a>(bufs: &[io::IoSlice<'_>], joined: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+/// Several buffers as one, as far as they have room.
+fn join<'a>(bufs: &[io::IoSlice<'_>], joined: &'a mut [u8; SMALL]) -> &'a [u8] {
     let mut end = 0;
     for buf in bufs {
-        let start = end;
+        let Some(room) = joined.get_mut(end..end + buf.len()) else {
+            break;
+        };
+        room.copy_from_slice(buf);
         end += buf.len();
-        joined.get_mut(start..end)?.copy_from_slice(buf);
     }
-    joined.get(..end)
+    joined.get(..end).unwrap_or_default()
 }
 
 impl AsyncRead for Stream {
@@ -175,11 +177,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut joined = [0; SMALL];
-        match self.is_sealed().then(|| join(bufs, &mut joined)).flatten() {
-            Some(joined) => self.poll_write(cx, joined),
-            None => on_stream!(self, writer, cx, poll_write_vectored(bufs)),
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if !self.is_sealed() || length > SMALL {
+            return on_stream!(self, writer, cx, poll_write_vectored(bufs));
         }
+        let mut joined = [0; SMALL];
+        self.poll_write(cx, join(bufs, &mut joined))
     }
 
     fn is_write_vectored(&self) -> bool {
