@@ -393,6 +393,23 @@ async fn the_access_log_names_both_sides_and_the_rule() {
     assert_eq!(ids[0], ids[1], "one request, one id");
 }
 
+#[tokio::test]
+async fn the_access_log_takes_the_share_that_the_policy_names() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let log = world.folder("logs").join("access.log");
+    let setting = format!("mesh: {{ access_log: {{ path: {}, percent: 10 }} }}\n", log.display());
+    world.write("mesh.yaml", &setting);
+    let (_mesh, _) = orders(&world, backend.router()).await;
+    let (_web, client) = world.client("shop", "web").await;
+    for _ in 0..200 {
+        assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    }
+    let lines = || std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+    until("some are logged", || lines() >= 10).await;
+    assert!(lines() <= 90, "{} of 400, those of both sides", lines());
+}
+
 const DOOR: &str = "
 apiVersion: networking.istio.io/v1
 kind: Gateway

@@ -151,7 +151,8 @@ pub(super) fn schema(schema: &mut Schema) -> serde_json::Value {
         let log = schema.object("AccessLog", |schema, object| {
             object.property("path", Text::schema(schema), true);
             object.property("encoding", serde_json::json!({ "enum": ["text", "json"] }), false);
-            object.property("percent", Share::schema(schema), false);
+            let share = serde_json::json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 100 });
+            object.property("percent", share, false);
         });
         object.property("access_log", log, false);
         object.property("request_ids", RequestIdsForm::schema(schema), false);
