@@ -31,10 +31,9 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
     }
 }
 
-/// Whether the rules of both are one list, or both are one document that is told of as defined twice.
+/// Whether the rules of both are one list, or both are of one document.
 fn compete(left: &RouteTable, right: &RouteTable) -> bool {
-    let are_twins = (&left.meta.namespace, &left.meta.name) == (&right.meta.namespace, &right.meta.name);
-    are_twins || (left.order == RuleOrder::Specific && right.order == RuleOrder::Specific)
+    left.meta.origin == right.meta.origin || (left.order == RuleOrder::Specific && right.order == RuleOrder::Specific)
 }
 
 /// Whether some namespace sees both.

@@ -187,6 +187,8 @@ fn a_host_that_two_tables_route_is_told_with_the_one_that_is_used() {
     );
     let native = "services: { shop: { routes: [{ timeout: 1s }] } }\n";
     assert_eq!(findings(&[native, &table("z", "")]).len(), 1);
+    // The dialects may use one name.
+    assert_eq!(findings(&[native, &table("shop", "")]).len(), 1);
 }
 
 #[test]

@@ -19,8 +19,6 @@ use crate::policy::source::{Key, Node};
 
 pub(super) const SHELF: Shelf<ExternalAuthorizer> = Shelf {
     kind: "authorizer",
-    meta: |one| &mut one.meta,
-    part: |_| "",
     push: |policy, one| policy.authorizers.push(one),
 };
 

@@ -37,8 +37,6 @@ pub(super) fn read(cx: &Reader<'_>, key: &Key, node: &Node, sink: &mut Sink<'_>)
 
 pub(super) const SHELF: Shelf<DestinationPolicy> = Shelf {
     kind: "destination",
-    meta: |destination| &mut destination.meta,
-    part: |destination| &destination.host,
     push: |policy, destination| policy.destinations.push(destination),
 };
 

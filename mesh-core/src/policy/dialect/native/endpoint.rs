@@ -115,8 +115,6 @@ form! {
 
 pub(super) const WORKLOADS: Shelf<WorkloadEntry> = Shelf {
     kind: "workload",
-    meta: |entry| &mut entry.meta,
-    part: |_| "",
     push: |policy, entry| policy.workload_entries.push(entry),
 };
 

@@ -124,8 +124,6 @@ fn host(cx: &Reader<'_>, node: &Node, scope: Scope<'_>, labels: Labels) -> Optio
 
 pub(super) const SHELF: Shelf<Gateway> = Shelf {
     kind: "`Gateway`",
-    meta: |gateway| &mut gateway.meta,
-    part: |_| "",
     push: |policy, gateway| policy.gateways.push(gateway),
 };
 

@@ -12,8 +12,6 @@ use crate::policy::source::Node;
 
 pub(super) const SHELF: Shelf<RequestAuthentication> = Shelf {
     kind: "request authentication",
-    meta: |one| &mut one.meta,
-    part: |_| "",
     push: |policy, one| policy.request_authentications.push(one),
 };
 

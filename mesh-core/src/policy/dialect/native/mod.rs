@@ -168,12 +168,11 @@ fn deferred(cx: &Reader<'_>, node: &Node) -> Option<()> {
 }
 
 /// Reads a section that is a list of items in full, and says whether it is one.
-fn full<F: form::Form>(
-    fields: &mut Fields<'_, '_, '_>,
-    name: &'static str,
-    sink: &mut Sink<'_>,
-    shelf: &item::Shelf<F::Of>,
-) -> bool {
+fn full<F>(fields: &mut Fields<'_, '_, '_>, name: &'static str, sink: &mut Sink<'_>, shelf: &item::Shelf<F::Of>) -> bool
+where
+    F: form::Form,
+    F::Of: item::Named,
+{
     let is_list = fields
         .node(name)
         .is_some_and(|node| matches!(node.value, Value::Sequence(_)));

@@ -70,8 +70,6 @@ fn route(cx: &Reader<'_>, node: &Node) -> Option<ProfileRoute> {
 
 pub(super) const SHELF: Shelf<ServiceProfile> = Shelf {
     kind: "profile",
-    meta: |profile| &mut profile.meta,
-    part: |profile| &profile.host,
     push: |policy, profile| policy.profiles.push(profile),
 };
 

@@ -118,31 +118,29 @@ pub(super) fn table(cx: &Reader<'_>, node: &Node, sink: &mut Sink<'_>) -> Option
     check_hosts(cx, &hosts, &bindings);
     let mut meta = scope.meta(cx, &name, node.span);
     meta.created = rest.meta.created;
-    // One object of another dialect may be several tables, of different hosts or gateways.
-    let sorts = (
-        found.as_ref().is_some_and(Vec::is_empty),
-        rest.tls.is_empty(),
-        rest.tcp.is_empty(),
-    );
-    let part = format!(
-        "{sorts:?} {:?} {:?}",
-        hosts.iter().map(|host| &host.value).collect::<Vec<_>>(),
-        places(&bindings)
-    );
-    sink.ledger.define_part("route table", (&meta, &part), name.span);
     let pattern = |host: Spanned<String>| HostPattern {
         origin: cx.origin(host.span),
         host: host.value,
     };
-    sink.policy.routes.push(RouteTable {
+    let table = RouteTable {
         meta,
         hosts: hosts.into_iter().map(pattern).collect(),
         bindings,
         export,
         rules: found?.into(),
         ..rest
-    });
+    };
+    sink.ledger
+        .define_part("route table", (&table.meta, &part(&table)), name.span);
+    sink.policy.routes.push(table);
     Some(())
+}
+
+/// What tells tables of one name apart: one object of another dialect may be several, of different hosts or gateways.
+pub(super) fn part(table: &RouteTable) -> String {
+    let sorts = (table.rules.is_empty(), table.tls.is_empty(), table.tcp.is_empty());
+    let hosts: Vec<_> = table.hosts.iter().map(|host| &host.host).collect();
+    format!("{sorts:?} {hosts:?} {:?}", places(&table.bindings))
 }
 
 /// Bindings without the places where they are written.

@@ -23,15 +23,11 @@ use crate::policy::source::Node;
 
 pub(super) const SHELF: Shelf<Server> = Shelf {
     kind: "server",
-    meta: |server| &mut server.meta,
-    part: |_| "",
     push: |policy, server| policy.servers.push(server),
 };
 
 pub(super) const LIMITS: Shelf<RateLimit> = Shelf {
     kind: "rate limit",
-    meta: |limit| &mut limit.meta,
-    part: |_| "",
     push: |policy, limit| policy.rate_limits.push(limit),
 };
 

@@ -135,8 +135,6 @@ const LOCATIONS: &[(&str, Location)] = LocationForm::TABLE;
 
 pub(super) const SHELF: Shelf<Service> = Shelf {
     kind: SERVICE,
-    meta: |service| &mut service.meta,
-    part: |service| service.hosts.first().map_or("", String::as_str),
     push: |policy, service| policy.services.push(service),
 };
 

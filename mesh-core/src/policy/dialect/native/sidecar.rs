@@ -7,8 +7,6 @@ use crate::policy::model::service::{EgressHost, Sidecar};
 
 pub(super) const SHELF: Shelf<Sidecar> = Shelf {
     kind: "sidecar",
-    meta: |sidecar| &mut sidecar.meta,
-    part: |_| "",
     push: |policy, sidecar| policy.sidecars.push(sidecar),
 };
 

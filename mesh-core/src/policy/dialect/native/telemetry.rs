@@ -11,8 +11,6 @@ use crate::policy::source::Node;
 
 pub(super) const SHELF: Shelf<Telemetry> = Shelf {
     kind: "telemetry",
-    meta: |one| &mut one.meta,
-    part: |_| "",
     push: |policy, one| policy.telemetries.push(one),
 };
 

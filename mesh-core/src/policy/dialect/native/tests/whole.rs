@@ -436,6 +436,52 @@ fn what_only_other_dialects_take_is_converted_to_what_loads() {
     assert_eq!(serde_json::to_string(&again[0]).unwrap(), text);
 }
 
+/// Each of two dialects has a name of its own for the service, its routes and who may call.
+const NAMESAKES: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: { name: orders }
+spec: { ports: [{ name: http, port: 80 }] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: orders }
+spec: { hosts: [orders], http: [{ route: [{ destination: { host: orders } }] }] }
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: orders }
+spec: { mtls: { mode: STRICT } }
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: orders }
+spec: { rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }] }] }
+---
+services:
+  orders: { endpoints: [10.0.0.1:80], routes: [{ match: { path: { prefix: /a } }, to: [{ service: orders }] }], mtls: strict }
+authorization:
+  - { name: orders, allow: [{ from: [cluster.local/ns/shop/sa/app] }] }
+"#;
+
+#[test]
+fn namesakes_of_two_dialects_get_two_names() {
+    let documents = convert::to_native(&load(NAMESAKES)).unwrap();
+    let text = serde_json::to_string(&documents[0]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for section in ["services", "routes", "mtls", "authorization"] {
+        let names: Vec<_> = json[section]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["name"])
+            .collect();
+        assert_eq!(names, ["orders", "orders-2"], "{section}");
+    }
+    let again = convert::to_native(&load(&text)).unwrap();
+    assert_eq!(serde_json::to_string(&again[0]).unwrap(), text);
+}
+
 #[test]
 fn a_mirror_has_no_weight_and_overrides_lead_somewhere() {
     assert_lines(
