@@ -44,10 +44,6 @@ impl Stream {
         }
     }
 
-    const fn is_sealed(&self) -> bool {
-        matches!(self.io, Io::Tls(_))
-    }
-
     /// What ends this stream from elsewhere.
     pub(crate) fn switch(&self) -> Arc<Switch> {
         Arc::clone(&self.tie.0)
@@ -137,22 +133,6 @@ macro_rules! on_stream {
     }};
 }
 
-/// A head and a short body are sealed faster as one piece than as two.
-const SMALL: usize = 2048;
-
-/// Several buffers as one, as far as they have room.
-fn join<'a>(bufs: &[io::IoSlice<'_>], joined: &'a mut [u8; SMALL]) -> &'a [u8] {
-    let mut end = 0;
-    for buf in bufs {
-        let Some(room) = joined.get_mut(end..end + buf.len()) else {
-            break;
-        };
-        room.copy_from_slice(buf);
-        end += buf.len();
-    }
-    joined.get(..end).unwrap_or_default()
-}
-
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, reader, cx, poll_read(buf))
@@ -177,12 +157,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if !self.is_sealed() || length > SMALL {
-            return on_stream!(self, writer, cx, poll_write_vectored(bufs));
+        match bufs {
+            [only] => self.poll_write(cx, only),
+            bufs => on_stream!(self, writer, cx, poll_write_vectored(bufs)),
         }
-        let mut joined = [0; SMALL];
-        self.poll_write(cx, join(bufs, &mut joined))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::sync::oneshot;
@@ -168,6 +169,15 @@ impl Lease {
             self.sender = Some(sender);
         }
         response.map(|body| Body::pooled(body, self))
+    }
+
+    /// Gives back a connection whose answer is all there.
+    pub(super) fn settle(mut self, response: Response<Incoming>, data: Bytes, sender: Sender) -> Response<Body> {
+        if let Sender::Http1(sender) = sender {
+            self.sender = Some(sender);
+        }
+        self.give_back();
+        response.map(|_| Body::full(data))
     }
 
     /// Ends the request, and gives back a connection that may serve another one.

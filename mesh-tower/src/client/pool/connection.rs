@@ -1,4 +1,4 @@
-//! One connection: made, driven and closed by one task.
+//! One connection: made and closed by one task.
 
 use std::{
     future::{Future, poll_fn},
@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Shared, error::WaitError, permits::Permit, state::Protocol, timer::Timers};
+use super::{Shared, driver::Driver, error::WaitError, permits::Permit, state::Protocol, timer::Timers};
 use crate::{
     body::{Body, BoxError},
     client::connect::{self, ConnectError, Connected, HttpVersion, Peer, TlsTarget},
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     /// The authority of its first request, and `Host` for it: nearly all others have the same.
     host: OnceLock<(Authority, Option<HeaderValue>)>,
     pub(super) timers: Timers,
+    /// Drives it where it is HTTP/1.
+    pub(super) driver: Driver,
 }
 
 /// An HTTP/1 sender whose response has ended while the connection's task is not ready for the next
@@ -74,6 +76,7 @@ impl Connection {
             refusal: OnceLock::new(),
             host: OnceLock::new(),
             timers: Timers::of_this_runtime(),
+            driver: Driver::default(),
         }
     }
 
@@ -266,18 +269,13 @@ impl Opening {
         };
         // A new sender is ready once its connection was polled: the same way as a returned one.
         connection.returned.put(sender);
-        let mut driver = driver.with_upgrades();
-        let ended = poll_fn(|cx| {
-            let polled = Pin::new(&mut driver).poll(cx);
-            if polled.is_pending()
-                && let Some(sender) = connection.returned.poll_ready(cx)
-            {
+        let look = |cx: &mut Context<'_>| {
+            if let Some(sender) = connection.returned.poll_ready(cx) {
                 self.settle(&connection, Protocol::Http1);
                 self.shared.put_http1(Arc::clone(&connection), sender);
             }
-            polled
-        })
-        .await;
+        };
+        let ended = connection.driver.run(driver.with_upgrades(), look).await;
         drop(connection.returned.take());
         log_end(&connection, &ended);
         self.fail_http(&connection, ended.err().map(Into::into));

@@ -131,9 +131,9 @@ impl SendError {
         }
     }
 
-    /// For a peer that switches to another protocol unasked: whoever passed that on would let the peer's bytes stand for
-    /// answers to others.
-    pub(super) const fn switched(origin: Origin) -> Self {
+    /// For a peer that does not keep to HTTP, such as one that switches to another protocol unasked: whoever passed that on
+    /// would let the peer's bytes stand for answers to others.
+    pub(super) const fn invalid(origin: Origin) -> Self {
         Self {
             kind: SendErrorKind::Protocol,
             sent: Sent::Perhaps,

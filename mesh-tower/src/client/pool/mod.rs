@@ -7,7 +7,7 @@
 //! # How it decides
 //!
 //! - **HTTP/1.1**: a request has its connection for itself. Idle ones are a stack. A connection
-//!   comes back when its response was read to the end and hyper is ready for the next request;
+//!   comes back when its response has arrived whole or was read to the end, and hyper is ready for the next request;
 //!   never after an error, a body that was dropped before the peer had sent all of it,
 //!   `Connection: close`, `CONNECT` or an upgrade.
 //! - **HTTP/2**: requests share a connection up to the smaller of the peer's and the policy's
@@ -53,6 +53,7 @@ use crate::{
 mod checkout;
 mod config;
 mod connection;
+mod driver;
 mod error;
 mod permits;
 mod send;
@@ -88,7 +89,7 @@ pub struct PoolStats {
     pub open: usize,
     /// Connections that are being made.
     pub connecting: usize,
-    /// Requests that have a connection, up to the end of their response.
+    /// Requests that have a connection, up to the end of their response as far as it is under way.
     pub active: usize,
     /// Open connections without a request.
     pub idle: usize,

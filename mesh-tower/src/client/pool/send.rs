@@ -5,13 +5,14 @@ use http::{
     header::{Entry, HOST, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
 use super::{
     Pool, Security,
-    checkout::After,
+    checkout::{After, Lease},
     connection::Connection,
+    driver::Truncated,
     error::{SendError, WaitError},
     state::{Origin, Sender},
     timer::Elapsed,
@@ -86,11 +87,20 @@ impl Pool {
                 after(&request)
             };
             let connection = lease.connection();
+            let mut whole = Ok(None);
             let sent = match &mut sender {
                 Sender::Http1(sender) => {
                     for_http1(&mut request, connection);
+                    let lent = connection.driver.lend();
                     let sending = pin!(sender.try_send_request(*request));
-                    connection.timers.until(limit, sending).await
+                    let mut sent = connection.timers.until(limit, pin!(lent.until(sending))).await;
+                    if let Ok(Ok(response)) = &mut sent
+                        && after == After::Keep
+                        && sender.is_ready()
+                    {
+                        whole = lent.whole(response.body_mut());
+                    }
+                    sent
                 }
                 Sender::Http2(sender) => {
                     for_http2(&mut request, shared.security);
@@ -101,25 +111,35 @@ impl Pool {
             let Ok(sent) = sent else {
                 return Err(Failure::Elapsed);
             };
-            let mut error = match sent {
+            let error = match sent {
                 Ok(response) if is_unasked_switch(&response, after) => {
                     let origin = lease.origin();
                     drop(lease.attach(response, sender, After::Close));
-                    return Err(SendError::switched(origin).into());
+                    return Err(SendError::invalid(origin).into());
                 }
-                Ok(response) => return Ok(lease.attach(response, sender, after)),
+                Ok(response) => {
+                    let whole = whole.map_err(|Truncated| SendError::invalid(lease.origin()))?;
+                    return Ok(match whole {
+                        Some(data) => lease.settle(response, data, sender),
+                        None => lease.attach(response, sender, after),
+                    });
+                }
                 Err(error) => error,
             };
-            let returned = error.take_message().map(Box::new);
-            if let Some(refusal) = lease.refusal() {
-                return Err(SendError::refused(refusal, returned).into());
-            }
-            match returned {
-                // The peer closed a kept-alive connection before it saw the request.
-                Some(returned) if lease.origin() == Origin::Kept => request = returned,
-                returned => return Err(SendError::sending(error.into_error(), lease.origin(), returned).into()),
-            }
+            request = resend(&lease, error)?;
         }
+    }
+}
+
+/// The request of which nothing was sent, for another connection: the peer closed a kept-alive one before it saw it.
+fn resend(lease: &Lease, mut error: TrySendError<Request<Body>>) -> Result<Box<Request<Body>>, SendError> {
+    let returned = error.take_message().map(Box::new);
+    if let Some(refusal) = lease.refusal() {
+        return Err(SendError::refused(refusal, returned));
+    }
+    match returned {
+        Some(returned) if lease.origin() == Origin::Kept => Ok(returned),
+        returned => Err(SendError::sending(error.into_error(), lease.origin(), returned)),
     }
 }
 

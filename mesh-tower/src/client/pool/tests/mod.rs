@@ -132,9 +132,9 @@ fn ask_later(pool: &Pool, path: &'static str) -> tokio::task::JoinHandle<Answer>
     tokio::spawn(async move { ask(&pool, path).await })
 }
 
-/// A response whose whole body waits in memory, unread.
+/// A response whose end is not known before its body is read.
 async fn unread(pool: &Pool) -> http::Response<Body> {
-    let response = pool.send(get("/")).await.unwrap();
+    let response = pool.send(get("/chunked")).await.unwrap();
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }

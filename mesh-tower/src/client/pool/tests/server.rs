@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -156,6 +156,11 @@ impl Server {
             "/empty" => response.status(StatusCode::NO_CONTENT).body(Body::empty()),
             "/large" => response.body(Body::from(vec![b'x'; 4 << 20])),
             "/echo" => response.body(Body::from(body.collect().await.unwrap().to_bytes())),
+            "/chunked" => {
+                let chunk = Ok::<_, Infallible>(http_body::Frame::data(Bytes::from("hello")));
+                let body = StreamBody::new(futures_util::stream::iter([chunk]));
+                response.body(Body::new(body))
+            }
             "/hold" => {
                 self.inner.held.fetch_add(1, Ordering::SeqCst);
                 self.inner.gate.acquire().await.unwrap().forget();
