@@ -121,24 +121,36 @@ impl Body {
     /// runs after the first.
     #[must_use]
     pub fn on_end(mut self, mut hook: impl OnEnd + 'static) -> Self {
+        match self.is_end_stream() {
+            true => hook.on_end(End::Complete(None)),
+            false => self.hook(Box::new(hook)),
+        }
+        self
+    }
+
+    /// The same in place, for a hook that has its allocation.
+    pub(crate) fn hook(&mut self, mut hook: Box<dyn OnEnd>) {
         if self.is_end_stream() {
-            hook.on_end(End::Complete(None));
-            return self;
+            return hook.on_end(End::Complete(None));
         }
         self.hook = Some(match self.hook.take() {
-            Some(first) => Box::new(end::Both(first, Box::new(hook))),
-            None => Box::new(hook),
+            Some(first) => Box::new(end::Both(first, hook)),
+            None => hook,
         });
-        self
     }
 
     /// Fails with [`DeadlineExceeded`] where the body has not ended at `at`. The timer is set when data is waited for, not before.
     #[must_use]
     pub fn with_deadline(mut self, at: tokio::time::Instant) -> Self {
+        self.limit(at);
+        self
+    }
+
+    /// The same in place.
+    pub(crate) fn limit(&mut self, at: tokio::time::Instant) {
         if !self.is_end_stream() {
             self.deadline = Some(Deadline::new(at));
         }
-        self
     }
 
     /// The body of a request that fails with [`TooSlow`] where its reader waits for `limit` and hardly anything comes.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderName, Request, Response, StatusCode, Version};
-use mesh_core::decide::cluster::{InFlight, Permit, PickError, RetryRefusal};
+use mesh_core::decide::cluster::{Permit, PickError, RetryRefusal};
 use mesh_core::decide::deadline::Expiry;
 use mesh_core::decide::health::Verdict;
 use mesh_core::decide::retry::{Attempt, Progress, Repeat, backoff, decide};
@@ -15,7 +15,7 @@ use mesh_core::time::Timestamp;
 use super::clusters::Attachment;
 use super::connect::ConnectError;
 use super::error::Error;
-use super::exchange::{Exchange, Settle};
+use super::exchange::{Exchange, Held};
 use super::pool::{Failure, Pool, SendError, SendErrorKind};
 use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
@@ -44,13 +44,6 @@ pub(super) struct Answer {
     deadline: Option<tokio::time::Instant>,
 }
 
-/// What a try holds while it is under way.
-struct Held {
-    in_flight: InFlight<Attachment>,
-    request: Permit,
-    retry: Option<Permit>,
-}
-
 /// A try that is about to be sent.
 struct Started {
     pool: Pool,
@@ -69,23 +62,16 @@ struct Tried {
 
 impl Answer {
     /// The response, whose end settles the accounts.
-    pub(super) fn settle_later(self, mut exchange: Exchange) -> Response<Body> {
+    pub(super) fn settle_later(mut self, mut exchange: Box<Exchange>) -> Response<Body> {
         exchange.answered(&self.response);
-        let settle = Settle {
-            exchange,
-            in_flight: self.held.in_flight,
-            verdict: self.verdict,
-            _request: self.held.request,
-            _retry: self.held.retry,
-        };
-        let mut response = self.response;
-        let body = std::mem::take(response.body_mut());
-        let body = match self.deadline {
-            Some(at) => body.with_deadline(at),
-            None => body,
-        };
-        *response.body_mut() = body.on_end(settle);
-        response
+        exchange.verdict = self.verdict;
+        exchange.held = Some(self.held);
+        let body = self.response.body_mut();
+        if let Some(at) = self.deadline {
+            body.limit(at);
+        }
+        body.hook(exchange);
+        self.response
     }
 }
 
@@ -193,8 +179,8 @@ impl<'a> Tries<'a> {
         })?;
         Ok(Held {
             in_flight: cluster.begin(&endpoint),
-            request,
-            retry,
+            _request: request,
+            _retry: retry,
         })
     }
 

@@ -23,6 +23,8 @@ use crate::telemetry::metrics::{Reporter, RequestRecord, SeriesGroup};
 use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
 
 /// A request under way. Dropped unfinished, it counts as one whose caller went away.
+///
+/// It has one allocation from begin to end: the body of its response holds it until that has ended.
 pub(super) struct Exchange {
     pub(super) shared: Arc<Shared>,
     pub(super) start: Timestamp,
@@ -46,19 +48,23 @@ pub(super) struct Exchange {
     served: Option<(Option<Timestamp>, u16)>,
     grpc_status: Option<u8>,
     response_bytes: u64,
+    /// What the headers said of the endpoint; a gRPC call is judged by its trailers.
+    pub(super) verdict: Option<Verdict>,
+    /// What the try holds whose answer it is.
+    pub(super) held: Option<Held>,
     is_settled: bool,
 }
 
 impl Exchange {
     /// Starts the accounts, and completes the headers that tie the request to its trace.
-    pub(super) fn begin(shared: &Arc<Shared>, snapshot: &Snapshot, request: &mut Request<Body>) -> Self {
+    pub(super) fn begin(shared: &Arc<Shared>, snapshot: &Snapshot, request: &mut Request<Body>) -> Box<Self> {
         let entropy = &mut &shared.entropy;
         let span = RequestSpan::client(request);
         let readers = shared.access_log.readers(entropy);
         let missing = span.missing(readers, snapshot.mesh.request_ids);
         let correlation = Correlation::propagate(request.headers_mut(), missing, Sampling::default(), entropy);
         span.in_trace(correlation.trace());
-        Self {
+        Box::new(Self {
             start: shared.clock.now(),
             span,
             route: None,
@@ -75,14 +81,16 @@ impl Exchange {
             served: None,
             grpc_status: None,
             response_bytes: 0,
+            verdict: None,
+            held: None,
             is_settled: false,
             shared: Arc::clone(shared),
-        }
+        })
     }
 
     /// A copy of the request is under way: its end is nobody's, and is not accounted for.
-    pub(super) fn beside(&self) -> Self {
-        Self {
+    pub(super) fn beside(&self) -> Box<Self> {
+        Box::new(Self {
             shared: Arc::clone(&self.shared),
             start: self.shared.clock.now(),
             span: RequestSpan::none(),
@@ -100,8 +108,10 @@ impl Exchange {
             served: None,
             grpc_status: None,
             response_bytes: 0,
+            verdict: None,
+            held: None,
             is_settled: true,
-        }
+        })
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -210,23 +220,20 @@ impl Drop for Exchange {
     }
 }
 
-/// What a response holds until its body has ended.
-pub(super) struct Settle {
-    pub(super) exchange: Exchange,
+/// What a try holds while it is under way, and its answer until that has ended.
+pub(super) struct Held {
     pub(super) in_flight: InFlight<Attachment>,
-    /// What the headers said of the endpoint; a gRPC call is judged by its trailers.
-    pub(super) verdict: Option<Verdict>,
     pub(super) _request: Permit,
     pub(super) _retry: Option<Permit>,
 }
 
-impl OnEnd for Settle {
+impl OnEnd for Exchange {
     fn on_data(&mut self, length: usize) {
-        self.exchange.response_bytes += length as u64;
+        self.response_bytes += length as u64;
     }
 
     fn on_end(&mut self, end: End<'_>) {
-        let now = self.exchange.shared.clock.now();
+        let now = self.shared.clock.now();
         let outcome = match end {
             End::Complete(trailers) => {
                 self.complete(trailers, now);
@@ -243,26 +250,28 @@ impl OnEnd for Settle {
             End::Dropped => Outcome::CallerGone,
         };
         // A copy is nobody's, and is not accounted for.
-        if !self.exchange.is_settled {
-            self.exchange.settle_at(outcome, now);
+        if !self.is_settled {
+            self.settle_at(outcome, now);
         }
     }
 }
 
-impl Settle {
+impl Exchange {
     fn complete(&mut self, trailers: Option<&HeaderMap>, now: Timestamp) {
         if let Some(status) = trailers.and_then(grpc_status) {
-            self.exchange.grpc_status = Some(status);
+            self.grpc_status = Some(status);
         }
-        let by_trailers = self.exchange.grpc_status.map(Verdict::from_grpc_status);
+        let by_trailers = self.grpc_status.map(Verdict::from_grpc_status);
         if let Some(verdict) = self.verdict.take().or(by_trailers) {
             self.judge(verdict, now);
         }
     }
 
     fn judge(&self, verdict: Verdict, now: Timestamp) {
-        let Some(cluster) = &self.exchange.cluster else { return };
-        if let Some(event) = cluster.state.record(&self.in_flight, verdict, now) {
+        let (Some(cluster), Some(held)) = (&self.cluster, &self.held) else {
+            return;
+        };
+        if let Some(event) = cluster.state.record(&held.in_flight, verdict, now) {
             cluster.observe(&event);
         }
     }

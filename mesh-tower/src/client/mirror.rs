@@ -68,7 +68,7 @@ fn copy_plan(cluster: Arc<ClusterRuntime>, deadline: Deadline) -> Plan {
     }
 }
 
-async fn send(plan: Plan, mut exchange: Exchange, request: Box<Request<Body>>) {
+async fn send(plan: Plan, mut exchange: Box<Exchange>, request: Box<Request<Body>>) {
     // The end of its response is judged as that of any other.
     exchange.cluster = Some(Arc::clone(&plan.cluster));
     if ready(&plan).await.is_err() {

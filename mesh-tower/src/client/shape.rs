@@ -73,7 +73,7 @@ pub(super) struct Local {
 
 impl Local {
     /// The response, with the accounts settled.
-    pub(super) fn settle(self, mut exchange: Exchange) -> Response<Body> {
+    pub(super) fn settle(self, mut exchange: Box<Exchange>) -> Response<Body> {
         exchange.answered(&self.response);
         exchange.settle(self.outcome);
         self.response

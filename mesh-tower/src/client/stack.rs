@@ -193,7 +193,7 @@ pub(crate) async fn exchange(
 }
 
 /// The error of a request that has no response, with what is known of it.
-pub(super) fn refuse(mut exchange: Exchange, error: Error) -> Error {
+pub(super) fn refuse(mut exchange: Box<Exchange>, error: Error) -> Error {
     let outcome = error.outcome();
     let flags = exchange.flags(outcome);
     let error = error

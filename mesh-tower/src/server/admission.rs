@@ -183,7 +183,7 @@ impl From<Refusal> for Refused {
 }
 
 impl Refused {
-    pub(super) fn answer(self, exchange: Exchange) -> Response<Body> {
+    pub(super) fn answer(self, exchange: Box<Exchange>) -> Response<Body> {
         let is_grpc = exchange.is_grpc();
         match self {
             Self::Here(refusal) => {

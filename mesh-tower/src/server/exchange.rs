@@ -22,6 +22,8 @@ use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
+///
+/// It has one allocation from begin to end: the body of its response holds it until that has ended.
 pub(super) struct Exchange {
     pub(super) connection: Arc<Connection>,
     pub(super) span: RequestSpan,
@@ -44,6 +46,10 @@ pub(super) struct Exchange {
     answered: Option<u16>,
     grpc_status: Option<u8>,
     bytes: u64,
+    /// Followed where the peer has to take its answer in time.
+    answer: Option<Answer>,
+    /// How it ends if its body is complete.
+    outcome: Outcome,
     is_settled: bool,
 }
 
@@ -52,7 +58,7 @@ impl Exchange {
         connection: &Arc<Connection>,
         snapshot: &Snapshot,
         request: &mut Request<Body>,
-    ) -> (Correlation, Self) {
+    ) -> (Correlation, Box<Self>) {
         let shared = &connection.shared;
         let entropy = &mut &shared.entropy;
         let span = RequestSpan::server(request);
@@ -61,7 +67,7 @@ impl Exchange {
         let correlation = Correlation::ensure(request.headers_mut(), missing, Sampling::default(), entropy);
         span.in_trace(correlation.trace());
         connection.conduct.begins();
-        let exchange = Self {
+        let exchange = Box::new(Self {
             connection: Arc::clone(connection),
             span,
             origin: None,
@@ -77,8 +83,10 @@ impl Exchange {
             answered: None,
             grpc_status: None,
             bytes: 0,
+            answer: None,
+            outcome: Outcome::Response,
             is_settled: false,
-        };
+        });
         (correlation, exchange)
     }
 
@@ -137,15 +145,12 @@ impl Exchange {
     }
 
     /// The response, whose end settles the accounts.
-    pub(super) fn settle_later(mut self, mut response: Response<Body>, outcome: Outcome) -> Response<Body> {
+    pub(super) fn settle_later(mut self: Box<Self>, mut response: Response<Body>, outcome: Outcome) -> Response<Body> {
         self.answered = Some(response.status().as_u16());
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
-        let body = std::mem::take(response.body_mut());
-        *response.body_mut() = body.on_end(Settle {
-            answer: self.connection.conduct.answer(),
-            exchange: self,
-            outcome,
-        });
+        self.answer = self.connection.conduct.answer();
+        self.outcome = outcome;
+        response.body_mut().hook(self);
         response
     }
 
@@ -219,25 +224,17 @@ impl Drop for Exchange {
     }
 }
 
-/// What a response holds until its body has ended.
-struct Settle {
-    exchange: Exchange,
-    /// Followed where the peer has to take it in time.
-    answer: Option<Answer>,
-    outcome: Outcome,
-}
-
-impl OnEnd for Settle {
+impl OnEnd for Exchange {
     fn on_data(&mut self, length: usize) {
-        self.exchange.bytes += length as u64;
+        self.bytes += length as u64;
         if let Some(answer) = &mut self.answer {
-            answer.given(&self.exchange.connection.conduct);
+            answer.given(&self.connection.conduct);
         }
     }
 
     fn on_wait(&mut self) {
         if let Some(answer) = &mut self.answer {
-            answer.taken(&self.exchange.connection.conduct);
+            answer.taken(&self.connection.conduct);
         }
     }
 
@@ -245,13 +242,13 @@ impl OnEnd for Settle {
         self.on_wait();
         let outcome = match end {
             End::Complete(trailers) => {
-                self.exchange.grpc_status = trailers.and_then(grpc_status).or(self.exchange.grpc_status);
+                self.grpc_status = trailers.and_then(grpc_status).or(self.grpc_status);
                 self.outcome
             }
             End::Failed(error) if error.is::<DeniedMeanwhile>() => Outcome::Denied,
             End::Failed(_) => Outcome::UpstreamReset,
             End::Dropped => Outcome::CallerGone,
         };
-        self.exchange.settle(outcome);
+        self.settle(outcome);
     }
 }

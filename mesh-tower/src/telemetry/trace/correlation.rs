@@ -106,6 +106,11 @@ impl Correlation {
         SERVED.scope(self, future)
     }
 
+    /// Whether the request has neither.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.trace.is_none() && self.request_id.is_none()
+    }
+
     /// The trace.
     #[must_use]
     pub const fn trace(&self) -> Option<&TraceContext> {
