@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,9 @@ pub struct Stream {
     // ORDER: the socket is closed before others hear that it is.
     io: Io,
     tie: Tie,
+    /// Who is woken when the stream is cut: as long as they stay the same, they need not say so again.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ impl Stream {
         Self {
             io,
             tie: Tie(Arc::default()),
+            reader: None,
+            writer: None,
         }
     }
 
@@ -127,7 +132,15 @@ macro_rules! on_stream {
             Io::Tls(stream) => Pin::new(&mut **stream).$method($cx, $($argument),*),
         };
         match polled {
-            Poll::Pending if this.tie.0.poll_cut(&this.tie.0.$waker, $cx) => Poll::Ready(Err(Switch::error())),
+            // A cut wakes the task that is registered already.
+            Poll::Pending if this.$waker.as_ref().is_some_and(|known| known.will_wake($cx.waker())) => Poll::Pending,
+            Poll::Pending => {
+                this.$waker = Some($cx.waker().clone());
+                match this.tie.0.poll_cut(&this.tie.0.$waker, $cx) {
+                    true => Poll::Ready(Err(Switch::error())),
+                    false => Poll::Pending,
+                }
+            }
             polled => polled,
         }
     }};

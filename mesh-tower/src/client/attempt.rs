@@ -86,12 +86,13 @@ impl<'a> Tries<'a> {
     }
 
     /// Tries until the policy is content, or attempts, time or budget are spent.
-    pub(super) async fn run(&mut self, exchange: &mut Exchange) -> Result<Answer, Error> {
+    pub(super) async fn run(&mut self, exchange: &mut Exchange, mut now: Timestamp) -> Result<Answer, Error> {
         let mut retry_permit = None;
         for number in 1.. {
-            let tried = match self.start(exchange, retry_permit.take(), number) {
+            let tried = match self.start(exchange, retry_permit.take(), (number, now)) {
                 Ok(started) => {
-                    let sent = started.pool.send_until(started.request, started.at).await;
+                    let begun = exchange.shared.clock.instant(now);
+                    let sent = started.pool.send_until(started.request, started.at, begun).await;
                     self.finish(exchange, started.held, started.expiry, sent)
                 }
                 Err(error) => Tried::refused(error),
@@ -117,6 +118,7 @@ impl<'a> Tries<'a> {
                 Ok(permit) => retry_permit = Some(permit),
                 Err(tried) => return tried.result,
             }
+            now = exchange.shared.clock.now();
         }
         // INVARIANT: the loop has no end of its own.
         Err(Error::new(Outcome::UpstreamReset))
@@ -146,9 +148,13 @@ impl<'a> Tries<'a> {
     }
 
     /// Everything of a try that needs no waiting: a place, an endpoint, a copy of the request.
-    fn start(&mut self, exchange: &mut Exchange, retry: Option<Permit>, number: u32) -> Result<Started, Error> {
+    fn start(
+        &mut self,
+        exchange: &mut Exchange,
+        retry: Option<Permit>,
+        (number, now): (u32, Timestamp),
+    ) -> Result<Started, Error> {
         let shared = &exchange.shared;
-        let now = shared.clock.now();
         let held = self.place(shared, retry, now)?;
         let endpoint = held.in_flight.endpoint();
         exchange.attempts = number;

@@ -55,7 +55,8 @@ pub(crate) async fn call(
     let answered = async {
         ready(&plan).await?;
         plan.cluster.state.budget().deposit(exchange.start);
-        Tries::new(&plan, &exchange, Box::new(request)).run(&mut exchange).await
+        let mut tries = Tries::new(&plan, &exchange, Box::new(request));
+        tries.run(&mut exchange, shared.clock.now()).await
     };
     match answered.instrument(span).await {
         Ok(answer) => Ok(answer.settle_later(exchange)),

@@ -74,7 +74,9 @@ async fn send(plan: Plan, mut exchange: Box<Exchange>, request: Box<Request<Body
     if ready(&plan).await.is_err() {
         return;
     }
-    if let Ok(answer) = Tries::new(&plan, &exchange, request).run(&mut exchange).await {
+    let now = exchange.shared.clock.now();
+    let mut tries = Tries::new(&plan, &exchange, request);
+    if let Ok(answer) = tries.run(&mut exchange, now).await {
         let mut body = answer.settle_later(exchange).into_body();
         while let Some(Ok(_)) = body.frame().await {}
     }

@@ -19,6 +19,7 @@
 //! [`attempt`](super::attempt). All of it is one future. The response passes 6 and 5 once more, for its own headers.
 
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -166,21 +167,28 @@ pub(crate) async fn exchange(
         Ok(planned) => planned,
         Err(error) => return Err(refuse(exchange, error)),
     };
+    let mut now = exchange.start;
     if let Some(pause) = delay {
         exchange.is_delayed = true;
         tokio::time::sleep(pause).await;
+        now = shared.clock.now();
     }
     let Forward { plan, changes, mirrors } = match next {
         Next::Answer(local) => return Ok(local.settle(exchange)),
         Next::Forward(forward) => forward,
     };
-    if let Err(error) = ready(&plan).instrument(span.clone()).await {
-        return Err(refuse(exchange, error));
+    if !plan.cluster.is_ready() {
+        if let Err(error) = first_answer(&plan).instrument(span.clone()).await {
+            return Err(refuse(exchange, error));
+        }
+        now = shared.clock.now();
     }
     plan.cluster.state.budget().deposit(exchange.start);
     let request = span.in_scope(|| mirror::send_copies(request, mirrors, &exchange, plan.deadline));
     let mut tries = Tries::new(&plan, &exchange, request);
-    match tries.run(&mut exchange).instrument(span).await {
+    // ORDER: pinned first, so that instrumenting moves no state.
+    let tried = pin!(tries.run(&mut exchange, now)).instrument(span).await;
+    match tried {
         Ok(answer) => {
             let mut response = answer.settle_later(exchange);
             if let Some(changes) = changes {
@@ -432,12 +440,16 @@ fn refused_series(shared: &Shared, service: &Destination) -> SeriesGroup {
 pub(super) async fn ready(plan: &Plan) -> Result<(), Error> {
     match plan.cluster.is_ready() {
         true => Ok(()),
-        // Boxed: it happens once.
-        false => Box::pin(first_answer(plan)).await,
+        false => first_answer(plan).await,
     }
 }
 
-async fn first_answer(plan: &Plan) -> Result<(), Error> {
+/// Boxed: it happens once.
+fn first_answer(plan: &Plan) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>> {
+    Box::pin(until_first_answer(plan))
+}
+
+async fn until_first_answer(plan: &Plan) -> Result<(), Error> {
     let clock = crate::clock::Clock::new();
     let connect = clock.now() + plan.cluster.state.settings().limits.connect_timeout;
     let (at, outcome) = match plan.deadline.request() {

@@ -34,8 +34,9 @@ impl Shared {
     pub(super) async fn checkout(
         self: &Arc<Self>,
         limit: Option<Instant>,
+        now: Instant,
     ) -> Result<Result<(Lease, Sender), WaitError>, Elapsed> {
-        match self.take_or_wait() {
+        match self.take_or_wait(now) {
             Ok(Place::Served(grant)) => Ok(Ok(Lease::new(Arc::clone(self), grant))),
             Ok(Place::Queued(waiting)) => {
                 self.open_connections();
@@ -45,9 +46,9 @@ impl Shared {
         }
     }
 
-    fn take_or_wait(self: &Arc<Self>) -> Result<Place, WaitError> {
+    fn take_or_wait(self: &Arc<Self>, now: Instant) -> Result<Place, WaitError> {
         let mut state = self.state();
-        if let Some(grant) = state.take_ready() {
+        if let Some(grant) = state.take_ready(now) {
             return Ok(Place::Served(grant));
         }
         if state.is_closed() {

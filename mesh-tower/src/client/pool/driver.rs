@@ -114,6 +114,11 @@ impl Driver {
         }
     }
 
+    /// Wakes whoever has the connection.
+    pub(super) const fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     /// Lends the connection to the request that has its sender, from before that sends.
     pub(super) fn lend(&self) -> Lent<'_> {
         // ORDER: under the lock, so that the task is not polling, and will not until this is over.

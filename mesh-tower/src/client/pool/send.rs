@@ -54,7 +54,7 @@ impl Pool {
         &self,
         request: impl Into<Box<Request<Body>>>,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + Send {
-        let sent = self.send_until(request.into(), None);
+        let sent = self.send_until(request.into(), None, Instant::now());
         async move {
             sent.await.map_err(|failure| match failure {
                 Failure::Send(error) => error,
@@ -64,11 +64,12 @@ impl Pool {
         }
     }
 
-    /// The same until `limit`, connecting included.
+    /// The same from `now` until `limit`, connecting included.
     pub(crate) async fn send_until(
         &self,
         mut request: Box<Request<Body>>,
         limit: Option<Instant>,
+        now: Instant,
     ) -> Result<Response<Body>, Failure> {
         let shared = self.shared();
         let is_plain = !has_hop_by_hop(request.headers());
@@ -76,7 +77,7 @@ impl Pool {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
         }
         loop {
-            let (lease, mut sender) = match shared.checkout(limit).await {
+            let (lease, mut sender) = match shared.checkout(limit, now).await {
                 Ok(Ok(granted)) => granted,
                 Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
                 Err(Elapsed) => return Err(Failure::Elapsed),
@@ -93,7 +94,8 @@ impl Pool {
                     for_http1(&mut request, connection);
                     let lent = connection.driver.lend();
                     let sending = pin!(sender.try_send_request(*request));
-                    let mut sent = connection.timers.until(limit, pin!(lent.until(sending))).await;
+                    let (timers, waker) = (&connection.timers, connection.driver.waker());
+                    let mut sent = timers.until_woken_by(waker, limit, pin!(lent.until(sending))).await;
                     if let Ok(Ok(response)) = &mut sent
                         && after == After::Keep
                         && sender.is_ready()

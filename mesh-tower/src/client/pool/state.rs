@@ -111,15 +111,18 @@ impl State {
     }
 
     /// Takes a connection that can serve a request now.
-    pub(super) fn take_ready(&mut self) -> Option<Grant> {
-        let grant = self.take_idle().or_else(|| self.take_stream())?;
+    pub(super) fn take_ready(&mut self, now: Instant) -> Option<Grant> {
+        let grant = self.take_idle(now).or_else(|| self.take_stream())?;
         self.active += 1;
         Some(grant)
     }
 
-    fn take_idle(&mut self) -> Option<Grant> {
+    fn take_idle(&mut self, now: Instant) -> Option<Grant> {
         while let Some(idle) = self.idle.pop() {
-            if idle.sender.is_ready() && !is_idle_over(&self.config, idle.since) && self.may_serve(&idle.connection) {
+            if idle.sender.is_ready()
+                && !is_idle_over(&self.config, idle.since, now)
+                && self.may_serve(&idle.connection)
+            {
                 idle.connection.count_request();
                 return Some(Grant {
                     connection: idle.connection,
@@ -364,19 +367,19 @@ impl State {
     }
 
     fn discard(&mut self) -> Discarded {
-        let config = &self.config;
+        let (config, now) = (&self.config, Instant::now());
         let is_over = |idle: &mut IdleHttp1| {
-            !idle.sender.is_ready() || is_idle_over(config, idle.since) || !may_serve(config, &idle.connection)
+            !idle.sender.is_ready() || is_idle_over(config, idle.since, now) || !may_serve(config, &idle.connection)
         };
         let http1 = self.idle.extract_if(.., is_over).collect();
         (http1, self.discard_http2())
     }
 
     fn discard_http2(&mut self) -> Vec<Http2> {
-        let config = &self.config;
+        let (config, now) = (&self.config, Instant::now());
         let is_over = |entry: &mut Http2| {
             entry.sender.is_closed()
-                || entry.active == 0 && is_idle_over(config, entry.idle_since)
+                || entry.active == 0 && is_idle_over(config, entry.idle_since, now)
                 || !may_serve(config, &entry.connection)
         };
         self.http2.extract_if(.., is_over).collect()
@@ -431,6 +434,8 @@ fn is_old(config: &PoolConfig, connection: &Connection) -> bool {
         .is_some_and(|limit| connection.since().elapsed() >= limit)
 }
 
-fn is_idle_over(config: &PoolConfig, since: Instant) -> bool {
-    config.idle_timeout.is_some_and(|limit| since.elapsed() >= limit)
+fn is_idle_over(config: &PoolConfig, since: Instant, now: Instant) -> bool {
+    config
+        .idle_timeout
+        .is_some_and(|limit| now.saturating_duration_since(since) >= limit)
 }

@@ -8,7 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
@@ -21,11 +21,32 @@ pub(super) struct Elapsed;
 /// Where a connection keeps its timer between requests.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    idle: Mutex<Option<Timer>>,
+    idle: Mutex<Option<Idle>>,
     runtime: Option<runtime::Id>,
 }
 
 type Timer = Pin<Box<Sleep>>;
+
+#[derive(Debug)]
+struct Idle {
+    timer: Timer,
+    /// Whether it wakes the connection when it goes off, whoever has that.
+    wakes_connection: bool,
+}
+
+impl Idle {
+    const fn new(timer: Timer) -> Self {
+        Self {
+            timer,
+            wakes_connection: false,
+        }
+    }
+
+    /// Whether it goes off by `limit` and wakes the connection then.
+    fn is_set(&self, limit: Instant) -> bool {
+        self.wakes_connection && self.timer.deadline() <= limit && !self.timer.is_elapsed()
+    }
+}
 
 impl Timers {
     /// With a timer of the runtime that this is called in. Requests of another runtime have timers of their own: one of the two
@@ -33,7 +54,7 @@ impl Timers {
     pub(super) fn of_this_runtime() -> Self {
         let timer = Box::pin(tokio::time::sleep_until(Instant::now() + FAR));
         Self {
-            idle: Mutex::new(Some(timer)),
+            idle: Mutex::new(Some(Idle::new(timer))),
             runtime: this_runtime(),
         }
     }
@@ -64,17 +85,66 @@ impl Timers {
         })
     }
 
+    /// The same for a request that has its connection for itself, and is polled when `waker`, the connection's, is woken. A
+    /// timer that does so in time needs no look at all.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of the future.
+    pub(super) fn until_woken_by<F: Future>(
+        &self,
+        waker: &Waker,
+        limit: Option<Instant>,
+        mut future: Pin<&mut F>,
+    ) -> impl Future<Output = Result<F::Output, Elapsed>> {
+        let mut own: Option<Timer> = None;
+        let mut has_waited = false;
+        poll_fn(move |cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            let Some(limit) = limit else { return Poll::Pending };
+            let has_waited = std::mem::replace(&mut has_waited, true);
+            let polled = match self.poll_kept(waker, limit, has_waited) {
+                Some(polled) => polled,
+                None => {
+                    let own = own.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(limit)));
+                    poll_limit(own.as_mut(), limit, cx)
+                }
+            };
+            polled.map(Err)
+        })
+    }
+
+    /// Polls the connection's timer, in its runtime.
+    fn poll_kept(&self, waker: &Waker, limit: Instant, has_waited: bool) -> Option<Poll<Elapsed>> {
+        if !self.is_home() {
+            return None;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = idle.as_mut()?;
+        if !has_waited && idle.is_set(limit) {
+            return Some(Poll::Pending);
+        }
+        let polled = poll_limit(idle.timer.as_mut(), limit, &mut Context::from_waker(waker));
+        idle.wakes_connection = polled.is_pending();
+        Some(polled)
+    }
+
+    fn is_home(&self) -> bool {
+        self.runtime.is_some() && self.runtime == this_runtime()
+    }
+
     fn keep(&self, timer: Option<(Timer, Owner)>) {
         if let Some((timer, Owner::Connection)) = timer {
-            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(Idle::new(timer));
         }
     }
 
     fn take(&self, limit: Instant) -> (Timer, Owner) {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let is_home = self.runtime.is_some() && self.runtime == this_runtime();
-        match is_home.then(idle).flatten() {
-            Some(timer) => (timer, Owner::Connection),
+        match self.is_home().then(idle).flatten() {
+            Some(Idle { timer, .. }) => (timer, Owner::Connection),
             None => (Box::pin(tokio::time::sleep_until(limit)), Owner::Request),
         }
     }
@@ -138,7 +208,7 @@ mod tests {
         let wait = |time| tokio::time::sleep(time);
         let limit = |time| Some(Instant::now() + time);
         assert_eq!(timers.until(limit(3 * SECOND), pin!(wait(SECOND))).await, Ok(()));
-        let kept = timers.idle.lock().unwrap().as_ref().map(|timer| timer.deadline());
+        let kept = timers.idle.lock().unwrap().as_ref().map(|idle| idle.timer.deadline());
         assert_eq!(kept, Some(Instant::now() + 2 * SECOND), "it goes on");
         // Goes off after two seconds, for nobody.
         assert_eq!(ends_after(&timers, 3 * SECOND).await, 3 * SECOND);
@@ -148,6 +218,27 @@ mod tests {
             SECOND,
             "a timer that is over is set again"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_holds_for_who_is_woken_with_the_connection() {
+        let timers = Timers::of_this_runtime();
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let sleep = |time| tokio::time::sleep(time);
+        for limit in [3, 3, 1, 5, 2, 2].map(|limit| limit * SECOND) {
+            // It is set by a request that needs half the time, and by now wakes whoever has the connection.
+            let at = Some(Instant::now() + limit);
+            assert_eq!(timers.until_woken_by(&waker, at, pin!(sleep(limit / 2))).await, Ok(()));
+            assert!(timers.idle.lock().unwrap().as_ref().unwrap().wakes_connection);
+            let start = Instant::now();
+            let at = Some(start + limit);
+            let ended = timers.until_woken_by(&waker, at, pin!(pending::<()>())).await;
+            assert_eq!((ended, start.elapsed()), (Err(Elapsed), limit));
+            // One that has gone off while nobody waited is set again.
+            let at = Some(Instant::now() + limit);
+            assert_eq!(timers.until_woken_by(&waker, at, pin!(sleep(SECOND / 2))).await, Ok(()));
+            tokio::time::sleep(10 * SECOND).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

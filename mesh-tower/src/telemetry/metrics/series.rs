@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -71,6 +71,8 @@ struct Inner {
     registry: Arc<Registry>,
     budget: Arc<Budget>,
     family: Arc<Family>,
+    /// The one that was first: nearly always the one of usual answers.
+    first: OnceLock<Series>,
     series: ArcSwap<Vec<Series>>,
     registering: Mutex<()>,
     /// Where requests are counted once there are too many series; none for that group itself.
@@ -108,6 +110,7 @@ impl SeriesGroup {
                 registry,
                 budget,
                 family,
+                first: OnceLock::new(),
                 series: ArcSwap::default(),
                 registering: Mutex::new(()),
                 overflow,
@@ -118,6 +121,9 @@ impl SeriesGroup {
     /// Counts a request and its duration.
     pub fn record(&self, request: &RequestRecord) {
         let key = self.inner.family.key(request);
+        if let Some(first) = self.inner.first.get().filter(|first| first.key == key) {
+            return first.record(request.duration);
+        }
         let known = self.inner.series.load();
         if let Some(series) = find(&known, key) {
             return series.record(request.duration);
@@ -161,6 +167,7 @@ impl Inner {
         let mut all = Vec::with_capacity(known.len() + 1);
         all.extend(known.iter().cloned());
         all.push(series.clone());
+        self.first.get_or_init(|| series.clone());
         self.series.store(Arc::new(all));
         series
     }
