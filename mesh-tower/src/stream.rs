@@ -122,6 +122,37 @@ impl Drop for Tie {
     }
 }
 
+impl Stream {
+    /// Says that nothing comes or goes for now; has the task woken when the stream is cut.
+    fn pending<T>(
+        cut: &Switch,
+        waker: &AtomicWaker,
+        known: &mut Option<Waker>,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        // A cut wakes the task that is registered already.
+        if known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        *known = Some(cx.waker().clone());
+        match cut.poll_cut(waker, cx) {
+            true => Poll::Ready(Err(Switch::error())),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Io {
+    /// Whether there is surely nothing to read: what TLS has was taken, and the socket has nothing for it.
+    ///
+    /// Each request ends with a look for the next one, and each look through TLS costs several times this one.
+    fn is_dry(&self, cx: &mut Context<'_>) -> bool {
+        let Self::Tls(stream) = self else { return false };
+        let (socket, session) = stream.get_ref();
+        session.wants_read() && socket.poll_read_ready(cx).is_pending()
+    }
+}
+
 /// Calls the same method of whichever stream it is, unless the stream is cut.
 macro_rules! on_stream {
     ($stream:expr, $waker:ident, $cx:expr, $method:ident($($argument:expr),*)) => {{
@@ -132,15 +163,7 @@ macro_rules! on_stream {
             Io::Tls(stream) => Pin::new(&mut **stream).$method($cx, $($argument),*),
         };
         match polled {
-            // A cut wakes the task that is registered already.
-            Poll::Pending if this.$waker.as_ref().is_some_and(|known| known.will_wake($cx.waker())) => Poll::Pending,
-            Poll::Pending => {
-                this.$waker = Some($cx.waker().clone());
-                match this.tie.0.poll_cut(&this.tie.0.$waker, $cx) {
-                    true => Poll::Ready(Err(Switch::error())),
-                    false => Poll::Pending,
-                }
-            }
+            Poll::Pending => Stream::pending(&this.tie.0, &this.tie.0.$waker, &mut this.$waker, $cx),
             polled => polled,
         }
     }};
@@ -148,6 +171,11 @@ macro_rules! on_stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.io.is_dry(cx) {
+            let this = self.get_mut();
+            this.tie.0.check()?;
+            return Self::pending(&this.tie.0, &this.tie.0.reader, &mut this.reader, cx);
+        }
         on_stream!(self, reader, cx, poll_read(buf))
     }
 }

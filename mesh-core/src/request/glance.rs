@@ -58,3 +58,120 @@ impl<'a> Glance<'a> {
         self.found == 0
     }
 }
+
+/// Each byte of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The highest bit of each byte of a word: the others are ASCII.
+const HIGH: u64 = each(0x80);
+
+/// The highest bit of each byte that is `first` to `last`, where all are ASCII.
+#[inline]
+const fn within(word: u64, first: u8, last: u8) -> u64 {
+    (word + each(0x80 - first)) & !(word + each(0x7f - last)) & HIGH
+}
+
+/// The highest bit of each byte that is this one, where all are ASCII.
+#[inline]
+const fn same(word: u64, byte: u8) -> u64 {
+    (HIGH - (word ^ each(byte))) & HIGH
+}
+
+/// Texts of names with one mark between them, as `/api/orders` and `orders.shop`: told eight bytes at a time. A name has
+/// letters, digits, `-` and `_`.
+pub(super) struct Names {
+    /// The mark.
+    pub(super) between: u8,
+    /// What makes a letter a small one: its bit, where capitals are letters as well.
+    pub(super) fold: u8,
+}
+
+impl Names {
+    /// Whether a text is nothing but names and single marks. `false` says nothing of texts shorter than a word.
+    #[inline]
+    pub(super) fn are_all(&self, text: &[u8]) -> bool {
+        let (words, rest) = text.as_chunks::<8>();
+        let mut marks = 0;
+        for word in words {
+            let Some(found) = self.marks(*word) else { return false };
+            // The last byte of the word before, and the first of this one.
+            if found & (found << 8 | marks >> 56) != 0 {
+                return false;
+            }
+            marks = found;
+        }
+        match text.last_chunk::<8>() {
+            Some(_) if rest.is_empty() => true,
+            // It overlaps the last whole word.
+            Some(word) => self.marks(*word).is_some_and(|found| found & found << 8 == 0),
+            None => false,
+        }
+    }
+
+    /// Where marks are; `None` where something else is than names and marks.
+    #[inline]
+    fn marks(&self, word: [u8; 8]) -> Option<u64> {
+        let word = u64::from_le_bytes(word);
+        if word & HIGH != 0 {
+            return None;
+        }
+        let marks = same(word, self.between);
+        let letters = within(word | each(self.fold), b'a', b'z');
+        let known = marks | letters | within(word, b'0', b'9') | same(word, b'-') | same(word, b'_');
+        (known == HIGH).then_some(marks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, a byte at a time.
+    fn at_length(names: &Names, text: &[u8]) -> bool {
+        let is_known = |byte: &u8| match byte {
+            b'A'..=b'Z' => names.fold != 0,
+            byte => matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') || *byte == names.between,
+        };
+        let doubled = [names.between; 2];
+        text.len() >= 8 && text.iter().all(is_known) && !text.windows(2).any(|two| two == doubled)
+    }
+
+    proptest! {
+        #[test]
+        fn words_tell_what_bytes_do(text in "[a-zA-Z0-9/._-]{0,40}", odd in any::<(u8, u8)>()) {
+            for names in [Names { between: b'/', fold: 0x20 }, Names { between: b'.', fold: 0 }] {
+                let mut text = text.clone().into_bytes();
+                prop_assert_eq!(names.are_all(&text), at_length(&names, &text));
+                if let Some(place) = text.get_mut(usize::from(odd.0)) {
+                    *place = odd.1;
+                }
+                prop_assert_eq!(names.are_all(&text), at_length(&names, &text));
+            }
+        }
+    }
+
+    #[test]
+    fn marks_in_a_row_are_seen_wherever_they_stand() {
+        let names = Names {
+            between: b'/',
+            fold: 0x20,
+        };
+        for at in 0..30 {
+            let mut text = vec![b'a'; 32];
+            assert!(names.are_all(&text));
+            text[at] = b'/';
+            assert!(names.are_all(&text));
+            text[at + 1] = b'/';
+            assert!(!names.are_all(&text), "{at}");
+        }
+        for byte in 0..=u8::MAX {
+            let mut text = *b"aaaaaaaaaaa";
+            text[9] = byte;
+            assert_eq!(names.are_all(&text), at_length(&names, &text), "{byte}");
+        }
+    }
+}

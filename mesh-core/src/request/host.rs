@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::BadHost;
-use super::glance::{Glance, ODD, after, classes};
+use super::glance::{Glance, Names, ODD, after, classes};
 
 /// The longest name that DNS can hold, with its final dot.
 const MAX_NAME: usize = 254;
@@ -27,6 +27,13 @@ pub(super) fn parse(authority: &str) -> Result<Host<'_>, BadHost> {
 /// others.
 #[inline]
 fn plain(authority: &str) -> Option<Host<'_>> {
+    if authority.len() < MAX_NAME && LABELS.are_all(authority.as_bytes()) {
+        let is_name = !authority.starts_with('.') && !authority.ends_with('.');
+        return is_name.then_some(Host {
+            name: Cow::Borrowed(authority),
+            port: None,
+        });
+    }
     // A name must not start like one that a dot has ended.
     let mut glance = Glance::after(&CLASSES, DOT);
     let end = authority.bytes().position(|byte| glance.at(byte) == COLON);
@@ -40,6 +47,8 @@ fn plain(authority: &str) -> Option<Host<'_>> {
     })
 }
 
+/// Labels as most are.
+const LABELS: Names = Names { between: b'.', fold: 0 };
 /// A dot, and that it must not follow another one.
 const DOT: u8 = 2 | after(2);
 /// The end of the name.

@@ -1,6 +1,6 @@
 //! Paths: one spelling for each (RFC 3986 §6.2.2), the ambiguous ones refused.
 
-use super::glance::{Glance, ODD, after, classes};
+use super::glance::{Glance, Names, ODD, after, classes};
 use super::{BadPath, PathRules};
 
 /// Whether a path can stay as it is.
@@ -76,6 +76,9 @@ fn pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) ->
 /// by a slash or a dot. Of others [`inspect`] tells.
 #[inline]
 pub(super) fn is_plain(path: &str) -> bool {
+    if path.starts_with('/') && SEGMENTS.are_all(path.as_bytes()) {
+        return true;
+    }
     let mut glance = Glance::after(&CLASSES, 0);
     for byte in path.bytes() {
         glance.at(byte);
@@ -83,6 +86,11 @@ pub(super) fn is_plain(path: &str) -> bool {
     glance.is_plain() && path.starts_with('/')
 }
 
+/// Segments as most are.
+const SEGMENTS: Names = Names {
+    between: b'/',
+    fold: 0x20,
+};
 const SLASH: u8 = 2;
 /// It matters where it follows a slash.
 const AFTER_SLASH: u8 = after(SLASH);

@@ -1,6 +1,6 @@
 //! What is known of a connection that came in, and what follows from it for its requests.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -65,7 +65,8 @@ pub(crate) struct Connection {
     pub(super) running: Mutex<Vec<Weak<Running>>>,
     /// Rules as far as the peer decides them; made anew when the policy changes.
     rules: ArcSwap<PeerRules>,
-    _open: ConnectionGuard,
+    /// Counts it as open; nothing where nobody has told us of a connection.
+    _open: Option<ConnectionGuard>,
 }
 
 /// Why requests of a connection are served no more.
@@ -114,12 +115,27 @@ impl Connection {
             upgraded_by: ArcSwapOption::empty(),
             running: Mutex::default(),
             rules: ArcSwap::from_pointee(rules),
-            _open: shared.metrics.connection(Side::Server),
+            _open: None,
             security,
             remote,
             local,
             shared,
         }
+    }
+
+    /// Counts it as open from now on.
+    pub(crate) fn counted(self) -> Self {
+        let open = self.shared.metrics.connection(Side::Server);
+        Self {
+            _open: Some(open),
+            ..self
+        }
+    }
+
+    /// What stands for the connection of requests that come from nobody knows where: plain text, from nowhere.
+    pub(super) fn unknown(shared: &Arc<Shared>) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self::new(Arc::clone(shared), Security::Plain, nowhere, nowhere)
     }
 
     /// Notes that a handshake under this generation and policy has verified the peer.

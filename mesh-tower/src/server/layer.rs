@@ -1,8 +1,7 @@
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::connection::{Connection, Security};
+use super::connection::Connection;
 use super::peer::Peer;
 use super::stack;
 use crate::body::{Body, BoxError};
@@ -19,12 +18,22 @@ use crate::mesh::Shared;
 /// Puts the mesh's stack in front of a service. Made by [`Mesh::layer`](crate::Mesh::layer).
 #[derive(Clone, Debug)]
 pub struct MeshLayer {
+    origin: Arc<Origin>,
+}
+
+/// Where requests come from that nobody has introduced: one connection for all of them, made when the first one comes.
+#[derive(Debug)]
+struct Origin {
     shared: Arc<Shared>,
+    unknown: OnceLock<Arc<Connection>>,
 }
 
 impl MeshLayer {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let unknown = OnceLock::new();
+        Self {
+            origin: Arc::new(Origin { shared, unknown }),
+        }
     }
 }
 
@@ -33,7 +42,7 @@ impl<S> Layer<S> for MeshLayer {
 
     fn layer(&self, inner: S) -> MeshService<S> {
         MeshService {
-            shared: Arc::clone(&self.shared),
+            origin: Arc::clone(&self.origin),
             inner,
         }
     }
@@ -42,7 +51,7 @@ impl<S> Layer<S> for MeshLayer {
 /// A service behind the mesh's stack.
 #[derive(Clone)]
 pub struct MeshService<S> {
-    shared: Arc<Shared>,
+    origin: Arc<Origin>,
     inner: S,
 }
 
@@ -52,18 +61,14 @@ impl<S> fmt::Debug for MeshService<S> {
     }
 }
 
-impl<S> MeshService<S> {
+impl Origin {
     /// The connection that a request came by.
     fn connection(&self, extensions: &Extensions) -> Arc<Connection> {
         let peer = extensions.get::<Peer>().or_else(|| connect_info(extensions));
-        peer.map_or_else(|| self.unknown(), |peer| Arc::clone(&peer.connection))
-    }
-
-    /// Nobody has told where the request comes from: plain text, from nowhere.
-    fn unknown(&self) -> Arc<Connection> {
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let connection = Connection::new(Arc::clone(&self.shared), Security::Plain, nowhere, nowhere);
-        Arc::new(connection)
+        let connection = peer.map(|peer| &peer.connection);
+        Arc::clone(
+            connection.unwrap_or_else(|| self.unknown.get_or_init(|| Arc::new(Connection::unknown(&self.shared)))),
+        )
     }
 }
 
@@ -97,7 +102,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let connection = self.connection(request.extensions());
+        let connection = self.origin.connection(request.extensions());
         // The instance that was made ready takes the request; its clone waits for the next one.
         let next = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, next);
