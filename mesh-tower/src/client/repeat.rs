@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body as _;
 
 use super::replay::ReplayBody;
 use crate::body::Body;
@@ -27,8 +28,8 @@ pub(crate) struct Repeatable {
 enum Kept {
     /// All of it: it was not sent yet, or came back unsent.
     Whole(Box<Request<Body>>),
-    /// A copy of its head, and of its body as far as it was read.
-    Copy(Box<KeptHead>, ReplayBody),
+    /// A copy of its head, and of its body, where it has one, as far as that was read.
+    Copy(Box<KeptHead>, Option<ReplayBody>),
     Gone,
 }
 
@@ -44,7 +45,7 @@ impl Repeatable {
     pub(crate) fn can_repeat(&self) -> bool {
         match &self.kept {
             Kept::Whole(_) => true,
-            Kept::Copy(_, body) => !body.is_capped(),
+            Kept::Copy(_, body) => body.as_ref().is_none_or(|body| !body.is_capped()),
             Kept::Gone => false,
         }
     }
@@ -53,18 +54,27 @@ impl Repeatable {
     pub(crate) fn take(&mut self, copies: Copies) -> Option<Box<Request<Body>>> {
         match std::mem::replace(&mut self.kept, Kept::Gone) {
             Kept::Whole(request) if copies == Copies::None => Some(request),
+            Kept::Whole(request) if request.body().is_end_stream() => {
+                self.kept = Kept::Copy(Box::new(KeptHead::of(&request)), None);
+                Some(request)
+            }
             Kept::Whole(mut request) => {
                 let body = ReplayBody::new(std::mem::take(request.body_mut()), self.limit);
                 if let Some(again) = body.try_clone() {
-                    self.kept = Kept::Copy(Box::new(KeptHead::of(&request)), again);
+                    self.kept = Kept::Copy(Box::new(KeptHead::of(&request)), Some(again));
                 }
                 *request.body_mut() = Body::from(body);
                 Some(request)
             }
-            Kept::Copy(head, body) => {
+            Kept::Copy(head, None) => {
+                let again = Request::from_parts(head.parts(), Body::empty());
+                self.kept = Kept::Copy(head, None);
+                Some(Box::new(again))
+            }
+            Kept::Copy(head, Some(body)) => {
                 let parts = head.parts();
                 if let Some(again) = body.try_clone() {
-                    self.kept = Kept::Copy(head, again);
+                    self.kept = Kept::Copy(head, Some(again));
                 }
                 Some(Box::new(Request::from_parts(parts, Body::from(body))))
             }
