@@ -223,7 +223,14 @@ fn unquoted(element: &[u8]) -> Cow<'_, [u8]> {
 /// ```
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(names_grpc)
+    let kind = match headers.len() <= FEW {
+        true => headers
+            .iter()
+            .find(|(name, _)| *name == CONTENT_TYPE)
+            .map(|(_, kind)| kind),
+        false => headers.get(CONTENT_TYPE),
+    };
+    kind.is_some_and(names_grpc)
 }
 
 /// Whether a `content-type` is gRPC's.

@@ -102,6 +102,12 @@ impl Attempt {
         }
     }
 
+    /// Whether it is an answer that no condition takes but by its very status.
+    pub(super) fn is_success(&self) -> bool {
+        let is_ok = self.status().is_some_and(|status| (200..300).contains(&status));
+        is_ok && self.grpc_status.is_none_or(|status| status == 0)
+    }
+
     pub(super) const fn is_connect_failure(&self) -> bool {
         matches!(self.result, Err(outcome) if is_connecting(outcome))
     }

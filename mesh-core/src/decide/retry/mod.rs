@@ -89,6 +89,9 @@ pub fn decide(on: &RetryOn, attempt: &Attempt, repeat: Repeat) -> Decision {
     if let Some(classes) = on.classes.as_ref().filter(|_| !is_limited) {
         return by_class(classes, attempt);
     }
+    if attempt.is_success() && !is_limited && on.codes.is_empty() {
+        return Decision::Stop(Stop::NoCondition);
+    }
     let mut stop = if is_limited {
         Stop::RateLimited
     } else {

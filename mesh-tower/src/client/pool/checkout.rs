@@ -25,6 +25,12 @@ use crate::body::{Body, End, OnEnd};
 use crate::client::connect::ConnectError;
 
 impl Shared {
+    /// Gets a connection that is free now.
+    pub(super) fn take(self: &Arc<Self>, now: Instant) -> Option<(Lease, Sender)> {
+        let grant = self.state().take_ready(now)?;
+        Some(Lease::new(Arc::clone(self), grant))
+    }
+
     /// Gets a connection, at once or after waiting for one.
     ///
     /// # Cancel safety

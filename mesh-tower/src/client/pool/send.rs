@@ -77,10 +77,14 @@ impl Pool {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
         }
         loop {
-            let (lease, mut sender) = match shared.checkout(limit, now).await {
-                Ok(Ok(granted)) => granted,
-                Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
-                Err(Elapsed) => return Err(Failure::Elapsed),
+            let (lease, mut sender) = match shared.take(now) {
+                Some(granted) => granted,
+                // Boxed: a request that need not wait need not carry its state.
+                None => match Box::pin(shared.checkout(limit, now)).await {
+                    Ok(Ok(granted)) => granted,
+                    Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
+                    Err(Elapsed) => return Err(Failure::Elapsed),
+                },
             };
             let after = if is_plain && request.method() != Method::CONNECT {
                 After::Keep

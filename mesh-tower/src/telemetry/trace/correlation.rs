@@ -78,6 +78,9 @@ impl Correlation {
         rng: &mut (impl Rng + ?Sized),
     ) -> Self {
         let found = Found::in_headers(headers);
+        if found.is_nothing() && missing == Missing::Leave && served.is_empty() {
+            return served;
+        }
         let brought = Self {
             trace: found.trace(),
             request_id: found.request_id().cloned(),
@@ -146,6 +149,12 @@ impl<'a> Found<'a> {
             }
         }
         found
+    }
+
+    /// Whether there is none of them.
+    const fn is_nothing(&self) -> bool {
+        let has_values = self.traceparent.is_given() || self.request_id.is_given();
+        !has_values && self.tracestate.members == 0 && self.baggage.members == 0
     }
 
     /// The trace of the one valid `traceparent`; two are none.
