@@ -89,9 +89,21 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Whether a text is nothing but names and single marks. `false` says nothing of texts shorter than a word.
+    /// Whether a text is nothing but names and single marks. `false` says nothing of texts shorter than half a word.
     #[inline]
     pub(super) fn are_all(&self, text: &[u8]) -> bool {
+        match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            (Some([a, b, c, d]), Some([e, f, g, h])) if text.len() < 8 => {
+                // Two halves that overlap: those in the middle are no neighbours.
+                let halves = self.marks([*a, *b, *c, *d, *e, *f, *g, *h]);
+                halves.is_some_and(|found| found & found << 8 & !(0xff << 32) == 0)
+            }
+            _ => self.are_in_words(text),
+        }
+    }
+
+    #[inline]
+    fn are_in_words(&self, text: &[u8]) -> bool {
         let (words, rest) = text.as_chunks::<8>();
         let mut marks = 0;
         for word in words {
@@ -137,7 +149,7 @@ mod tests {
             byte => matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') || *byte == names.between,
         };
         let doubled = [names.between; 2];
-        text.len() >= 8 && text.iter().all(is_known) && !text.windows(2).any(|two| two == doubled)
+        text.len() >= 4 && text.iter().all(is_known) && !text.windows(2).any(|two| two == doubled)
     }
 
     proptest! {
@@ -172,6 +184,15 @@ mod tests {
             let mut text = *b"aaaaaaaaaaa";
             text[9] = byte;
             assert_eq!(names.are_all(&text), at_length(&names, &text), "{byte}");
+        }
+        for length in 0..8 {
+            // Each bit says whether a mark stands there.
+            for marks in 0..1 << length {
+                let text: Vec<u8> = (0..length)
+                    .map(|at| if marks >> at & 1 == 1 { b'/' } else { b'a' })
+                    .collect();
+                assert_eq!(names.are_all(&text), at_length(&names, &text), "{text:?}");
+            }
         }
     }
 }

@@ -73,7 +73,8 @@ enum Kind {
     Full(Bytes),
     Incoming(Incoming),
     Paced(Box<Paced>),
-    Pooled(Tracked<Incoming, Lease>),
+    /// Boxed: it is larger than all others, which are moved as often.
+    Pooled(Box<Tracked<Incoming, Lease>>),
     Replay(ReplayBody),
     #[cfg(feature = "axum")]
     Axum(axum::body::Body),
@@ -148,7 +149,8 @@ impl Body {
 
     /// The same in place.
     pub(crate) fn limit(&mut self, at: tokio::time::Instant) {
-        if !self.is_end_stream() {
+        // What is there already waits for nothing.
+        if !matches!(self.kind, Kind::Full(_)) && !self.is_end_stream() {
             self.deadline = Some(Deadline::new(at));
         }
     }
@@ -163,7 +165,7 @@ impl Body {
 
     /// The response body of a pooled connection, which goes back to its pool at the end.
     pub(crate) fn pooled(body: Incoming, lease: Lease) -> Self {
-        Self::of(Kind::Pooled(Tracked::new(body, lease)))
+        Self::of(Kind::Pooled(Box::new(Tracked::new(body, lease))))
     }
 
     /// The data of a body that is known as a whole, not read yet, and has no hook.
