@@ -23,7 +23,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use mesh_core::outcome::Outcome;
 use mesh_core::request::{strip_h2c, strip_listed};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::admission::{Admitted, DENIED, Judged, Refused, Standing, admit, ask};
 use super::brought::Brought;
@@ -92,12 +92,7 @@ where
             exchange.was_asked(),
             judged.readings,
         );
-        let answering = match correlation.is_empty() && span.is_disabled() {
-            // What it sends has nothing to belong to.
-            true => Either::Left(app(request)),
-            false => Either::Right(correlation.scope(app(request)).instrument(span)),
-        };
-        let answering = pin!(answering);
+        let answering = pin!(traced(correlation, span, || app(request)));
         let answered = match kept.as_deref() {
             Some(running) => until_denied(&connection, &live, running, answering).await,
             None => Some(answering.await),
@@ -119,6 +114,19 @@ where
             }
             None => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(exchange)),
         }
+    }
+}
+
+/// Runs a future in the scope of its trace, where it has one: else what it sends has nothing to belong to.
+#[inline]
+fn traced<F: Future>(
+    correlation: Correlation,
+    span: Span,
+    make: impl FnOnce() -> F,
+) -> impl Future<Output = F::Output> {
+    match correlation.is_empty() && span.is_disabled() {
+        true => Either::Left(make()),
+        false => Either::Right(correlation.scope(make()).instrument(span)),
     }
 }
 

@@ -86,11 +86,7 @@ impl Pool {
                     Err(Elapsed) => return Err(Failure::Elapsed),
                 },
             };
-            let after = if is_plain && request.method() != Method::CONNECT {
-                After::Keep
-            } else {
-                after(&request)
-            };
+            let after = after(&request, is_plain);
             let connection = lease.connection();
             let mut whole = Ok(None);
             let sent = match &mut sender {
@@ -156,11 +152,11 @@ fn is_unasked_switch(response: &Response<Incoming>, after: After) -> bool {
 
 /// Bytes that follow a `CONNECT` or an upgrade are not HTTP, whatever the peer answered: such a
 /// connection could hand one request's bytes to another as a response.
-fn after(request: &Request<Body>) -> After {
-    if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
-        After::Close
-    } else {
-        After::Keep
+fn after(request: &Request<Body>, is_plain: bool) -> After {
+    let upgrades = !is_plain && request.headers().contains_key(UPGRADE);
+    match request.method() == Method::CONNECT || upgrades {
+        true => After::Close,
+        false => After::Keep,
     }
 }
 
