@@ -66,7 +66,7 @@ pub(crate) struct Connection {
     /// Rules as far as the peer decides them; made anew when the policy changes.
     rules: ArcSwap<PeerRules>,
     /// Counts it as open; nothing where nobody has told us of a connection.
-    _open: Option<ConnectionGuard>,
+    open: Option<ConnectionGuard>,
 }
 
 /// Why requests of a connection are served no more.
@@ -115,7 +115,7 @@ impl Connection {
             upgraded_by: ArcSwapOption::empty(),
             running: Mutex::default(),
             rules: ArcSwap::from_pointee(rules),
-            _open: None,
+            open: None,
             security,
             remote,
             local,
@@ -127,9 +127,14 @@ impl Connection {
     pub(crate) fn counted(self) -> Self {
         let open = self.shared.metrics.connection(Side::Server);
         Self {
-            _open: Some(open),
+            open: Some(open),
             ..self
         }
+    }
+
+    /// Whether it is a connection, and does not stand for all that nobody has told us of.
+    pub(super) const fn is_known(&self) -> bool {
+        self.open.is_some()
     }
 
     /// What stands for the connection of requests that come from nobody knows where: plain text, from nowhere.

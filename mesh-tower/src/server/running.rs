@@ -49,7 +49,7 @@ pub(super) fn keep(
     // Upgraded connections last, so that a later policy may want them judged.
     let is_kept = recheck == Recheck::Requests || asks_to_upgrade(request, brought);
     let running = is_kept.then(|| Arc::new(Running::of(request, was_asked, readings)))?;
-    if recheck == Recheck::Requests {
+    if recheck == Recheck::Requests && connection.is_known() {
         connection.runs(&running);
     }
     Some(running)
@@ -102,7 +102,9 @@ impl Running {
     /// Has the response end with the request; notes where it upgrades the connection.
     pub(super) fn hold(self: Arc<Self>, connection: &Connection, response: Response<Body>) -> Response<Body> {
         if upgrades(&self.request, &response) {
-            connection.upgraded_by.store(Some(self));
+            if connection.is_known() {
+                connection.upgraded_by.store(Some(self));
+            }
             return response;
         }
         response.map(|body| Body::new(Held { body, running: self }))

@@ -124,7 +124,8 @@ fn traced<F: Future>(
     span: Span,
     make: impl FnOnce() -> F,
 ) -> impl Future<Output = F::Output> {
-    match correlation.is_empty() && span.is_disabled() {
+    // Served within another request, it has a scope of its own all the same.
+    match correlation.is_empty() && span.is_disabled() && !Correlation::is_in_scope() {
         true => Either::Left(make()),
         false => Either::Right(correlation.scope(make()).instrument(span)),
     }

@@ -135,6 +135,7 @@ impl Connection {
     /// Ends it with the requests that it has.
     pub(super) fn cut(&self) {
         self.switch.cut();
+        self.driver.call_back();
     }
 
     /// Whether a handshake under `now` would end as that of this connection did.

@@ -5,6 +5,7 @@
 //! itself until the head of its answer is there, which mostly is when all of the answer is. The task has it at all other
 //! times: to see an idle one end, and to move bodies that are still under way.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -19,6 +20,27 @@ use hyper::body::Incoming;
 
 /// A connection as hyper gives it, whose type has no name.
 type Driven = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+thread_local! {
+    /// Whether this thread takes the body of an answer that is all there: that rings for its next part, and there is none.
+    static IS_READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sets [`IS_READING`] for as long as it lives.
+struct Reading;
+
+impl Reading {
+    fn begin() -> Self {
+        IS_READING.set(true);
+        Self
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        IS_READING.set(false);
+    }
+}
 
 /// What polls a connection, and whom it wakes.
 pub(super) struct Driver {
@@ -53,6 +75,9 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        if IS_READING.get() {
+            return;
+        }
         // ORDER: against the drop of `Lent`: either that sees the bell rung, or this sees the connection returned.
         self.has_rung.store(true, Ordering::SeqCst);
         match self.is_lent.load(Ordering::SeqCst) {
@@ -112,6 +137,16 @@ impl Driver {
             },
             Slot::Empty => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Has the task look at the connection, whoever has it: it is to end even where its request is not polled.
+    pub(super) fn call_back(&self) {
+        {
+            let _slot = self.slot();
+            self.bell.is_lent.store(false, Ordering::SeqCst);
+        }
+        self.bell.task.wake();
+        self.bell.request.wake();
     }
 
     /// Wakes whoever has the connection.
@@ -192,12 +227,10 @@ impl Lent<'_> {
             self.is_settled = true;
             return Ok(Some(Bytes::new()));
         }
-        let bell = &self.driver.bell;
-        drop(bell.request.take());
-        let has_rung = bell.has_rung.load(Ordering::SeqCst);
-        let polled = Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
-        // Reading rings for the next part of the body, and there is none.
-        bell.has_rung.store(has_rung, Ordering::SeqCst);
+        let polled = {
+            let _reading = Reading::begin();
+            Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()))
+        };
         self.is_settled = true;
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

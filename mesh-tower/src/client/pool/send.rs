@@ -6,7 +6,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
-use tokio::time::Instant;
+use tokio::{task::unconstrained, time::Instant};
 
 use super::{
     Pool, Security,
@@ -69,7 +69,7 @@ impl Pool {
         &self,
         mut request: Box<Request<Body>>,
         limit: Option<Instant>,
-        now: Instant,
+        mut now: Instant,
     ) -> Result<Response<Body>, Failure> {
         let shared = self.shared();
         let is_plain = !has_hop_by_hop(request.headers());
@@ -93,7 +93,8 @@ impl Pool {
                 Sender::Http1(sender) => {
                     for_http1(&mut request, connection);
                     let lent = connection.driver.lend();
-                    let sending = pin!(sender.try_send_request(*request));
+                    // ORDER: whatever the task has done before, an answer that has come is taken: nobody tells of it again.
+                    let sending = pin!(unconstrained(sender.try_send_request(*request)));
                     let (timers, waker) = (&connection.timers, connection.driver.waker());
                     let mut sent = timers.until_woken_by(waker, limit, pin!(lent.until(sending))).await;
                     if let Ok(Ok(response)) = &mut sent
@@ -110,10 +111,7 @@ impl Pool {
                     connection.timers.until(limit, sending).await
                 }
             };
-            let Ok(sent) = sent else {
-                return Err(Failure::Elapsed);
-            };
-            let error = match sent {
+            let error = match sent.map_err(|Elapsed| Failure::Elapsed)? {
                 Ok(response) if is_unasked_switch(&response, after) => {
                     let origin = lease.origin();
                     drop(lease.attach(response, sender, After::Close));
@@ -129,6 +127,7 @@ impl Pool {
                 Err(error) => error,
             };
             request = resend(&lease, error)?;
+            now = Instant::now();
         }
     }
 }

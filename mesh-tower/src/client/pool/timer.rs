@@ -6,12 +6,13 @@
 //! not once per request.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// The limit was over before the future was.
@@ -169,7 +170,8 @@ fn poll_limit(mut timer: Pin<&mut Sleep>, limit: Instant, cx: &mut Context<'_>) 
     if timer.deadline() > limit {
         timer.as_mut().reset(limit);
     }
-    while timer.as_mut().poll(cx).is_ready() {
+    // Whatever the task has done before: a timer that was not asked would wake nobody.
+    while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
         if timer.deadline() == limit {
             return Poll::Ready(Elapsed);
         }
@@ -239,6 +241,25 @@ mod tests {
             assert_eq!(timers.until_woken_by(&waker, at, pin!(sleep(SECOND / 2))).await, Ok(()));
             tokio::time::sleep(10 * SECOND).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_is_set_whatever_its_task_has_done_before() {
+        let timers = Timers::of_this_runtime();
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let start = Instant::now();
+        poll_fn(|cx| {
+            while pin!(tokio::task::coop::consume_budget()).poll(cx).is_ready() {}
+            let mut never = pin!(pending::<()>());
+            let until = timers.until_woken_by(&waker, Some(start + 3 * SECOND), never.as_mut());
+            assert!(pin!(until).poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let mut never = pin!(pending::<()>());
+        let until = timers.until_woken_by(&waker, Some(start + 5 * SECOND), never.as_mut());
+        assert_eq!(tokio::time::timeout(100 * SECOND, until).await, Ok(Err(Elapsed)));
+        assert_eq!(start.elapsed(), 5 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,6 +109,11 @@ impl Correlation {
         SERVED.scope(self, future)
     }
 
+    /// Whether the current task serves a request whose trace and id what it sends would get.
+    pub(crate) fn is_in_scope() -> bool {
+        SERVED.try_with(|_| ()).is_ok()
+    }
+
     /// Whether the request has neither.
     pub(crate) const fn is_empty(&self) -> bool {
         self.trace.is_none() && self.request_id.is_none()

@@ -147,6 +147,27 @@ async fn an_answer_that_is_all_there_has_given_its_connection_back() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_when_its_task_has_done_enough_is_taken() {
+    let server = Server::http1().await;
+    let pool = pool(&server);
+    for (left, mut is_short) in (0..24).flat_map(|left| [(left, false), (left, true)]) {
+        let pool = pool.clone();
+        let mut sending = Box::pin(async move { pool.send(get("/large")).await });
+        // A task of its own is polled only when it is woken.
+        let answered = tokio::spawn(std::future::poll_fn(move |cx| {
+            is_short = !is_short;
+            // The runtime lets a task do so much before it has others run.
+            for _ in 0..if is_short { 128 - left } else { 0 } {
+                let _ = std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx);
+            }
+            sending.as_mut().poll(cx)
+        }));
+        let answered = tokio::time::timeout(Duration::from_secs(5), answered).await;
+        assert!(answered.is_ok_and(|answered| answered.unwrap().is_ok()), "{left}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_ends_with_a_whole_answer_or_in_idleness_is_gone_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let pool = Pool::new(listener.local_addr().unwrap(), None, PoolConfig::default(), Unlimited);
