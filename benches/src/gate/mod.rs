@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | instructions of a decision | +1 % and 32 | – |
 //! | instructions of a whole request | +2 % | – |
-//! | what the mesh adds to a request: the meshed one less the bare one, in which the cryptography cancels out | +5 % | +10 % |
+//! | what the mesh adds to a request: the meshed one less the bare one, in which the cryptography cancels out | +5 % and 200 | +10 % and 200 |
 //! | growth: a curve's last size over its first | – | +5 % |
 //! | allocations of a decision | +0.05 | +0.05 |
 //! | of a whole request | +0.9 | +0.9 |
