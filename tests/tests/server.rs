@@ -100,6 +100,64 @@ async fn a_layer_without_a_peer_fails_closed_under_strict() {
     assert_eq!(response.status(), 401);
 }
 
+/// One connection stands for all requests that a layer gets from nobody knows where.
+#[tokio::test]
+async fn a_layer_alone_follows_the_policy_and_counts_no_connection() {
+    use tower::{Layer, ServiceExt};
+    let world = World::new();
+    world.write("mesh.yaml", "mesh: { mtls: permissive }\n");
+    let mesh = world.mesh(&Workload::default()).await;
+    let service = mesh.layer().layer(who());
+    let asked = async || {
+        let request = Request::get("http://orders/optional").body(Body::empty()).unwrap();
+        service.clone().oneshot(request).await.unwrap().status()
+    };
+
+    assert_eq!(asked().await, 200);
+    let metrics = mesh.metrics().render();
+    assert!(metrics.contains("istio_requests_total{"), "{metrics}");
+    let is_open = |line: &str| line.starts_with("mesh_connections{") && !line.ends_with(" 0");
+    assert!(!metrics.lines().any(is_open), "{metrics}");
+
+    let before = mesh.policy_status().generation;
+    world.write(
+        "rules.yaml",
+        "authorization: [{ name: nobody, deny: [{ paths: [/optional] }] }]\n",
+    );
+    generation(&mesh, before + 1).await;
+    assert_eq!(asked().await, 403);
+}
+
+/// A request that is served within another one has a trace of its own, or none: never that of the outer one.
+#[tokio::test]
+async fn what_a_layer_serves_within_a_request_is_of_its_own_trace() {
+    use tower::{Layer, ServiceExt};
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let (mesh, _) = orders(&world, backend.router()).await;
+    let (_web, client) = world.client("shop", "web").await;
+    let inner = mesh.layer().layer(tower::service_fn(move |_: Request<Body>| {
+        let client = client.clone();
+        async move {
+            assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        }
+    }));
+    let outer = mesh.layer().layer(tower::service_fn(move |_: Request<Body>| {
+        let plain = Request::get("http://orders/").body(Body::empty()).unwrap();
+        inner.clone().oneshot(plain)
+    }));
+    let traced = Request::get("http://orders/")
+        .header("traceparent", TRACE)
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(outer.oneshot(traced).await.unwrap().status(), 200);
+    let (headers, _) = backend.last();
+    assert!(!headers.contains_key("traceparent"), "{headers:?}");
+}
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 const NO_ADMIN: &str = "
 namespace: shop
 authorization:

@@ -168,6 +168,20 @@ async fn an_answer_that_comes_when_its_task_has_done_enough_is_taken() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_cut_ends_though_nobody_polls_its_request() {
+    let server = Server::http1().await;
+    let pool = pool(&server);
+    let mut held = Box::pin(pool.send(get("/hold")));
+    while server.held() == 0 {
+        assert!(poll_once(&mut held).await.is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pool.end_within(Duration::ZERO, |_| true), 1);
+    until("cut", || pool.stats().open == 0).await;
+    assert_eq!(held.await.unwrap_err().kind(), SendErrorKind::Reset);
+}
+
+#[tokio::test]
 async fn a_connection_that_ends_with_a_whole_answer_or_in_idleness_is_gone_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let pool = Pool::new(listener.local_addr().unwrap(), None, PoolConfig::default(), Unlimited);
