@@ -258,6 +258,64 @@ async fn a_stream_that_is_denied_ends_within_the_bound() {
 }
 
 /// By the default, a request is judged when it comes.
+const DOOR: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: door }
+spec:
+  selector: { istio: ingressgateway }
+  servers: [{ port: { number: 8080, name: http, protocol: HTTP }, hosts: ['*'] }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: door }
+spec: { hosts: [shop.example], gateways: [door], http: [{ route: [{ destination: { host: orders } }] }] }
+";
+
+const SHUT: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: shut }
+spec:
+  selector: { matchLabels: { istio: ingressgateway } }
+  action: DENY
+  rules: [{ to: [{ operation: { paths: [/feed] } }] }]
+";
+
+/// Rules hold at a gateway as at a server, for what is under way as well; and it counts who has come.
+#[tokio::test]
+async fn a_stream_through_a_gateway_is_counted_and_ends_when_it_is_denied() {
+    let world = World::new();
+    world.write("mesh.yaml", &settings("recheck: requests, drain: 0s"));
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let orders = format!(
+        "services: {{ orders: {{ endpoints: [{}] }} }}\n",
+        backend.local_addr().unwrap()
+    );
+    tokio::spawn(async move { axum::serve(backend, app()).await.unwrap() });
+    world.write("orders.yaml", &orders);
+    world.write("door.yaml", DOOR);
+    let workload = Workload::new("default", "door").label("istio", "ingressgateway");
+    let mesh = world.mesh(&workload).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = mesh.clone();
+    tokio::spawn(async move { serving.gateway().port(8080).serve(listener).await.unwrap() });
+
+    let mut feed = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /feed HTTP/1.1\r\nhost: shop.example\r\n\r\n";
+    feed.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    feed.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let open = "mesh_connections{side=\"server\"} 1";
+    let metrics = mesh.metrics().render();
+    assert!(metrics.lines().any(|line| line == open), "{metrics}");
+
+    world.write("shut.yaml", SHUT);
+    assert!(closed(&mut feed, Duration::from_secs(5)).await.is_some());
+}
+
 #[tokio::test]
 async fn a_stream_goes_on_by_default() {
     let world = World::new();

@@ -100,7 +100,16 @@ impl Ended {
 }
 
 impl Connection {
+    /// A connection, counted as open for as long as it lives.
     pub(crate) fn new(shared: Arc<Shared>, security: Security, remote: SocketAddr, local: SocketAddr) -> Self {
+        let open = Some(shared.metrics.connection(Side::Server));
+        Self {
+            open,
+            ..Self::uncounted(shared, security, remote, local)
+        }
+    }
+
+    fn uncounted(shared: Arc<Shared>, security: Security, remote: SocketAddr, local: SocketAddr) -> Self {
         let id = security.identity().map(|identity| identity.id().as_str());
         let authorizer = &shared.live.load_full().snapshot.inbound.authorizer;
         let rules = authorizer.for_peer(&authz_peer(&security, remote, local));
@@ -123,15 +132,6 @@ impl Connection {
         }
     }
 
-    /// Counts it as open from now on.
-    pub(crate) fn counted(self) -> Self {
-        let open = self.shared.metrics.connection(Side::Server);
-        Self {
-            open: Some(open),
-            ..self
-        }
-    }
-
     /// Whether it is a connection, and does not stand for all that nobody has told us of.
     pub(super) const fn is_known(&self) -> bool {
         self.open.is_some()
@@ -140,7 +140,7 @@ impl Connection {
     /// What stands for the connection of requests that come from nobody knows where: plain text, from nowhere.
     pub(super) fn unknown(shared: &Arc<Shared>) -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self::new(Arc::clone(shared), Security::Plain, nowhere, nowhere)
+        Self::uncounted(Arc::clone(shared), Security::Plain, nowhere, nowhere)
     }
 
     /// Notes that a handshake under this generation and policy has verified the peer.

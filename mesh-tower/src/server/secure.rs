@@ -86,7 +86,7 @@ async fn mutual(
     // Names of hosts have no case: rules compare them in lower case.
     let asked_for = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let security = Security::Mutual(peer, asked_for.map(Arc::from));
-    let connection = Connection::new(Arc::clone(shared), security, remote, local).counted();
+    let connection = Connection::new(Arc::clone(shared), security, remote, local);
     Ok(Secured {
         stream: Stream::tls(stream),
         connection: Arc::new(connection.verified_under(current.generation(), policy.revocation)),
@@ -102,7 +102,7 @@ async fn plain(
 ) -> Result<Secured, Refused> {
     Ok(Secured {
         http: plain_version_within(&stream, deadline).await?,
-        connection: Arc::new(Connection::new(Arc::clone(shared), Security::Plain, remote, local).counted()),
+        connection: Arc::new(Connection::new(Arc::clone(shared), Security::Plain, remote, local)),
         stream: Stream::plain(stream),
     })
 }

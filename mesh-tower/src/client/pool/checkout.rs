@@ -117,7 +117,7 @@ impl Drop for Waiting {
 
 /// A connection in the hands of one request.
 ///
-/// It goes back to the pool when the response's body has ended. Dropped before its response came,
+/// It goes back to the pool when the response has arrived whole, or its body has ended. Dropped before its response came,
 /// it takes its HTTP/1 connection with it, or ends its HTTP/2 stream.
 pub(crate) struct Lease {
     shared: Arc<Shared>,

@@ -130,7 +130,16 @@ impl Driver {
         let mut slot = self.slot();
         match &mut *slot {
             Slot::Driven(_) if self.bell.is_lent.load(Ordering::SeqCst) => Poll::Pending,
-            Slot::Driven(driven) => driven.as_mut().poll(&mut Context::from_waker(&self.waker)),
+            Slot::Driven(driven) => {
+                let polled = driven.as_mut().poll(&mut Context::from_waker(&self.waker));
+                if polled.is_ready() {
+                    // Nobody polls it again. The socket's end is told to the pool, which has locks of its own.
+                    let over = std::mem::take(&mut *slot);
+                    drop(slot);
+                    drop(over);
+                }
+                polled
+            }
             Slot::Ended(_) => match std::mem::take(&mut *slot) {
                 Slot::Ended(ended) => Poll::Ready(ended),
                 _ => Poll::Ready(Ok(())),
@@ -140,6 +149,9 @@ impl Driver {
     }
 
     /// Has the task look at the connection, whoever has it: it is to end even where its request is not polled.
+    ///
+    /// INVARIANT: only once the switch is cut. The next look ends the connection, which its request is told of; of anything
+    /// else it would not hear.
     pub(super) fn call_back(&self) {
         {
             let _slot = self.slot();

@@ -40,7 +40,7 @@ impl Pool {
     ///
     /// Hop-by-hop headers are removed. HTTP/1.1 gets the path alone in its request line and `Host`
     /// as given, else from the URI; HTTP/2 gets `:authority` from `Host`, else from the URI. The
-    /// connection is free again when the body of the response has ended.
+    /// connection is free again when the response has arrived whole, or its body has ended.
     ///
     /// # Errors
     ///
