@@ -206,7 +206,7 @@ fn a_full_queue_drops_and_counts_instead_of_waiting() {
     let log = AccessLogger::new(&metrics);
     let setting = setting(&folder.path().join("access.log"), AccessLogEncoding::Json);
     // No line may wait, so that all but those that the writer is waiting for are lost.
-    let writer = Writer::start(setting.clone(), 0, metrics.access_log_dropped()).unwrap();
+    let writer = Writer::start(setting.clone(), 0, GATHER, metrics.access_log_dropped()).unwrap();
     log.inner.writer.store(Some(Arc::new(writer)));
 
     for _ in 0..10_000 {
@@ -223,6 +223,45 @@ fn a_full_queue_drops_and_counts_instead_of_waiting() {
     let dropped: usize = dropped.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(dropped > 0);
     assert_eq!(written + dropped, 10_000);
+}
+
+/// Longer than any test: a line that is written was not waited for.
+const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_are_gathered_and_written_together_once_many_wait() {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    let (mut written, pipe) = io::pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let setting = AccessLog::new(path, AccessLogEncoding::Text);
+    let writer = Writer::start(setting, 8, FOR_EVER, Metrics::default().access_log_dropped()).unwrap();
+
+    for _ in 0..5 {
+        assert!(writer.offer(record()));
+    }
+
+    let mut first = [0; 4_096];
+    let length = written.read(&mut first).unwrap();
+    assert_eq!(first[..length].iter().filter(|&&byte| byte == b'\n').count(), 5);
+}
+
+#[test]
+fn the_end_of_the_mesh_does_not_wait_for_further_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let setting = setting(&folder.path().join("access.log"), AccessLogEncoding::Text);
+    let metrics = Metrics::default();
+    let log = AccessLogger::new(&metrics);
+    let writer = Writer::start(setting.clone(), 8, FOR_EVER, metrics.access_log_dropped()).unwrap();
+    log.inner.writer.store(Some(Arc::new(writer)));
+    log.inner.share.store(1_000_000, Ordering::Relaxed);
+
+    log.record(record);
+    drop(log);
+
+    assert_eq!(fs::read_to_string(&setting.path).unwrap().lines().count(), 1);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use mesh_core::policy::model::{AccessLog, AccessLogEncoding};
@@ -23,7 +24,12 @@ const ROTATION_CHECK: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     setting: AccessLog,
     queue: SyncSender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Lines in the queue.
+    waiting: Arc<AtomicUsize>,
+    /// The thread gathers no more with as many.
+    plenty: usize,
+    thread: Thread,
+    ending: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -33,11 +39,14 @@ enum Message {
 }
 
 impl Writer {
-    /// Opens the log and starts its thread; `queue` lines may wait.
-    pub(super) fn start(setting: AccessLog, queue: usize, dropped: Counter) -> io::Result<Self> {
+    /// Opens the log and starts its thread; `queue` lines may wait, for `gather` at most, or until half of them do.
+    pub(super) fn start(setting: AccessLog, queue: usize, gather: Duration, dropped: Counter) -> io::Result<Self> {
         let sink = Sink::open(&setting.path)?;
         let (sender, receiver) = sync_channel(queue);
+        let waiting = Arc::new(AtomicUsize::new(0));
         let mut writing = Writing {
+            waiting: Arc::clone(&waiting),
+            gather,
             encoding: setting.encoding,
             sink,
             batch: String::new(),
@@ -51,7 +60,10 @@ impl Writer {
         Ok(Self {
             setting,
             queue: sender,
-            thread: Mutex::new(Some(thread)),
+            waiting,
+            plenty: queue / 2,
+            thread: thread.thread().clone(),
+            ending: Mutex::new(Some(thread)),
         })
     }
 
@@ -61,23 +73,42 @@ impl Writer {
 
     /// Queues a record; says whether there was room. Never waits.
     pub(super) fn offer(&self, record: AccessRecord) -> bool {
-        self.queue.try_send(Message::Line(Box::new(record))).is_ok()
+        // ORDER: counted first, since the thread may take it at once.
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let is_queued = self.queue.try_send(Message::Line(Box::new(record))).is_ok();
+        if !is_queued {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        if before == self.plenty {
+            self.thread.unpark();
+        }
+        is_queued
     }
 
     /// Waits until all queued lines are written.
     pub(super) fn finish(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.queue.send(Message::Stop).is_ok()
             && let Some(thread) = thread
         {
+            thread.thread().unpark();
             // A panic of the thread has lost lines; there is nothing left to do for them.
             let _ = thread.join();
         }
     }
 }
 
+impl Drop for Writer {
+    /// What waits is written at once: nothing joins it any more.
+    fn drop(&mut self) {
+        self.thread.unpark();
+    }
+}
+
 /// The state of the thread.
 struct Writing {
+    waiting: Arc<AtomicUsize>,
+    gather: Duration,
     encoding: AccessLogEncoding,
     sink: Sink,
     batch: String,
@@ -88,26 +119,35 @@ struct Writing {
 
 impl Writing {
     fn run(&mut self, queue: &Receiver<Message>) {
-        while let Ok(Message::Line(record)) = queue.recv() {
-            self.add(&record);
-            let mut stop = false;
-            while self.batch.len() < BATCH && !stop {
-                match queue.try_recv() {
-                    Ok(Message::Line(record)) => self.add(&record),
-                    Ok(Message::Stop) => stop = true,
-                    Err(_) => break,
-                }
-            }
-            self.flush();
-            if stop {
+        while let Ok(Message::Line(first)) = queue.recv() {
+            std::thread::park_timeout(self.gather);
+            if self.write_all(&first, queue) {
                 return;
             }
         }
     }
 
+    /// Writes what is in the queue; whether that was the end.
+    fn write_all(&mut self, first: &AccessRecord, queue: &Receiver<Message>) -> bool {
+        self.add(first);
+        let is_over = loop {
+            match queue.try_recv() {
+                Ok(Message::Line(record)) => self.add(&record),
+                Ok(Message::Stop) => break true,
+                Err(_) => break false,
+            }
+        };
+        self.flush();
+        is_over
+    }
+
     fn add(&mut self, record: &AccessRecord) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         write_line(record, self.encoding, &mut self.batch);
         self.lines += 1;
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
