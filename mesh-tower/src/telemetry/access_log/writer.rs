@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
@@ -24,12 +24,28 @@ const ROTATION_CHECK: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     setting: AccessLog,
     queue: SyncSender<Message>,
-    /// Lines in the queue.
-    waiting: Arc<AtomicUsize>,
-    /// The thread gathers no more with as many.
-    plenty: usize,
+    gathering: Arc<Gathering>,
     thread: Thread,
     ending: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Until when lines are gathered.
+///
+/// ORDER: what ends it is stored before the thread is unparked, and looked at before it parks: taking a message may use that
+/// token up.
+#[derive(Debug)]
+struct Gathering {
+    /// Lines in the queue; for a moment fewer than none, since the thread may take one before it is counted.
+    waiting: AtomicIsize,
+    /// It is over with more than these.
+    plenty: isize,
+    is_ending: AtomicBool,
+}
+
+impl Gathering {
+    fn is_over(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire) || self.waiting.load(Ordering::Acquire) > self.plenty
+    }
 }
 
 #[derive(Debug)]
@@ -43,9 +59,13 @@ impl Writer {
     pub(super) fn start(setting: AccessLog, queue: usize, gather: Duration, dropped: Counter) -> io::Result<Self> {
         let sink = Sink::open(&setting.path)?;
         let (sender, receiver) = sync_channel(queue);
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let gathering = Arc::new(Gathering {
+            waiting: AtomicIsize::new(0),
+            plenty: isize::try_from(queue / 2).unwrap_or(isize::MAX),
+            is_ending: AtomicBool::new(false),
+        });
         let mut writing = Writing {
-            waiting: Arc::clone(&waiting),
+            gathering: Arc::clone(&gathering),
             gather,
             encoding: setting.encoding,
             sink,
@@ -60,8 +80,7 @@ impl Writer {
         Ok(Self {
             setting,
             queue: sender,
-            waiting,
-            plenty: queue / 2,
+            gathering,
             thread: thread.thread().clone(),
             ending: Mutex::new(Some(thread)),
         })
@@ -73,25 +92,28 @@ impl Writer {
 
     /// Queues a record; says whether there was room. Never waits.
     pub(super) fn offer(&self, record: AccessRecord) -> bool {
-        // ORDER: counted first, since the thread may take it at once.
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let is_queued = self.queue.try_send(Message::Line(Box::new(record))).is_ok();
-        if !is_queued {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.queue.try_send(Message::Line(Box::new(record))).is_err() {
+            return false;
         }
-        if before == self.plenty {
+        // ORDER: all that are counted are in the queue, for the thread that this ends the wait of.
+        if self.gathering.waiting.fetch_add(1, Ordering::AcqRel) == self.gathering.plenty {
             self.thread.unpark();
         }
-        is_queued
+        true
+    }
+
+    fn hurry(&self) {
+        self.gathering.is_ending.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 
     /// Waits until all queued lines are written.
     pub(super) fn finish(&self) {
+        self.hurry();
         let thread = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.queue.send(Message::Stop).is_ok()
             && let Some(thread) = thread
         {
-            thread.thread().unpark();
             // A panic of the thread has lost lines; there is nothing left to do for them.
             let _ = thread.join();
         }
@@ -101,13 +123,13 @@ impl Writer {
 impl Drop for Writer {
     /// What waits is written at once: nothing joins it any more.
     fn drop(&mut self) {
-        self.thread.unpark();
+        self.hurry();
     }
 }
 
 /// The state of the thread.
 struct Writing {
-    waiting: Arc<AtomicUsize>,
+    gathering: Arc<Gathering>,
     gather: Duration,
     encoding: AccessLogEncoding,
     sink: Sink,
@@ -120,7 +142,9 @@ struct Writing {
 impl Writing {
     fn run(&mut self, queue: &Receiver<Message>) {
         while let Ok(Message::Line(first)) = queue.recv() {
-            std::thread::park_timeout(self.gather);
+            if !self.gathering.is_over() {
+                std::thread::park_timeout(self.gather);
+            }
             if self.write_all(&first, queue) {
                 return;
             }
@@ -142,7 +166,7 @@ impl Writing {
     }
 
     fn add(&mut self, record: &AccessRecord) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.gathering.waiting.fetch_sub(1, Ordering::AcqRel);
         write_line(record, self.encoding, &mut self.batch);
         self.lines += 1;
         if self.batch.len() >= BATCH {
