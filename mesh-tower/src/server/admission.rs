@@ -21,6 +21,13 @@ use crate::mesh::Live;
 /// What a caller is told whom no rule lets in, as Envoy says it.
 pub(super) const DENIED: &str = "RBAC: access denied";
 
+/// How far a request has come without waiting.
+pub(super) enum Admission {
+    Judged(Admitted),
+    /// Its token has to be verified first, if it bears one.
+    Bearing(Standing),
+}
+
 /// What becomes of a request whose connection is in order.
 pub(super) enum Admitted {
     Through(Judged),
@@ -44,24 +51,43 @@ pub(super) enum Standing {
 }
 
 /// Judges a request in the form in which the application gets it.
-pub(super) async fn admit(
-    snapshot: &Snapshot,
+pub(super) fn admit(
+    live: &Live,
     connection: &Connection,
     request: &mut Request<Body>,
     exchange: &mut Exchange,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admission, Refusal> {
+    let snapshot = &live.snapshot;
     let standing = still_allowed(snapshot, connection, request.headers())?;
-    let rules = connection.rules(&snapshot.inbound.authorizer);
     // Another mesh of this process may have verified a token by other rules.
     request.extensions_mut().remove::<Claims>();
+    if !snapshot.inbound.tokens.is_empty() {
+        return Ok(Admission::Bearing(standing));
+    }
+    let canonical = canonical_of(snapshot, connection, request)?;
+    not_over_yet(exchange, request.headers())?;
+    let rules = connection.rules(&snapshot.inbound.authorizer);
+    let asks = judge(&rules, &view_of(&canonical, request), exchange)?;
+    let readings = rewrite(request, canonical.into_parts());
+    let judged = Judged { standing, readings };
+    Ok(Admission::Judged(admitted(asks, judged, rules)))
+}
+
+/// The same for a request that may bear a token.
+pub(super) async fn admit_bearer(
+    live: &Live,
+    connection: &Connection,
+    request: &mut Request<Body>,
+    exchange: &mut Exchange,
+    standing: Standing,
+) -> Result<Admitted, Refusal> {
+    let snapshot = &live.snapshot;
+    let tokens = &snapshot.inbound.tokens;
+    let rules = connection.rules(&snapshot.inbound.authorizer);
     let mut canonical = canonical_of(snapshot, connection, request)?;
     not_over_yet(exchange, request.headers())?;
-    let tokens = &snapshot.inbound.tokens;
-    if !tokens.is_empty()
-        // Boxed: most requests bear no token, and need not carry its state.
-        && let Some(bearer) =
-            Box::pin(jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange)).await?
-    {
+    let bearer = jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?;
+    if let Some(bearer) = bearer {
         let readings = rewrite(request, canonical.into_parts());
         // ORDER: rules see the request without its token, and with the headers that the token fills.
         bearer.introduce(tokens, request);
@@ -69,11 +95,14 @@ pub(super) async fn admit(
     }
     let asks = judge(&rules, &view_of(&canonical, request), exchange)?;
     let readings = rewrite(request, canonical.into_parts());
-    let judged = Judged { standing, readings };
-    Ok(match asks {
+    Ok(admitted(asks, Judged { standing, readings }, rules))
+}
+
+fn admitted(asks: bool, judged: Judged, rules: Arc<PeerRules>) -> Admitted {
+    match asks {
         true => Admitted::Ask(judged, rules),
         false => Admitted::Through(judged),
-    })
+    }
 }
 
 /// Whether somebody has to be asked; else the decision.

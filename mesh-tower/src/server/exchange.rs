@@ -41,7 +41,8 @@ pub(super) struct Exchange {
     /// The external authorizer that was asked, and how that ended.
     asked: Option<(Arc<str>, CheckResult)>,
     start: Timestamp,
-    generation: u64,
+    /// Of the policy that it was judged by.
+    pub(super) generation: u64,
     head: Head,
     answered: Option<u16>,
     grpc_status: Option<u8>,

@@ -112,9 +112,9 @@ pub(crate) async fn watch(shared: Arc<Shared>, connection: Arc<Connection>, swit
 
 impl Connection {
     /// Whether a policy that came in force while a request was let in denies it.
-    pub(super) fn denies_by_now(&self, then: &Live, running: &Running) -> bool {
+    pub(super) fn denies_by_now(&self, then: u64, running: &Running) -> bool {
         let now = self.shared.live.load();
-        now.snapshot.generation != then.snapshot.generation && self.authorize_again(&now.snapshot, running).is_err()
+        now.snapshot.generation != then && self.authorize_again(&now.snapshot, running).is_err()
     }
 
     /// Whether the rules of now allow a request that was let in before.

@@ -21,6 +21,7 @@
 
 pub(crate) mod accept;
 mod admission;
+mod answer;
 mod brought;
 mod client_cert;
 mod conduct;
@@ -44,8 +45,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
+use tower::util::Oneshot;
 use tower_service::Service;
 
 pub use client_cert::ForwardedClient;
@@ -140,12 +143,7 @@ where
         connection: Arc<Connection>,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send + 'static {
-        let mut service = self.service.clone();
-        stack::serve(connection, request, move |request| async move {
-            std::future::poll_fn(|cx| service.poll_ready(cx))
-                .await
-                .map_err(Into::into)?;
-            service.call(request).await.map_err(Into::into)
-        })
+        let service = self.service.clone();
+        stack::serve(connection, request, |request| Oneshot::new(service, request).err_into())
     }
 }

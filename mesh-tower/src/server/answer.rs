@@ -1,0 +1,179 @@
+//! The application's answer to a request that was let in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::Either;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use mesh_core::outcome::Outcome;
+use pin_project_lite::pin_project;
+use tokio::task::futures::TaskLocalFuture;
+use tracing::instrument::Instrumented;
+use tracing::{Instrument as _, Span};
+
+use super::admission::{DENIED, Judged, Refused, Standing};
+use super::connection::Connection;
+use super::exchange::Exchange;
+use super::ext_authz::ForResponse;
+use super::peer::Peer;
+use super::respond::Refusal;
+use super::running::{self, Running};
+use super::stack::Arrived;
+use crate::body::{Body, BoxError};
+use crate::telemetry::trace::Correlation;
+
+/// Has the application answer.
+pub(super) fn answer<F, B, E>(
+    arrived: Arrived,
+    mut request: Request<Body>,
+    judged: Judged,
+    for_response: ForResponse,
+    app: impl FnOnce(Request<Body>) -> F,
+) -> impl Future<Output = Result<Response<Body>, E>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Arrived {
+        connection,
+        live,
+        exchange,
+        correlation,
+        brought,
+        ..
+    } = arrived;
+    let peer = Peer {
+        connection: Arc::clone(&connection),
+    };
+    request.extensions_mut().insert(peer);
+    let kept = running::keep(
+        &connection,
+        &live.snapshot,
+        (&request, brought),
+        exchange.was_asked(),
+        judged.readings,
+    );
+    Answering {
+        application: traced(correlation, exchange.span.span(), app(request)),
+        accounts: Some(Accounts {
+            connection,
+            exchange,
+            standing: judged.standing,
+            for_response,
+            kept,
+        }),
+        is_begun: false,
+    }
+}
+
+/// A future that may have a trace. Boxed where it has: requests that nobody traces need not carry its state.
+type Traced<F> = Either<F, Pin<Box<Instrumented<TaskLocalFuture<Correlation, F>>>>>;
+
+/// Runs a future in the scope of its trace, where it has one: else what it sends has nothing to belong to.
+#[inline]
+fn traced<F: Future>(correlation: Correlation, span: &Span, future: F) -> Traced<F> {
+    // Served within another request, it has a scope of its own all the same.
+    match correlation.is_empty() && span.is_disabled() && !Correlation::is_in_scope() {
+        true => Either::Left(future),
+        false => Either::Right(Box::pin(correlation.scope(future).instrument(span.clone()))),
+    }
+}
+
+pin_project! {
+    /// The application at work. By hand, since a future of the compiler's would keep what it is made of twice.
+    struct Answering<F> {
+        #[pin]
+        application: F,
+        // Taken with the answer.
+        accounts: Option<Accounts>,
+        is_begun: bool,
+    }
+}
+
+/// What the answer is settled with.
+struct Accounts {
+    connection: Arc<Connection>,
+    exchange: Box<Exchange>,
+    standing: Standing,
+    for_response: ForResponse,
+    /// Where the request is judged again while it runs.
+    kept: Option<Arc<Running>>,
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let is_first = !std::mem::replace(this.is_begun, true);
+        let is_denied = match this.accounts {
+            Some(accounts) => accounts.is_denied(is_first, cx),
+            None => return Poll::Pending,
+        };
+        let answered = match is_denied {
+            true => None,
+            false => Some(ready!(this.application.poll(cx))),
+        };
+        match this.accounts.take() {
+            Some(accounts) => Poll::Ready(accounts.settle(answered)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Accounts {
+    /// Whether the rules have come to deny the request. They may have changed while it was let in, or while it upgraded its
+    /// connection, when nobody could end it.
+    fn is_denied(&self, is_first: bool, cx: &Context<'_>) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        kept.poll_ended(cx).is_ready() || (is_first && self.is_denied_by_now(kept))
+    }
+
+    fn is_denied_by_now(&self, kept: &Running) -> bool {
+        self.connection.denies_by_now(self.exchange.generation, kept)
+    }
+
+    /// The answer as its caller gets it; `None` where the rules deny the request by now.
+    fn settle<B, E>(mut self, answered: Option<Result<Response<B>, E>>) -> Result<Response<Body>, E>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let is_denied = || self.kept.as_deref().is_some_and(|kept| self.is_denied_by_now(kept));
+        match answered {
+            Some(Err(error)) => {
+                self.exchange.settle(Outcome::UpstreamReset);
+                Err(error)
+            }
+            Some(Ok(response)) if !is_denied() => Ok(self.tell(response.map(Body::new))),
+            _ => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(self.exchange)),
+        }
+    }
+
+    fn tell(self, mut response: Response<Body>) -> Response<Body> {
+        self.for_response.apply(&mut response);
+        tell_end(self.standing, &self.exchange, &mut response);
+        let response = match self.kept {
+            Some(running) => running.hold(&self.connection, response),
+            None => response,
+        };
+        self.exchange.settle_later(response, Outcome::Response)
+    }
+}
+
+/// A peer that is trusted no more is told that its connection ends with this response.
+fn tell_end(standing: Standing, exchange: &Exchange, response: &mut Response<Body>) {
+    if standing == Standing::Ending && exchange.is_http1() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+}
