@@ -9,6 +9,7 @@ use mesh_core::decide::deadline::grpc_timeout;
 use mesh_core::outcome::Outcome;
 use mesh_core::request::{BadRequest, CanonicalRequest, RequestView, canonicalize};
 use mesh_core::snapshot::{AskedAuthorizer, Snapshot};
+use mesh_core::time::Timestamp;
 
 use super::connection::{Connection, Ended, Security};
 use super::exchange::Exchange;
@@ -58,7 +59,7 @@ pub(super) fn admit(
     exchange: &mut Exchange,
 ) -> Result<Admission, Refusal> {
     let snapshot = &live.snapshot;
-    let standing = still_allowed(snapshot, connection, request.headers())?;
+    let standing = still_allowed(snapshot, connection, request.headers(), exchange.start)?;
     // Another mesh of this process may have verified a token by other rules.
     request.extensions_mut().remove::<Claims>();
     if !snapshot.inbound.tokens.is_empty() {
@@ -251,8 +252,13 @@ fn misdirected(connection: &Connection, host: &str) -> Result<(), Refusal> {
 }
 
 /// The policy and the trust of now, not those of the handshake.
-fn still_allowed(snapshot: &Snapshot, connection: &Connection, headers: &HeaderMap) -> Result<Standing, Refusal> {
-    match connection.still_allowed(snapshot) {
+fn still_allowed(
+    snapshot: &Snapshot,
+    connection: &Connection,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Standing, Refusal> {
+    match connection.still_allowed(snapshot, now) {
         Err(Ended::NotTrusted(_)) if connection.is_draining(snapshot) => return Ok(Standing::Ending),
         Err(ended) => return Err(not_allowed(connection, &ended)),
         Ok(()) => {}

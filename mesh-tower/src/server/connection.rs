@@ -13,6 +13,7 @@ use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::request::{Transport, is_grpc};
 use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
+use mesh_tls::clock::Clock as WallClock;
 use mesh_tls::peer::PeerIdentity;
 use mesh_tls::svid::{InDoubt, RevocationPolicy};
 use mesh_tls::verify::PeerError;
@@ -57,6 +58,9 @@ pub(crate) struct Connection {
     pub(super) client_cert: OnceLock<Option<HeaderValue>>,
     /// The trust that the peer was verified under, see [`trust`].
     verified: AtomicU64,
+    /// Until when the peer's certificate is valid for sure, as nanoseconds of a [`Timestamp`]. The wall clock, which may be set, is
+    /// read once in [`SURE`] and not for each request.
+    sure_until: AtomicU64,
     /// When it was first seen that the peer is trusted no more.
     lost_trust: OnceLock<Timestamp>,
     /// The request that turned the connection over to another protocol.
@@ -120,6 +124,7 @@ impl Connection {
             plain: matches!(security, Security::Plain).then(|| shared.plain_text.caller(remote, local)),
             client_cert: OnceLock::new(),
             verified: AtomicU64::new(UNVERIFIED),
+            sure_until: AtomicU64::new(0),
             lost_trust: OnceLock::new(),
             upgraded_by: ArcSwapOption::empty(),
             running: Mutex::default(),
@@ -197,12 +202,12 @@ impl Connection {
     }
 
     /// Whether the port would let it in now: by its mode, and by the trust in its peer. Cheap unless trust has changed.
-    pub(crate) fn still_allowed(&self, snapshot: &Snapshot) -> Result<(), Ended> {
+    pub(crate) fn still_allowed(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Ended> {
         let mode = || snapshot.inbound.mtls(self.local.port()).0;
         match self.security {
             Security::Web { .. } => Ok(()),
             Security::Mutual(..) if mode() == MtlsMode::Disable => Err(Ended::PlainTextOnly),
-            Security::Mutual(..) => self.still_trusted(snapshot),
+            Security::Mutual(..) => self.still_trusted(snapshot, now),
             Security::Plain if mode() == MtlsMode::Strict => Err(Ended::MutualTlsOnly),
             Security::Plain => Ok(()),
         }
@@ -215,13 +220,13 @@ impl Connection {
         now.since(*self.lost_trust.get_or_init(|| now)) < snapshot.mesh.live.drain
     }
 
-    fn still_trusted(&self, snapshot: &Snapshot) -> Result<(), Ended> {
+    fn still_trusted(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Ended> {
         let (Security::Mutual(peer, _), Some(own)) = (&self.security, &self.shared.identity) else {
             return Ok(());
         };
         let (current, policy) = (own.current(), tls_policy(&snapshot.mesh.tls).revocation);
         let trust = trust(current.generation(), policy);
-        if self.verified.load(Ordering::Acquire) == trust && peer.not_after() >= current.clock().now() {
+        if self.verified.load(Ordering::Acquire) == trust && self.is_valid(peer, current.clock(), now) {
             return Ok(());
         }
         peer.verify_again(&current.bundles().under(policy), current.clock())
@@ -232,7 +237,21 @@ impl Connection {
         self.verified.store(trust, Ordering::Release);
         Ok(())
     }
+
+    /// Whether the peer's certificate has not expired.
+    fn is_valid(&self, peer: &PeerIdentity, wall: &WallClock, now: Timestamp) -> bool {
+        if now.as_nanos() < self.sure_until.load(Ordering::Relaxed) {
+            return true;
+        }
+        let left = peer.not_after().duration_since(wall.now());
+        let sure_until = now + left.as_ref().map_or(Duration::ZERO, |left| SURE.min(*left));
+        self.sure_until.store(sure_until.as_nanos(), Ordering::Relaxed);
+        left.is_ok()
+    }
 }
+
+/// For how long one look at the wall clock does.
+const SURE: Duration = Duration::from_secs(1);
 
 /// No generation: they begin with 1.
 const UNVERIFIED: u64 = 0;

@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     details: Option<&'static str>,
     /// The external authorizer that was asked, and how that ended.
     asked: Option<(Arc<str>, CheckResult)>,
-    start: Timestamp,
+    pub(super) start: Timestamp,
     /// Of the policy that it was judged by.
     pub(super) generation: u64,
     head: Head,

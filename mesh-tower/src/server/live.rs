@@ -65,7 +65,7 @@ fn validity(connection: &Connection) -> Duration {
 /// Whether the connection, and what runs on it, would be let in now.
 fn judge(live: &Live, connection: &Connection) -> Result<(), Ended> {
     let snapshot = &live.snapshot;
-    connection.still_allowed(snapshot)?;
+    connection.still_allowed(snapshot, connection.shared.clock.now())?;
     let recheck = snapshot.mesh.live.recheck;
     if recheck != Recheck::Off
         && let Some(upgraded_by) = &*connection.upgraded_by.load()
