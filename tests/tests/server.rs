@@ -128,6 +128,30 @@ async fn a_layer_alone_follows_the_policy_and_counts_no_connection() {
     assert_eq!(asked().await, 403);
 }
 
+/// Whoever makes a future and polls it later gets what holds then.
+#[tokio::test]
+async fn a_layer_judges_a_request_when_it_is_polled() {
+    use tower::{Layer, Service, ServiceExt};
+    let world = World::new();
+    world.write("mesh.yaml", "mesh: { mtls: permissive }\n");
+    let mesh = world.mesh(&Workload::default()).await;
+    let mut service = mesh.layer().layer(who());
+    let request = Request::get("http://orders/optional").body(Body::empty()).unwrap();
+    let served = ServiceExt::<Request<Body>>::ready(&mut service)
+        .await
+        .unwrap()
+        .call(request);
+
+    let before = mesh.policy_status().generation;
+    world.write(
+        "rules.yaml",
+        "authorization: [{ name: nobody, deny: [{ paths: [/optional] }] }]\n",
+    );
+    generation(&mesh, before + 1).await;
+
+    assert_eq!(served.await.unwrap().status(), 403);
+}
+
 /// A request that is served within another one has a trace of its own, or none: never that of the outer one.
 #[tokio::test]
 async fn what_a_layer_serves_within_a_request_is_of_its_own_trace() {

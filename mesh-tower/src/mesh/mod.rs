@@ -109,8 +109,9 @@ impl Mesh {
     }
 
     /// Lets servers finish the requests that they have and take no others. Returns at once; `serve` returns when
-    /// they are done.
+    /// they are done. The access log is written line by line from now on.
     pub fn shutdown(&self) {
+        self.shared.access_log.hurry();
         self.shared.stopping.send_replace(true);
     }
 

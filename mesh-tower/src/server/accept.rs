@@ -107,6 +107,7 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
     } = secured;
     let answering = Answering {
         connection: Arc::clone(&connection),
+        http,
         port,
     };
     let living = Living {
@@ -248,6 +249,7 @@ impl<P: Port> Graceful for Two<P> {
 /// A port as hyper calls it.
 struct Answering<P> {
     connection: Arc<Connection>,
+    http: Http,
     port: P,
 }
 
@@ -260,6 +262,12 @@ impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
         let (head, body) = request.into_parts();
         let body = self.connection.body(&head.headers, body);
         let request = Request::from_parts(head, body);
-        Box::pin(self.port.answer(Arc::clone(&self.connection), request))
+        let connection = Arc::clone(&self.connection);
+        if self.http == Http::One {
+            return Box::pin(self.port.answer(connection, request));
+        }
+        // Judged by the task of its stream: the connection's has all streams to serve.
+        let port = self.port.clone();
+        Box::pin(async move { port.answer(connection, request).await })
     }
 }

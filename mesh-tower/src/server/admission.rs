@@ -53,12 +53,11 @@ pub(super) enum Standing {
 
 /// Judges a request in the form in which the application gets it.
 pub(super) fn admit(
-    live: &Live,
+    snapshot: &Snapshot,
     connection: &Connection,
     request: &mut Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Admission, Refusal> {
-    let snapshot = &live.snapshot;
     let standing = still_allowed(snapshot, connection, request.headers(), exchange.start)?;
     // Another mesh of this process may have verified a token by other rules.
     request.extensions_mut().remove::<Claims>();
@@ -76,13 +75,12 @@ pub(super) fn admit(
 
 /// The same for a request that may bear a token.
 pub(super) async fn admit_bearer(
-    live: &Live,
+    snapshot: &Snapshot,
     connection: &Connection,
     request: &mut Request<Body>,
     exchange: &mut Exchange,
     standing: Standing,
 ) -> Result<Admitted, Refusal> {
-    let snapshot = &live.snapshot;
     let tokens = &snapshot.inbound.tokens;
     let rules = connection.rules(&snapshot.inbound.authorizer);
     let mut canonical = canonical_of(snapshot, connection, request)?;

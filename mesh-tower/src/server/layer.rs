@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::{FutureExt as _, lazy};
 use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -107,6 +108,8 @@ where
         let next = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, next);
         let request = request.map(Body::new);
-        Box::pin(stack::serve(connection, request, move |request| ready.call(request)))
+        // Judged when it is polled: in the task, the span and the scopes that it runs in.
+        let judged = lazy(move |_| stack::serve(connection, request, move |request| ready.call(request)));
+        Box::pin(judged.flatten())
     }
 }

@@ -59,7 +59,12 @@ where
     B::Error: Into<BoxError>,
 {
     let mut arrived = Arrived::begin(connection, &mut request);
-    match admit(&arrived.live, &arrived.connection, &mut request, &mut arrived.exchange) {
+    match admit(
+        &arrived.live.snapshot,
+        &arrived.connection,
+        &mut request,
+        &mut arrived.exchange,
+    ) {
         Ok(Admission::Judged(Admitted::Through(judged))) => {
             let answering = answer(arrived, request, judged, ForResponse::default(), app);
             Either::Left(Either::Left(answering))
@@ -121,7 +126,7 @@ impl Arrived {
         }
     }
 
-    /// Steps 5 to 7, as far as they have to wait.
+    /// Steps 4 to 7, as far as they have to wait.
     async fn let_in(
         &mut self,
         request: &mut Request<Body>,
@@ -130,7 +135,9 @@ impl Arrived {
         let (live, connection, exchange) = (&self.live, &self.connection, &mut *self.exchange);
         let admitted = match admission {
             Admission::Judged(admitted) => admitted,
-            Admission::Bearing(standing) => admit_bearer(live, connection, request, exchange, standing).await?,
+            Admission::Bearing(standing) => {
+                admit_bearer(&live.snapshot, connection, request, exchange, standing).await?
+            }
         };
         match admitted {
             Admitted::Through(judged) => Ok((judged, ForResponse::default())),

@@ -2,7 +2,8 @@
 //!
 //! A request hands over a small owned record; a thread of its own formats and writes it. The queue
 //! between them is bounded: where it is full, or where writing fails, the line is lost and counted
-//! (`mesh_access_log_dropped_total`). Lines are written a tenth of a second after the first that waits, or once many wait. Without a log nothing is recorded at all.
+//! (`mesh_access_log_dropped_total`). Lines are written together: a tenth of a second after the first of them, sooner where
+//! many wait, at once from the shutdown of the mesh on. Without a log nothing is recorded at all.
 //!
 //! Whatever a client can choose is escaped, so that no request can forge a line.
 //!
@@ -55,9 +56,11 @@ use writer::Writer;
 
 /// How many lines wait for the writer at most.
 const QUEUE: usize = 4_096;
-/// How long a line waits for others, unless the queue is half full. A thread that is woken for each of them costs the requests
+/// How long a line waits for others, unless there are many. A thread that is woken for each of them costs the requests
 /// that wake it more than the lines do.
 const GATHER: Duration = Duration::from_millis(100);
+/// How long the end of the mesh waits for what is queued.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Who reads the record of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,16 +172,17 @@ impl AccessLogger {
 
     /// Ends the log and waits until the lines that were handed over are written. For the end of a process.
     ///
-    /// Blocks for as long as the file system does.
+    /// Blocks for as long as the file system does. Dropping the last clone does the same, but waits a second at most.
     pub fn close(&self) {
-        self.inner.close();
-    }
-}
-
-impl Inner {
-    fn close(&self) {
-        if let Some(writer) = self.writer.swap(None) {
+        if let Some(writer) = self.inner.writer.swap(None) {
             writer.finish();
+        }
+    }
+
+    /// Has lines written as they come: the process may end soon.
+    pub(crate) fn hurry(&self) {
+        if let Some(writer) = &*self.inner.writer.load() {
+            writer.hurry();
         }
     }
 }
@@ -186,6 +190,8 @@ impl Inner {
 impl Drop for Inner {
     /// The mesh is gone, and its process may be next.
     fn drop(&mut self) {
-        self.close();
+        if let Some(writer) = self.writer.swap(None) {
+            writer.finish_within(LAST);
+        }
     }
 }

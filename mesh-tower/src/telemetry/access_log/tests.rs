@@ -237,7 +237,7 @@ fn lines_are_gathered_and_written_together_once_many_wait() {
     let (mut written, pipe) = io::pipe().unwrap();
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let setting = AccessLog::new(path, AccessLogEncoding::Text);
-    let writer = Writer::start(setting, 8, FOR_EVER, Metrics::default().access_log_dropped()).unwrap();
+    let writer = Writer::start(setting, 64, FOR_EVER, Metrics::default().access_log_dropped()).unwrap();
 
     for _ in 0..5 {
         assert!(writer.offer(record()));
@@ -248,13 +248,40 @@ fn lines_are_gathered_and_written_together_once_many_wait() {
     assert_eq!(first[..length].iter().filter(|&&byte| byte == b'\n').count(), 5);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn no_line_is_torn_by_a_pipe_that_is_full() {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    let (mut written, pipe) = io::pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let setting = AccessLog::new(path, AccessLogEncoding::Json);
+    let metrics = Metrics::default();
+    let writer = Writer::start(setting, 4_096, FOR_EVER, metrics.access_log_dropped()).unwrap();
+    // Several times what a pipe holds.
+    let taken = (0..2_000).filter(|_| writer.offer(record())).count();
+    writer.finish();
+    drop((writer, pipe));
+
+    let mut text = String::new();
+    written.read_to_string(&mut text).unwrap();
+    let whole = text
+        .lines()
+        .filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    let (whole, lines) = (whole.count(), text.lines().count());
+    let dropped = format!("mesh_access_log_dropped_total {}", taken - whole);
+    assert_eq!((whole, whole < taken), (lines, true));
+    assert!(metrics.render().contains(&dropped), "{dropped}");
+}
+
 #[test]
 fn the_end_of_the_mesh_does_not_wait_for_further_lines() {
     let folder = tempfile::tempdir().unwrap();
     let setting = setting(&folder.path().join("access.log"), AccessLogEncoding::Text);
     let metrics = Metrics::default();
     let log = AccessLogger::new(&metrics);
-    let writer = Writer::start(setting.clone(), 8, FOR_EVER, metrics.access_log_dropped()).unwrap();
+    let writer = Writer::start(setting.clone(), 64, FOR_EVER, metrics.access_log_dropped()).unwrap();
     log.inner.writer.store(Some(Arc::new(writer)));
     log.inner.share.store(1_000_000, Ordering::Relaxed);
 

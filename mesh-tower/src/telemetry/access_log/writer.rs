@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use mesh_core::policy::model::{AccessLog, AccessLogEncoding};
@@ -14,8 +14,12 @@ use metrics::Counter;
 use super::format::write_line;
 use super::record::AccessRecord;
 
-/// As many bytes are gathered before they are written, where more lines wait.
+/// As many bytes are written at once at most, where more lines wait.
 const BATCH: usize = 64 * 1024;
+/// The same where it may be a pipe: such a write is done whole or not at all (`PIPE_BUF`), and no line is torn.
+const PIPE_BATCH: usize = 4 * 1024;
+/// The thread gathers no more with this part of the queue in use. Records hold on to what their requests were read into.
+const PLENTY: usize = 16;
 /// How often the writer looks whether a log rotation moved its file away.
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
 
@@ -25,8 +29,10 @@ pub(super) struct Writer {
     setting: AccessLog,
     queue: SyncSender<Message>,
     gathering: Arc<Gathering>,
+    /// Unparked without a lock.
     thread: Thread,
-    ending: Mutex<Option<JoinHandle<()>>>,
+    /// Disconnected when the thread has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
 /// Until when lines are gathered.
@@ -61,10 +67,12 @@ impl Writer {
         let (sender, receiver) = sync_channel(queue);
         let gathering = Arc::new(Gathering {
             waiting: AtomicIsize::new(0),
-            plenty: isize::try_from(queue / 2).unwrap_or(isize::MAX),
+            plenty: isize::try_from(queue / PLENTY).unwrap_or(isize::MAX),
             is_ending: AtomicBool::new(false),
         });
+        let (ending, ended) = sync_channel(0);
         let mut writing = Writing {
+            _ending: ending,
             gathering: Arc::clone(&gathering),
             gather,
             encoding: setting.encoding,
@@ -82,7 +90,7 @@ impl Writer {
             queue: sender,
             gathering,
             thread: thread.thread().clone(),
-            ending: Mutex::new(Some(thread)),
+            ended: Mutex::new(ended),
         })
     }
 
@@ -102,7 +110,8 @@ impl Writer {
         true
     }
 
-    fn hurry(&self) {
+    /// Has lines written at once, from now on.
+    pub(super) fn hurry(&self) {
         self.gathering.is_ending.store(true, Ordering::Release);
         self.thread.unpark();
     }
@@ -110,12 +119,18 @@ impl Writer {
     /// Waits until all queued lines are written.
     pub(super) fn finish(&self) {
         self.hurry();
-        let thread = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if self.queue.send(Message::Stop).is_ok()
-            && let Some(thread) = thread
-        {
-            // A panic of the thread has lost lines; there is nothing left to do for them.
-            let _ = thread.join();
+        if self.queue.send(Message::Stop).is_ok() {
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = ended.recv();
+        }
+    }
+
+    /// The same, but no longer than `limit`: whoever reads the log may have stopped.
+    pub(super) fn finish_within(&self, limit: Duration) {
+        self.hurry();
+        if self.queue.try_send(Message::Stop).is_ok() {
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = ended.recv_timeout(limit);
         }
     }
 }
@@ -129,6 +144,8 @@ impl Drop for Writer {
 
 /// The state of the thread.
 struct Writing {
+    /// Never sent on: its end is the thread's.
+    _ending: SyncSender<()>,
     gathering: Arc<Gathering>,
     gather: Duration,
     encoding: AccessLogEncoding,
@@ -142,39 +159,56 @@ struct Writing {
 impl Writing {
     fn run(&mut self, queue: &Receiver<Message>) {
         while let Ok(Message::Line(first)) = queue.recv() {
-            if !self.gathering.is_over() {
-                std::thread::park_timeout(self.gather);
-            }
+            self.gather();
             if self.write_all(&first, queue) {
                 return;
             }
         }
     }
 
+    /// Waits for further lines.
+    fn gather(&self) {
+        let end = Instant::now() + self.gather;
+        while !self.gathering.is_over() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
     /// Writes what is in the queue; whether that was the end.
     fn write_all(&mut self, first: &AccessRecord, queue: &Receiver<Message>) -> bool {
         self.add(first);
-        let is_over = loop {
-            match queue.try_recv() {
-                Ok(Message::Line(record)) => self.add(&record),
-                Ok(Message::Stop) => break true,
-                Err(_) => break false,
+        let mut is_over = false;
+        while let Ok(message) = queue.try_recv() {
+            match message {
+                Message::Line(record) => self.add(&record),
+                // Requests that are under way may still have queued theirs.
+                Message::Stop => is_over = true,
             }
-        };
+        }
         self.flush();
         is_over
     }
 
     fn add(&mut self, record: &AccessRecord) {
         self.gathering.waiting.fetch_sub(1, Ordering::AcqRel);
+        let before = self.batch.len();
         write_line(record, self.encoding, &mut self.batch);
-        self.lines += 1;
-        if self.batch.len() >= BATCH {
+        if self.batch.len() > self.sink.batch() {
+            let line = self.batch.split_off(before);
             self.flush();
+            self.batch = line;
         }
+        self.lines += 1;
     }
 
     fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
         match self.sink.write(self.batch.as_bytes()) {
             Ok(()) => self.is_failing = false,
             Err(error) => {
@@ -194,7 +228,12 @@ impl Writing {
 enum Sink {
     Stdout,
     Stderr,
-    File { path: String, file: File, checked: Instant },
+    File {
+        path: String,
+        file: File,
+        is_regular: bool,
+        checked: Instant,
+    },
 }
 
 impl Sink {
@@ -202,12 +241,24 @@ impl Sink {
         Ok(match path {
             "/dev/stdout" => Self::Stdout,
             "/dev/stderr" => Self::Stderr,
-            _ => Self::File {
-                path: path.into(),
-                file: open_for_appending(path)?,
-                checked: Instant::now(),
-            },
+            _ => {
+                let file = open_for_appending(path)?;
+                Self::File {
+                    path: path.into(),
+                    is_regular: file.metadata()?.is_file(),
+                    file,
+                    checked: Instant::now(),
+                }
+            }
         })
+    }
+
+    /// How much is written at once.
+    fn batch(&self) -> usize {
+        match self {
+            Self::File { is_regular: true, .. } => BATCH,
+            _ => PIPE_BATCH,
+        }
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -218,7 +269,9 @@ impl Sink {
                 out.flush()
             }
             Self::Stderr => io::stderr().lock().write_all(lines),
-            Self::File { path, file, checked } => {
+            Self::File {
+                path, file, checked, ..
+            } => {
                 if checked.elapsed() >= ROTATION_CHECK {
                     *checked = Instant::now();
                     if was_moved(path, file) {
