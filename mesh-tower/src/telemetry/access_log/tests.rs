@@ -251,16 +251,18 @@ fn lines_are_gathered_and_written_together_once_many_wait() {
 #[cfg(target_os = "linux")]
 #[test]
 fn no_line_is_torn_by_a_pipe_that_is_full() {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
 
-    let (mut written, pipe) = io::pipe().unwrap();
+    /// So many leave little room in a pipe.
+    const BEFORE: usize = 20_000;
+    let (mut written, mut pipe) = io::pipe().unwrap();
+    pipe.write_all(&b"{}\n".repeat(BEFORE)).unwrap();
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let setting = AccessLog::new(path, AccessLogEncoding::Json);
     let metrics = Metrics::default();
     let writer = Writer::start(setting, 4_096, FOR_EVER, metrics.access_log_dropped()).unwrap();
-    // Several times what a pipe holds.
-    let taken = (0..2_000).filter(|_| writer.offer(record())).count();
+    let taken = BEFORE + (0..2_000).filter(|_| writer.offer(record())).count();
     writer.finish();
     drop((writer, pipe));
 
