@@ -136,7 +136,7 @@ impl<V: Default> TextMap<V> {
             let value = value(ids);
             match key {
                 Key::Exact(text) => drop(exact.insert(text.into(), value)),
-                Key::Prefix(text) => *prefix.entry(text.as_bytes()) = value,
+                Key::Prefix(text) => prefix.change(text.as_bytes(), |held| *held = value),
             }
         }
         Self { exact, prefix }
@@ -148,9 +148,9 @@ impl<V> TextMap<V> {
         self.exact.is_empty() && self.prefix.is_empty()
     }
 
-    fn for_each(&self, text: &str, visit: impl FnMut(&V)) {
-        let exact = self.exact.get(text).into_iter();
-        exact.chain(self.prefix.of(text.as_bytes())).for_each(visit);
+    fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
+        self.exact.get(text).into_iter().for_each(&mut visit);
+        self.prefix.visit(text.as_bytes(), visit);
     }
 }
 
