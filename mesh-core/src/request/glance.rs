@@ -60,6 +60,7 @@ impl<'a> Glance<'a> {
 }
 
 /// Each byte of a word.
+#[inline]
 const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }

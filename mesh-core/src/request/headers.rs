@@ -112,19 +112,26 @@ pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Ite
 /// Allocates only where there are several lines.
 #[must_use]
 pub fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    if headers.len() > FEW {
-        return joined_lines(lines(headers, name), name);
+    if !is_short(headers) {
+        return joined_lines(headers, name);
     }
-    let mut found = None;
-    for (other, value) in headers {
-        if other == name && found.replace(value).is_some() {
-            return joined_lines(lines(headers, name), name);
-        }
-    }
-    found.map(|value| Cow::Borrowed(value.as_bytes().trim_ascii()))
+    let place = headers.keys().position(|other| other == name)?;
+    let value = line_at(headers, place)?;
+    Some(Cow::Borrowed(value.as_bytes().trim_ascii()))
 }
 
-fn joined_lines<'a>(mut lines: impl Iterator<Item = &'a [u8]>, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+/// Whether the names can be looked at one by one, and each has one line: lines have the places of their names then.
+fn is_short(headers: &HeaderMap) -> bool {
+    headers.len() <= FEW && headers.len() == headers.keys_len()
+}
+
+fn line_at(headers: &HeaderMap, place: usize) -> Option<&HeaderValue> {
+    headers.values().nth(place)
+}
+
+#[inline(never)]
+fn joined_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    let mut lines = lines(headers, name);
     let first = lines.next()?;
     let Some(second) = lines.next() else {
         return Some(Cow::Borrowed(first));
@@ -257,30 +264,30 @@ pub(super) struct Framing<'a> {
 
 impl<'a> Framing<'a> {
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
-        match headers.len() <= FEW {
+        match is_short(headers) {
             true => Self::seen(headers),
             false => Self::looked_up(headers),
         }
     }
 
-    /// By one look at each line.
+    /// By one look at each name.
     #[inline]
     fn seen(headers: &'a HeaderMap) -> Self {
         let mut framing = Self::default();
-        for (name, value) in headers {
+        for (place, name) in headers.keys().enumerate() {
             if *name == HOST {
-                framing.has_more_hosts = framing.host.is_some();
-                framing.host.get_or_insert(value);
+                framing.host = line_at(headers, place);
             } else if *name == CONTENT_TYPE {
-                framing.kind.get_or_insert(value);
+                framing.kind = line_at(headers, place);
             } else if *name == TRANSFER_ENCODING {
-                framing.is_coded |= !is_chunked(value);
+                framing.is_coded = !line_at(headers, place).is_some_and(is_chunked);
             }
         }
         framing
     }
 
     /// By a look-up of each name.
+    #[inline(never)]
     fn looked_up(headers: &'a HeaderMap) -> Self {
         let mut hosts = headers.get_all(HOST).iter();
         Self {
@@ -323,9 +330,9 @@ mod tests {
                 headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             for name in headers.keys() {
-                prop_assert_eq!(joined(&headers, name), joined_lines(super::lines(&headers, name), name));
+                prop_assert_eq!(joined(&headers, name), joined_lines(&headers, name));
             }
-            let (seen, looked_up) = (Framing::seen(&headers), Framing::looked_up(&headers));
+            let (seen, looked_up) = (Framing::of(&headers), Framing::looked_up(&headers));
             prop_assert_eq!(format!("{seen:?}"), format!("{looked_up:?}"));
             prop_assert_eq!(seen.is_grpc(), is_grpc(&headers));
         }

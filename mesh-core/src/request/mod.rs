@@ -46,7 +46,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, request};
 
 use crate::decide::jwt::VerifiedToken;
@@ -222,10 +222,20 @@ pub struct CanonicalRequest<'a> {
     authority: &'a str,
     host: Cow<'a, str>,
     port: Option<u16>,
-    uri: Cow<'a, Uri>,
-    readings: Vec<String>,
+    uri: &'a Uri,
+    /// What few requests have: boxed, so that the others are not moved about with the place for it.
+    forms: Option<Box<OtherForms>>,
     remote: Remote,
     headers: &'a HeaderMap,
+}
+
+/// Targets and paths beside those that were sent.
+#[derive(Clone, Debug, Default)]
+struct OtherForms {
+    /// The URI to forward, where it differs.
+    rewritten: Option<Uri>,
+    /// Other paths that a server may take the path for.
+    readings: Vec<String>,
 }
 
 impl CanonicalRequest<'_> {
@@ -233,15 +243,16 @@ impl CanonicalRequest<'_> {
     #[must_use]
     #[inline]
     pub fn view(&self) -> RequestView<'_> {
+        let uri = self.rewritten().unwrap_or(self.uri);
         RequestView {
             method: self.method,
             scheme: self.scheme,
             host: &self.host,
             authority: self.authority,
             port: self.port,
-            path: self.uri.path(),
-            readings: &self.readings,
-            query: self.uri.query(),
+            path: uri.path(),
+            readings: self.forms.as_ref().map_or(&[], |forms| &*forms.readings),
+            query: uri.query(),
             remote: self.remote,
             headers: self.headers,
             token: None,
@@ -252,42 +263,37 @@ impl CanonicalRequest<'_> {
     ///
     /// INVARIANT: whoever forwards the request sets this URI, so that the application sees what was matched.
     #[must_use]
-    pub const fn rewritten(&self) -> Option<&Uri> {
-        match &self.uri {
-            Cow::Owned(uri) => Some(uri),
-            Cow::Borrowed(_) => None,
-        }
+    #[inline]
+    pub fn rewritten(&self) -> Option<&Uri> {
+        self.forms.as_ref()?.rewritten.as_ref()
     }
 
     /// The URI to forward where it differs, and the paths that servers may take the path for, giving the borrow of the
     /// request back.
     #[must_use]
     pub fn into_parts(self) -> (Option<Uri>, Vec<String>) {
-        match self.uri {
-            Cow::Owned(uri) => (Some(uri), self.readings),
-            Cow::Borrowed(_) => (None, self.readings),
-        }
+        let forms = self.forms.map_or_else(OtherForms::default, |forms| *forms);
+        (forms.rewritten, forms.readings)
     }
 
     /// The same, which may also be taken for these paths: those of the form in which the request came.
     #[must_use]
     pub fn also_read_as(mut self, paths: &[String]) -> Self {
-        let path = self.uri.path();
+        let view = self.view();
         let others = paths
             .iter()
-            .filter(|other| *other != path && !self.readings.contains(other));
+            .filter(|other| *other != view.path && !view.readings.contains(other));
         let others: Vec<String> = others.cloned().collect();
-        self.readings.extend(others);
+        if !others.is_empty() {
+            self.forms.get_or_insert_default().readings.extend(others);
+        }
         self
     }
 
     /// Like [`rewritten`](Self::rewritten), giving the borrow of the request back.
     #[must_use]
     pub fn into_rewritten(self) -> Option<Uri> {
-        match self.uri {
-            Cow::Owned(uri) => Some(uri),
-            Cow::Borrowed(_) => None,
-        }
+        self.forms?.rewritten
     }
 }
 
@@ -363,16 +369,22 @@ pub fn canonicalize<'a>(
         true => Demand::Canonical,
         false => Demand::Rewritable,
     };
-    let (target, readings) = target(method, uri, demand, options)?;
+    let forms = match is_as_forwarded(method, uri) {
+        true => None,
+        false => other_forms(method, uri, demand, options)?,
+    };
     Ok(CanonicalRequest {
         method,
         scheme: scheme(uri, options.transport),
         authority,
         host: host.name,
         port: host.port,
-        uri: target,
-        readings,
-        remote: remote::remote(headers, options.trusted_proxies),
+        uri,
+        forms,
+        remote: match options.trusted_proxies {
+            0 => Remote::Peer,
+            trusted => remote::remote(headers, trusted),
+        },
         headers,
     })
 }
@@ -388,17 +400,18 @@ fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {
     match transport {
         Some(Transport::Plain) => "http",
         Some(Transport::Tls) => "https",
-        None => match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => "https",
-            Some(scheme) if *scheme != Scheme::HTTP => other_scheme(scheme),
-            _ => "http",
+        None => match uri.scheme_str() {
+            None | Some("http") => "http",
+            Some("https") => "https",
+            Some(other) => other_scheme(other),
         },
     }
 }
 
-/// A scheme that the URI's reader does not know, or that nobody has written in lower case.
-fn other_scheme(scheme: &Scheme) -> &str {
-    match scheme.as_str() {
+/// A scheme that is another one, or that nobody has written in lower case.
+#[cold]
+fn other_scheme(scheme: &str) -> &str {
+    match scheme {
         text if text.eq_ignore_ascii_case("https") => "https",
         text if text.eq_ignore_ascii_case("http") => "http",
         text => text,
@@ -428,33 +441,44 @@ fn authority<'a>(uri: &'a Uri, framing: &Framing<'a>) -> Result<(&'a str, host::
     Ok((target, host))
 }
 
-/// The target as it is forwarded, and what else its path may be taken for.
-fn target<'a>(
+/// Whether a target is forwarded as it is and can be taken for no other, as nearly all, at a glance: its path is shown, and
+/// plain whatever is asked of it. Of others [`other_forms`] tells.
+#[inline]
+fn is_as_forwarded(method: &Method, uri: &Uri) -> bool {
+    uri.path_and_query()
+        .is_some_and(|target| is_shown(target) && path::is_plain(target.path()))
+        && *method != Method::CONNECT
+}
+
+/// `http://host?query` has the path `/`, which its text does not show.
+fn is_shown(target: &PathAndQuery) -> bool {
+    target.as_str().starts_with('/')
+}
+
+/// What is forwarded where that is not the target as it was sent, and what else its path may be taken for.
+#[cold]
+#[inline(never)]
+fn other_forms(
     method: &Method,
-    uri: &'a Uri,
+    uri: &Uri,
     demand: Demand,
     options: Options,
-) -> Result<(Cow<'a, Uri>, Vec<String>), BadRequest> {
+) -> Result<Option<Box<OtherForms>>, BadRequest> {
     if *method == Method::CONNECT {
-        return tunnel(uri).map(|()| (Cow::Borrowed(uri), Vec::new()));
+        return tunnel(uri).map(|()| None);
     }
     if *method == Method::OPTIONS && uri.path() == "*" {
-        return Ok((Cow::Borrowed(uri), Vec::new()));
+        return Ok(None);
     }
-    // `http://host?query` has the path `/`, which its text does not show.
-    let shown = uri
-        .path_and_query()
-        .is_some_and(|target| target.as_str().starts_with('/'));
     let Forms { forwarded, readings } =
         normalization::forms(uri.path(), options.path_normalization, options.path_rules, demand)?;
-    let path = match forwarded {
-        Cow::Borrowed(_) if shown => return Ok((Cow::Borrowed(uri), readings)),
-        path => path.into_owned(),
+    let rewritten = match forwarded {
+        Cow::Borrowed(_) if uri.path_and_query().is_some_and(is_shown) => None,
+        _ if demand == Demand::Canonical => return Err(BadPath::NotCanonical.into()),
+        path => Some(with_path(uri, path.into_owned())?),
     };
-    if demand == Demand::Canonical {
-        return Err(BadPath::NotCanonical.into());
-    }
-    with_path(uri, path).map(|uri| (Cow::Owned(uri), readings))
+    let is_other = rewritten.is_some() || !readings.is_empty();
+    Ok(is_other.then(|| Box::new(OtherForms { rewritten, readings })))
 }
 
 /// `CONNECT` names a host and a port and nothing else (RFC 9112 §3.2.3); with a host and a path it is RFC 8441's.

@@ -59,10 +59,17 @@ impl<T> Check<T> {
     }
 }
 
+impl<T> Check<T> {
+    /// What is asked for, where nothing is forbidden.
+    pub(super) fn asked(&self) -> Option<&T> {
+        self.any_of.as_ref().filter(|_| self.none_of.is_none())
+    }
+}
+
 impl Check<PatternSet> {
     /// The one text that is asked for, where nothing else is asked for or forbidden.
     pub(super) fn only(&self) -> Option<&str> {
-        let set = self.any_of.as_ref().filter(|_| self.none_of.is_none())?;
+        let set = self.asked()?;
         match (set.exact(), set.others()) {
             ([only], []) => Some(only),
             _ => None,

@@ -105,13 +105,13 @@ impl<'a> Ask<'a> {
 
 /// An exact text or a prefix that rules are found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key<'a> {
+pub(super) enum Key<'a> {
     Exact(&'a str),
     Prefix(&'a str),
 }
 
 /// The keys of a set of patterns; none where a pattern is neither exact nor a prefix.
-fn keys(set: &PatternSet) -> Option<Vec<Key<'_>>> {
+pub(super) fn keys(set: &PatternSet) -> Option<Vec<Key<'_>>> {
     let mut keys: Vec<_> = set.exact().iter().map(|text| Key::Exact(text)).collect();
     for pattern in set.others() {
         let PatternMatcher::Prefix(text) = pattern else {
@@ -136,7 +136,7 @@ impl<V: Default> TextMap<V> {
             let value = value(ids);
             match key {
                 Key::Exact(text) => drop(exact.insert(text.into(), value)),
-                Key::Prefix(text) => *prefix.entry(text.as_bytes()) = value,
+                Key::Prefix(text) => prefix.change(text.as_bytes(), |held| *held = value),
             }
         }
         Self { exact, prefix }
@@ -148,9 +148,9 @@ impl<V> TextMap<V> {
         self.exact.is_empty() && self.prefix.is_empty()
     }
 
-    fn for_each(&self, text: &str, visit: impl FnMut(&V)) {
-        let exact = self.exact.get(text).into_iter();
-        exact.chain(self.prefix.of(text.as_bytes())).for_each(visit);
+    fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
+        self.exact.get(text).into_iter().for_each(&mut visit);
+        self.prefix.visit(text.as_bytes(), visit);
     }
 }
 
@@ -210,8 +210,7 @@ fn path_keys(rule: &CompiledRule) -> Option<Vec<Key<'_>>> {
     }
     let mut all = Vec::new();
     for operation in &rule.operations {
-        // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
-        all.extend(keys(&operation.paths()?.patterns)?);
+        all.extend(operation.path_keys()?);
     }
     Some(all)
 }
@@ -357,7 +356,7 @@ impl Stage {
             return visit(&all);
         }
         visit(&self.open);
-        if let Some(principal) = facts.principal {
+        if let Some(principal) = facts.principal() {
             self.by_principal.for_each(principal, &mut visit);
         }
         if !self.by_namespace.is_empty()
@@ -383,6 +382,21 @@ impl Stage {
         let mut search = self.search(rules, ask);
         self.buckets(ask.facts, |_, bucket| search.bucket(bucket));
         search.found()
+    }
+
+    /// The first rule that fires of some, in order, whose sources have been asked before.
+    #[inline]
+    pub(super) fn first_judged<'r>(
+        &self,
+        judged: &[(u32, Truth)],
+        rules: &'r [CompiledRule],
+        ask: &Ask<'_>,
+    ) -> Option<(&'r CompiledRule, Truth)> {
+        judged.iter().find_map(|(id, source)| {
+            let rule = rules.get(*id as usize)?;
+            let truth = source.and(|| rule.operation(ask));
+            self.may_fire(truth).then_some((rule, truth))
+        })
     }
 
     /// Starts a search for the first rule that fires.
@@ -428,7 +442,6 @@ impl<'r> Search<'r, '_> {
     }
 
     /// Asks rules whose sources have been asked before.
-    #[inline]
     pub(super) fn judged(&mut self, judged: &[(u32, Truth)]) {
         for (id, source) in judged {
             if self.consider(*id, |_, _| *source) {

@@ -363,14 +363,23 @@ impl RuleSet {
 
     /// The decision where neither an authorizer has to be asked nor anything denies; `allowing` is the first `ALLOW` rule
     /// that fires.
+    #[inline]
     fn allowance<'a>(&'a self, ask: &Ask<'_>, allowing: Option<(&'a CompiledRule, Truth)>) -> (Verdict, Reason<'a>) {
-        match (allowing, self.fallback) {
-            (Some((rule, _)), _) => (Verdict::Allow, Reason::Rule(&rule.info)),
-            (None, Fallback::Deny) => (Verdict::Deny, Reason::NoAllowMatched),
-            (None, _) if self.guarded.contains(&ask.facts.port) => (Verdict::Deny, Reason::NoAllowMatched),
-            (None, _) if ask.is_connect() => (Verdict::Deny, Reason::ConnectNotNamed),
-            (None, Fallback::AllowWithoutMatch) => (Verdict::Allow, Reason::NoDenyMatched),
-            (None, Fallback::AllowWithoutPolicy) => (Verdict::Allow, Reason::NoPolicy),
+        match allowing {
+            Some((rule, _)) => (Verdict::Allow, Reason::Rule(&rule.info)),
+            None => self.fallback(ask),
+        }
+    }
+
+    /// The decision where no rule matches.
+    #[inline(never)]
+    fn fallback(&self, ask: &Ask<'_>) -> (Verdict, Reason<'_>) {
+        match self.fallback {
+            Fallback::Deny => (Verdict::Deny, Reason::NoAllowMatched),
+            _ if self.guarded.contains(&ask.facts.port) => (Verdict::Deny, Reason::NoAllowMatched),
+            _ if ask.is_connect() => (Verdict::Deny, Reason::ConnectNotNamed),
+            Fallback::AllowWithoutMatch => (Verdict::Allow, Reason::NoDenyMatched),
+            Fallback::AllowWithoutPolicy => (Verdict::Allow, Reason::NoPolicy),
         }
     }
 }

@@ -4,10 +4,10 @@ use http::Method;
 
 use super::condition::{Check, PathSet, paths, texts};
 use super::hosts::HostSet;
-use super::index::Ask;
+use super::index::{Ask, Key, keys};
 use super::when::{self, HeaderCheck};
 use super::{InvalidPattern, Truth};
-use crate::decide::route::string::PatternSet;
+use crate::decide::route::string::{PatternMatcher, PatternSet};
 use crate::policy::model::authz::{Action, Operation};
 use crate::request::RequestView;
 
@@ -19,12 +19,22 @@ pub(super) struct CompiledOperation {
     pub(super) names_connect: bool,
 }
 
+/// What is usual is in place, so that the conditions of most operations lie together; the rest is boxed.
 #[derive(Debug)]
 enum OfOperation {
+    /// The one method that is asked for, as it mostly is.
+    Method(Method),
+    /// The one path that is asked for.
+    Path(Box<str>),
+    /// The start of the path, where nothing else is asked for.
+    PathPrefix(Box<str>),
+    Other(Box<Other>),
+}
+
+#[derive(Debug)]
+enum Other {
     /// In order.
     Ports(Check<Box<[u16]>>),
-    /// The one that is asked for, as it mostly is.
-    Method(Method),
     Methods(Check<PatternSet>),
     Paths(Check<PathSet>),
     /// Path and query together.
@@ -50,18 +60,19 @@ impl CompiledOperation {
             .as_ref()
             .is_some_and(|methods: &PatternSet| methods.has_exact(Method::CONNECT.as_str()));
         let conditions = [
-            OfOperation::Ports(Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?),
-            OfOperation::of_methods(methods),
-            OfOperation::Paths(paths(&operation.paths, action)?),
-            OfOperation::Targets(texts(&operation.targets)?),
-            OfOperation::Hosts(Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?),
-            OfOperation::Authorities(texts(&operation.authorities)?),
+            Other::Ports(Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?),
+            Other::Methods(methods),
+            Other::Paths(paths(&operation.paths, action)?),
+            Other::Targets(texts(&operation.targets)?),
+            Other::Hosts(Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?),
+            Other::Authorities(texts(&operation.authorities)?),
         ];
         let headers = operation.headers.iter();
-        let headers = headers.map(|(name, pattern)| when::header(name, pattern, action).map(OfOperation::Header));
+        let headers = headers.map(|(name, pattern)| when::header(name, pattern, action).map(Other::Header));
         let set = conditions.into_iter().filter(|condition| !condition.is_unset()).map(Ok);
+        let conditions = set.chain(headers).map(|condition| condition.map(OfOperation::from));
         Ok(Self {
-            conditions: set.chain(headers).collect::<Result<_, _>>()?,
+            conditions: conditions.collect::<Result<_, _>>()?,
             names_connect,
         })
     }
@@ -72,43 +83,84 @@ impl CompiledOperation {
     }
 
     pub(super) fn looks_at_path(&self) -> bool {
-        let looks = |condition: &OfOperation| matches!(condition, OfOperation::Paths(_) | OfOperation::Targets(_));
-        self.conditions.iter().any(looks)
+        self.conditions.iter().any(|condition| match condition {
+            OfOperation::Method(_) => false,
+            OfOperation::Path(_) | OfOperation::PathPrefix(_) => true,
+            OfOperation::Other(other) => matches!(**other, Other::Paths(_) | Other::Targets(_)),
+        })
     }
 
-    /// The paths one of which a request must have, where it must.
-    pub(super) fn paths(&self) -> Option<&PathSet> {
+    /// What the paths have one of which a request must have; none where it may have others.
+    pub(super) fn path_keys(&self) -> Option<Vec<Key<'_>>> {
         self.conditions.iter().find_map(|condition| match condition {
-            OfOperation::Paths(check) => check.any_of.as_ref(),
-            _ => None,
+            OfOperation::Path(path) => Some(vec![Key::Exact(path)]),
+            OfOperation::PathPrefix(prefix) => Some(vec![Key::Prefix(prefix)]),
+            OfOperation::Method(_) => None,
+            OfOperation::Other(other) => match &**other {
+                // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
+                Other::Paths(check) => keys(&check.any_of.as_ref()?.patterns),
+                _ => None,
+            },
         })
     }
 }
 
+impl From<Other> for OfOperation {
+    fn from(condition: Other) -> Self {
+        let usual = match &condition {
+            Other::Methods(check) => one_method(check),
+            Other::Paths(check) => one_path(check),
+            _ => None,
+        };
+        usual.unwrap_or_else(|| Self::Other(Box::new(condition)))
+    }
+}
+
+fn one_method(check: &Check<PatternSet>) -> Option<OfOperation> {
+    let method = Method::from_bytes(check.only()?.as_bytes()).ok()?;
+    Some(OfOperation::Method(method))
+}
+
+/// The same of a path. Neither of these has a final slash to be ignored: what would ignore one is of several texts.
+fn one_path(check: &Check<PathSet>) -> Option<OfOperation> {
+    let patterns = &check.asked()?.patterns;
+    match (patterns.exact(), patterns.others()) {
+        ([only], []) => Some(OfOperation::Path(only.clone())),
+        ([], [PatternMatcher::Prefix(only)]) => Some(OfOperation::PathPrefix(only.clone())),
+        _ => None,
+    }
+}
+
 impl OfOperation {
-    fn of_methods(check: Check<PatternSet>) -> Self {
-        match check.only().and_then(|only| Method::from_bytes(only.as_bytes()).ok()) {
-            Some(method) => Self::Method(method),
-            None => Self::Methods(check),
+    #[inline]
+    fn truth(&self, ask: &Ask<'_>) -> Truth {
+        match self {
+            Self::Method(method) => ask.request.map_or(Truth::Unknown, |r| Truth::from(r.method == method)),
+            Self::Path(path) => ask.path().map_or(Truth::Unknown, |asked| Truth::from(**path == *asked)),
+            Self::PathPrefix(prefix) => ask
+                .path()
+                .map_or(Truth::Unknown, |asked| Truth::from(asked.starts_with(&**prefix))),
+            Self::Other(other) => other.truth(ask),
         }
     }
+}
 
+impl Other {
     const fn is_unset(&self) -> bool {
         match self {
             Self::Ports(check) => check.is_unset(),
             Self::Methods(check) | Self::Targets(check) | Self::Authorities(check) => check.is_unset(),
             Self::Paths(check) => check.is_unset(),
             Self::Hosts(check) => check.is_unset(),
-            Self::Method(_) | Self::Header(_) => false,
+            Self::Header(_) => false,
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn truth(&self, ask: &Ask<'_>) -> Truth {
         let request: Option<&RequestView<'_>> = ask.request;
         match self {
             Self::Ports(check) => check.test(Some(ask.facts.port), |ports, port| ports.binary_search(&port).is_ok()),
-            Self::Method(method) => request.map_or(Truth::Unknown, |r| Truth::from(r.method == method)),
             Self::Methods(check) => check.test(request.map(|r| r.method.as_str()), PatternSet::is_match),
             Self::Paths(check) => check.test(ask.path(), PathSet::is_match),
             Self::Targets(check) => check.test(ask.target(), PatternSet::is_match),
@@ -116,5 +168,85 @@ impl OfOperation {
             Self::Authorities(check) => check.test(request.map(|r| r.authority), PatternSet::is_match),
             Self::Header(check) => check.truth(request.map(|r| r.headers)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::super::Peer;
+    use super::*;
+    use crate::policy::model::authz::{Condition, Pattern};
+    use crate::request::{Options, canonicalize};
+
+    fn texts_of_paths() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["/", "/a", "/a/", "/ab", "/a/b", "/b"]).prop_map(str::to_owned)
+    }
+
+    fn lists() -> impl Strategy<Value = Vec<Pattern>> {
+        let pattern = prop_oneof![
+            3 => texts_of_paths().prop_map(Pattern::Exact),
+            3 => texts_of_paths().prop_map(Pattern::Prefix),
+            1 => texts_of_paths().prop_map(Pattern::Suffix),
+            1 => Just(Pattern::Present),
+        ];
+        prop::collection::vec(pattern, 0..3)
+    }
+
+    fn conditions() -> impl Strategy<Value = Condition<Pattern>> {
+        (lists(), prop_oneof![3 => Just(Vec::new()), 1 => lists()])
+            .prop_map(|(any_of, none_of)| Condition { any_of, none_of })
+    }
+
+    proptest! {
+        #[test]
+        fn a_condition_in_place_says_what_the_whole_one_says(
+            condition in conditions(),
+            action in prop::sample::select(vec![Action::Allow, Action::Deny]),
+            path in texts_of_paths(),
+            method in prop::sample::select(vec!["GET", "CONNECT"]),
+        ) {
+            let whole = || Other::Paths(paths(&condition, action).unwrap());
+            prop_assume!(!whole().is_unset());
+            let uri = if method == "GET" { format!("http://a{path}") } else { "a:1".to_owned() };
+            let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+            let canonical = canonicalize(&request, Options::outbound()).unwrap();
+            let (view, facts) = (canonical.view(), Peer::new(None, IpAddr::V4(Ipv4Addr::LOCALHOST), 1).facts());
+            let ask = Ask::new(&facts, Some(&view), &[]);
+            prop_assert_eq!(OfOperation::from(whole()).truth(&ask), whole().truth(&ask));
+            let ask = Ask::new(&facts, None, &[]);
+            prop_assert_eq!(OfOperation::from(whole()).truth(&ask), whole().truth(&ask));
+        }
+    }
+
+    #[test]
+    fn one_path_or_prefix_is_in_place() {
+        let of = |pattern: Pattern, action| {
+            let condition = Condition {
+                any_of: vec![pattern],
+                none_of: Vec::new(),
+            };
+            OfOperation::from(Other::Paths(paths(&condition, action).unwrap()))
+        };
+        assert!(matches!(
+            of(Pattern::Exact("/a".into()), Action::Allow),
+            OfOperation::Path(_)
+        ));
+        assert!(matches!(
+            of(Pattern::Prefix("/a".into()), Action::Deny),
+            OfOperation::PathPrefix(_)
+        ));
+        assert!(matches!(
+            of(Pattern::Exact("/a".into()), Action::Deny),
+            OfOperation::Other(_)
+        ));
+        assert!(matches!(
+            of(Pattern::Suffix("/a".into()), Action::Allow),
+            OfOperation::Other(_)
+        ));
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of a peer, and what follows from it for its whole connection.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,35 +62,56 @@ impl<'a> Peer<'a> {
 
     pub(super) fn facts(&self) -> Facts<'a> {
         Facts {
-            principal: self.identity.map(SpiffeId::without_scheme),
+            principal: self.identity.map(|id| Cow::Borrowed(id.without_scheme())),
             address: self.address,
             port: self.port,
             local: self.local,
-            server_name: self.server_name,
+            server_name: self.server_name.map(Cow::Borrowed),
         }
     }
 }
 
-/// What rules look at in a peer.
-#[derive(Clone, Copy, Debug)]
+/// What rules look at in a peer; borrowed for one request, owned where they outlive the handshake.
+#[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
     /// The id without its scheme.
-    pub(super) principal: Option<&'a str>,
+    principal: Option<Cow<'a, str>>,
     pub(super) address: IpAddr,
     pub(super) port: u16,
     pub(super) local: Option<IpAddr>,
-    pub(super) server_name: Option<&'a str>,
+    server_name: Option<Cow<'a, str>>,
 }
 
-impl<'a> Facts<'a> {
+impl Facts<'_> {
+    fn into_owned(self) -> Facts<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Facts {
+            principal: self.principal.map(owned),
+            address: self.address,
+            port: self.port,
+            local: self.local,
+            server_name: self.server_name.map(owned),
+        }
+    }
+
+    /// The id without its scheme.
+    pub(super) fn principal(&self) -> Option<&str> {
+        self.principal.as_deref()
+    }
+
+    /// The host that the TLS handshake asked for.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
     /// The trust domain of the id.
-    pub(super) fn trust_domain(&self) -> Option<&'a str> {
-        self.principal?.split('/').next()
+    pub(super) fn trust_domain(&self) -> Option<&str> {
+        self.principal()?.split('/').next()
     }
 
     /// The namespace that the id names.
-    pub(super) fn namespace(&self) -> Option<&'a str> {
-        segment_after(self.principal?, "ns")
+    pub(super) fn namespace(&self) -> Option<&str> {
+        segment_after(self.principal()?, "ns")
     }
 
     /// Whether all that an identity can tell is known.
@@ -100,7 +122,7 @@ impl<'a> Facts<'a> {
     /// Calls `visit` with `namespace/name` of the service account.
     pub(super) fn account<T>(&self, visit: impl FnOnce(Option<&str>) -> T) -> T {
         let mut text = [0; MAX_ACCOUNT];
-        let name = self.principal.and_then(|id| segment_after(id, "sa"));
+        let name = self.principal().and_then(|id| segment_after(id, "sa"));
         let account = self.namespace().zip(name);
         visit(account.and_then(|(namespace, name)| join(&mut text, namespace, name)))
     }
@@ -150,7 +172,7 @@ fn join<'b>(buffer: &'b mut [u8], namespace: &str, account: &str) -> Option<&'b 
 #[derive(Clone, Debug)]
 pub struct PeerRules {
     rules: Arc<RuleSet>,
-    peer: OwnedFacts,
+    peer: Facts<'static>,
     candidates: Steps<Candidates>,
     /// Those of the policies on trial, where there are any.
     trial: Option<Box<Steps<Candidates>>>,
@@ -164,38 +186,6 @@ enum Course {
     Allow,
     /// All steps.
     All,
-}
-
-/// [`Facts`] that outlive the handshake.
-#[derive(Clone, Debug)]
-struct OwnedFacts {
-    principal: Option<Box<str>>,
-    address: IpAddr,
-    port: u16,
-    local: Option<IpAddr>,
-    server_name: Option<Box<str>>,
-}
-
-impl OwnedFacts {
-    fn new(facts: &Facts<'_>) -> Self {
-        Self {
-            principal: facts.principal.map(Box::from),
-            address: facts.address,
-            port: facts.port,
-            local: facts.local,
-            server_name: facts.server_name.map(Box::from),
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        Facts {
-            principal: self.principal.as_deref(),
-            address: self.address,
-            port: self.port,
-            local: self.local,
-            server_name: self.server_name.as_deref(),
-        }
-    }
 }
 
 /// Rules of one action.
@@ -223,32 +213,34 @@ impl PeerRules {
             candidates: of_peer,
             trial: rules.trial.as_deref().map(|trial| Box::new(candidates(trial))),
             rules: Arc::clone(rules),
-            peer: OwnedFacts::new(&facts),
+            peer: facts.into_owned(),
         }
     }
 
     /// Decides on one request of the connection. Where an [external authorizer has to be asked](Self::question), it is denied.
     #[must_use]
     pub fn authorize(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let facts = self.peer.facts();
-        readings::strictest(request, |request| {
-            self.decide(&Ask::new(&facts, Some(request), &self.rules.routed))
-        })
+        readings::strictest(request, |request| self.decide(&self.ask(request)))
     }
 
     /// Which external authorizer has to be asked about a request, if any: the first `CUSTOM` rule that matches says it.
     ///
     /// Nothing is looked for where no policy of the workload has anybody asked.
     #[must_use]
+    #[inline]
     pub fn question(&self, request: &RequestView<'_>) -> Option<Question<'_>> {
-        if self.rules.asks == Asks::Nobody {
-            return None;
+        match self.rules.asks {
+            Asks::Nobody => None,
+            Asks::Somebody(_) => self.question_of_rules(request),
         }
-        let facts = self.peer.facts();
+    }
+
+    #[inline(never)]
+    fn question_of_rules(&self, request: &RequestView<'_>) -> Option<Question<'_>> {
         readings::first(request, |request| {
-            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
             let stage = self.rules.stages.of(Action::Custom);
-            let found = self.candidates.of(Action::Custom).first(&self.rules.rules, stage, &ask);
+            let custom = self.candidates.of(Action::Custom);
+            let found = custom.first(&self.rules.rules, stage, &self.ask(request));
             found.map(|(rule, _)| Question::new(&rule.info))
         })
     }
@@ -257,19 +249,29 @@ impl PeerRules {
     /// rest of the rules.
     #[must_use]
     pub fn authorize_allowed(&self, request: &RequestView<'_>) -> Decision<'_> {
-        let facts = self.peer.facts();
-        readings::strictest(request, |request| {
-            let ask = Ask::new(&facts, Some(request), &self.rules.routed);
-            self.decide(&ask.allowed())
-        })
+        readings::strictest(request, |request| self.decide(&self.ask(request).allowed()))
     }
 
+    #[inline]
+    fn ask<'a>(&'a self, request: &'a RequestView<'a>) -> Ask<'a> {
+        Ask::new(&self.peer, Some(request), &self.rules.routed)
+    }
+
+    #[inline]
     fn decide(&self, ask: &Ask<'_>) -> Decision<'_> {
-        if self.course == Course::Allow {
-            let allowing = self.candidates.of(Action::Allow);
-            let first = allowing.first(&self.rules.rules, self.rules.stages.of(Action::Allow), ask);
-            return Decision::new(self.rules.allowance(ask, first), None);
+        match self.course {
+            Course::Allow => {
+                let (rules, stage) = (&self.rules.rules, self.rules.stages.of(Action::Allow));
+                let first = self.candidates.of(Action::Allow).first(rules, stage, ask);
+                Decision::new(self.rules.allowance(ask, first), None)
+            }
+            Course::All => self.decide_in_steps(ask),
         }
+    }
+
+    /// Out of line, since most peers have rules of one kind.
+    #[inline(never)]
+    fn decide_in_steps(&self, ask: &Ask<'_>) -> Decision<'_> {
         let decision = decide(&self.rules, &self.candidates, ask);
         match (&self.rules.trial, &self.trial) {
             (Some(rules), Some(candidates)) => decision.with_trial(decide(rules, candidates, &ask.without_routes())),
@@ -298,9 +300,19 @@ impl Candidates {
     /// The first rule that fires.
     #[inline]
     fn first<'a>(&self, rules: &'a [CompiledRule], stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
-        if self.is_empty() {
-            return None;
+        match self.large.is_empty() {
+            true => stage.first_judged(&self.judged, rules, ask),
+            false => self.first_of_many(rules, stage, ask),
         }
+    }
+
+    #[inline(never)]
+    fn first_of_many<'a>(
+        &self,
+        rules: &'a [CompiledRule],
+        stage: &Stage,
+        ask: &Ask<'_>,
+    ) -> Option<(&'a CompiledRule, Truth)> {
         let mut search = stage.search(rules, ask);
         search.judged(&self.judged);
         for bucket in self.large.iter().filter_map(|id| stage.bucket(*id)) {

@@ -67,6 +67,8 @@ pub(super) struct CompiledRule {
     pub(super) conditions: Conditions,
     needs: Needs,
     senders: Senders,
+    scope: Scope,
+    action: Action,
     /// Where non-empty, the only ports that the rule is for.
     ports: Box<[u16]>,
     /// The only route whose requests the rule is for.
@@ -80,6 +82,15 @@ enum Needs {
     Connection,
     /// Some of it only requests have.
     Request,
+}
+
+/// What of a request a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// What its operations look at, and nothing else.
+    Operations,
+    /// More than that.
+    More,
 }
 
 /// What tells the sources of a rule who asks.
@@ -120,9 +131,13 @@ impl CompiledRule {
             operations.push(CompiledOperation::new(operation, policy.action)?);
         }
         let conditions = Conditions::new(&rule.when, policy.action)?;
+        let senders = senders(rule);
+        let is_more = route.is_some() || conditions.need_a_request() || senders == Senders::OfRequest;
         Ok(Self {
             needs: needs(rule, &conditions),
-            senders: senders(rule),
+            scope: if is_more { Scope::More } else { Scope::Operations },
+            senders,
+            action: policy.action,
             info: Arc::new(RuleInfo {
                 policy: Arc::clone(policy),
                 index,
@@ -136,8 +151,8 @@ impl CompiledRule {
         })
     }
 
-    pub(super) fn action(&self) -> Action {
-        self.info.policy.action
+    pub(super) const fn action(&self) -> Action {
+        self.action
     }
 
     pub(super) fn looks_at_paths(&self) -> bool {
@@ -157,6 +172,14 @@ impl CompiledRule {
     /// requests, even where one of its operations does not.
     #[inline]
     pub(super) fn operation(&self, ask: &Ask<'_>) -> Truth {
+        match self.scope {
+            Scope::Operations if ask.request.is_some() => self.any_operation(ask),
+            _ => self.whole_operation(ask),
+        }
+    }
+
+    #[inline(never)]
+    fn whole_operation(&self, ask: &Ask<'_>) -> Truth {
         if self.route.is_some_and(|route| ask.taken != Taken::By(route)) {
             return Truth::False;
         }
@@ -171,7 +194,6 @@ impl CompiledRule {
 
     /// Whether the request comes from where, and bears the token that, the sources ask for. [`source`](Self::source) has left
     /// that out: it is not the connection that tells.
-    #[inline]
     fn sender(&self, ask: &Ask<'_>) -> Truth {
         if self.senders == Senders::OfConnection {
             return Truth::True;
@@ -180,14 +202,20 @@ impl CompiledRule {
         Truth::any(self.sources.iter().map(of_request))
     }
 
-    #[inline]
     fn any_operation(&self, ask: &Ask<'_>) -> Truth {
-        if self.action() == Action::Allow && ask.is_connect() {
-            let named = self.operations.iter().filter(|operation| operation.names_connect);
-            let truths = named.map(|operation| operation.truth(ask));
-            return truths.max().unwrap_or(Truth::False);
+        if self.action == Action::Allow && ask.is_connect() {
+            return self.connect(ask);
         }
         Truth::any(self.operations.iter().map(|operation| operation.truth(ask)))
+    }
+
+    /// Whether an operation that names `CONNECT` is what the request is for.
+    #[cold]
+    #[inline(never)]
+    fn connect(&self, ask: &Ask<'_>) -> Truth {
+        let named = self.operations.iter().filter(|operation| operation.names_connect);
+        let truths = named.map(|operation| operation.truth(ask));
+        truths.max().unwrap_or(Truth::False)
     }
 }
 

@@ -64,7 +64,7 @@ impl Conditions {
         })
     }
 
-    /// Whether a connection without HTTP can never meet them.
+    /// Whether some look at the request: a connection without HTTP can never meet them.
     pub(super) const fn need_a_request(&self) -> bool {
         !self.of_request.is_empty()
     }
@@ -131,14 +131,14 @@ impl OfPeer {
 
     pub(super) fn truth(&self, facts: &Facts<'_>) -> Truth {
         match self {
-            Self::Principal(check) => check.test(facts.principal, PatternSet::is_match),
+            Self::Principal(check) => check.test(facts.principal(), PatternSet::is_match),
             Self::Namespace(check) => facts.with_namespace(check),
             Self::Account(check) => facts.with_account(check),
             Self::TrustDomain(check) => check.test(facts.trust_domain(), PatternSet::is_match),
             Self::SourceIp(check) => check.test(Some(facts.address), |blocks, address| contains(blocks, address)),
             Self::DestinationIp(check) => check.test(facts.local, |blocks, address| contains(blocks, address)),
             Self::DestinationPort(check) => check.test(Some(facts.port), |ports, port| ports.contains(&port)),
-            Self::ServerName(check) => check.test(facts.server_name, PatternSet::is_match),
+            Self::ServerName(check) => check.test(facts.server_name(), PatternSet::is_match),
             Self::Unknown => Truth::Unknown,
         }
     }

@@ -85,6 +85,8 @@ impl<T> Cluster<T> {
     }
 
     /// Ejects an endpoint whose counters have reached a threshold, or says why not.
+    #[cold]
+    #[inline(never)]
     pub(super) fn eject(&self, endpoint: &Endpoint<T>, now: Timestamp) -> Option<HealthEvent> {
         let mut watch = self.watch();
         let settings = self.settings.load();
@@ -118,6 +120,8 @@ impl<T> Cluster<T> {
     }
 
     /// Makes up for the sweeps that are due; the first call of all only starts the clock.
+    #[cold]
+    #[inline(never)]
     pub(super) fn sweep_now(&self, now: Timestamp) {
         let mut watch = self.watch();
         let settings = self.settings.load();

@@ -183,6 +183,7 @@ impl<T> Cluster<T> {
     }
 
     /// One comparison, unless a sweep is due.
+    #[inline]
     fn keep_time(&self, now: Timestamp) {
         if now.as_nanos() >= self.due.load(Relaxed) {
             self.sweep_now(now);

@@ -106,10 +106,15 @@ impl<T> EndpointSet<T> {
     }
 
     pub(super) fn pick(&self, tried: &[SocketAddr], rng: &mut dyn Rng) -> Result<Arc<Endpoint<T>>, PickError> {
-        let mut picked = self.pick_any(rng)?;
-        if tried.is_empty() {
-            return Ok(Arc::clone(picked));
+        match tried.is_empty() {
+            true => self.pick_any(rng).cloned(),
+            false => self.pick_untried(tried, rng),
         }
+    }
+
+    #[inline(never)]
+    fn pick_untried(&self, tried: &[SocketAddr], rng: &mut dyn Rng) -> Result<Arc<Endpoint<T>>, PickError> {
+        let mut picked = self.pick_any(rng)?;
         for _ in 0..REPICKS {
             if !tried.contains(&picked.address()) {
                 return Ok(Arc::clone(picked));
@@ -126,10 +131,9 @@ impl<T> EndpointSet<T> {
             .as_ref()
             .and_then(|picker| picker.pick(&active, rng))
             .and_then(|index| self.usable.get(index))
-            .ok_or(if self.all.is_empty() {
-                PickError::NoEndpoints
-            } else {
-                PickError::NoneHealthy
+            .ok_or_else(|| match self.all.is_empty() {
+                true => PickError::NoEndpoints,
+                false => PickError::NoneHealthy,
             })
     }
 }

@@ -79,6 +79,8 @@ impl<T> HostTable<T> {
         self.values.get(index)
     }
 
+    /// Out of line, since most hosts have their own entry.
+    #[inline(never)]
     fn wildcard(&self, host: &str) -> Option<usize> {
         let partial = self.partial.iter().find(|(suffix, _)| covers(suffix, host));
         match (self.suffix(host), partial) {

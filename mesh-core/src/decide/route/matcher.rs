@@ -52,62 +52,115 @@ pub(super) enum PathKey<'a> {
     Prefix(&'a [u8]),
 }
 
+/// The headers that the matches of a list ask for, each with a number.
+#[derive(Debug, Default)]
+pub(super) struct HeaderNumbers {
+    numbers: FxHashMap<HeaderName, u32>,
+    /// By number.
+    names: Vec<HeaderName>,
+}
+
+impl HeaderNumbers {
+    /// The number of a header, a further one where it has none.
+    fn number(&mut self, name: &HeaderName) -> u32 {
+        let next = u32::try_from(self.names.len()).unwrap_or(NO_HEADER);
+        *self.numbers.entry(name.clone()).or_insert_with(|| {
+            self.names.push(name.clone());
+            next
+        })
+    }
+}
+
 /// The header of a request that was looked up last: rules next to each other mostly ask for the same one.
 #[derive(Debug)]
-pub(super) struct SeenHeaders<'r> {
+pub(super) struct SeenHeaders<'l, 'r> {
     headers: &'r HeaderMap,
+    names: &'l [HeaderName],
     /// The number of that header; of none at first.
     number: u32,
-    value: Option<Cow<'r, [u8]>>,
     digest: u32,
+    value: Option<Cow<'r, [u8]>>,
 }
 
 /// No list has as many headers.
 const NO_HEADER: u32 = u32::MAX;
 
-/// The header that a match asks for first, and a digest of the value that it must have: enough to pass over most of the
-/// matches that cannot hold, without a look at them.
+/// What tells of a match that was found by its path whether it holds, or that it cannot, without a look at it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hint {
-    number: u32,
-    digest: u32,
+pub(super) enum Hint {
+    /// Nothing does.
+    None,
+    /// It asks for nothing but the path.
+    Sure,
+    /// It asks for this header, with a value of this digest. Enough to pass over most of the matches that cannot hold.
+    Header { number: u32, digest: u32 },
 }
 
-/// Bytes of a value that count for its digest, from its end.
-const DIGESTED: usize = 32;
+/// Words at the end of a value that count for its digest, beside the first one.
+const DIGESTED: usize = 4;
 
-/// Values of one digest may differ. Only so many bytes are looked at: whoever sends a long value must not make each rule costly.
+/// Values of one digest may differ. Only so many words are looked at: whoever sends a long value must not make each rule costly.
 fn digest(value: &[u8]) -> u32 {
-    let seed = 0x811c_9dc5 ^ u32::try_from(value.len()).unwrap_or(u32::MAX);
-    value.iter().rev().take(DIGESTED).fold(seed, |digest: u32, byte| {
-        (digest ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    let first = value
+        .first_chunk::<8>()
+        .map_or_else(|| short(value), |word| u64::from_le_bytes(*word));
+    let (_, words) = value.as_rchunks::<8>();
+    let mixed = |digest: u64, word: u64| (digest ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let last = words.iter().rev().take(DIGESTED);
+    let digest = last.fold(mixed(value.len() as u64, first), |digest, word| {
+        mixed(digest, u64::from_le_bytes(*word))
+    });
+    (digest >> 32) as u32
 }
 
-impl<'r> SeenHeaders<'r> {
-    pub(super) const fn of(request: &RequestView<'r>) -> Self {
+/// All bytes of a value that is shorter than a word.
+fn short(value: &[u8]) -> u64 {
+    match (value.first_chunk::<4>(), value.last_chunk::<4>()) {
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last)),
+        _ => value.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+impl<'l, 'r> SeenHeaders<'l, 'r> {
+    pub(super) fn of(request: &RequestView<'r>, numbers: &'l HeaderNumbers) -> Self {
         Self {
             headers: request.headers,
+            names: &numbers.names,
             number: NO_HEADER,
-            value: None,
             digest: 0,
+            value: None,
         }
     }
 
-    /// Whether a match with this hint cannot hold, as far as the header that was looked up last tells.
+    /// Whether the header with this number cannot have the value that has this digest.
     #[inline]
-    pub(super) const fn exclude(&self, hint: Hint) -> bool {
-        hint.number == self.number && hint.number != NO_HEADER && hint.digest != self.digest
+    pub(super) fn exclude(&mut self, number: u32, digest: u32) -> bool {
+        self.look_up(number);
+        digest != self.digest
     }
 
     /// The value of the header with this number, its lines joined.
     #[inline]
-    fn value(&mut self, number: u32, name: &HeaderName) -> Option<&[u8]> {
-        if self.number != number {
-            (self.number, self.value) = (number, joined(self.headers, name));
-            self.digest = self.value.as_deref().map_or(0, digest);
-        }
+    fn value(&mut self, number: u32) -> Option<&[u8]> {
+        self.look_up(number);
         self.value.as_deref()
+    }
+
+    #[inline]
+    fn look_up(&mut self, number: u32) {
+        if self.number != number {
+            self.look_up_other(number);
+        }
+    }
+
+    /// Out of line, since most rules next to each other ask for the same header.
+    #[inline(never)]
+    fn look_up_other(&mut self, number: u32) {
+        self.number = number;
+        // Each number has a name.
+        let name = self.names.get(number as usize);
+        self.value = name.and_then(|name| joined(self.headers, name));
+        self.digest = self.value.as_deref().map_or(0, digest);
     }
 }
 
@@ -179,21 +232,27 @@ impl Matcher {
     }
 
     /// Gives the headers the numbers that they have in a list, further ones where they have none.
-    pub(super) fn number_headers(&mut self, numbers: &mut FxHashMap<HeaderName, u32>) {
+    pub(super) fn number_headers(&mut self, numbers: &mut HeaderNumbers) {
         for header in &mut self.headers {
-            let next = u32::try_from(numbers.len()).unwrap_or(NO_HEADER);
-            header.number = *numbers.entry(header.matcher.name().clone()).or_insert(next);
+            header.number = numbers.number(header.matcher.name());
         }
     }
 
-    /// What tells that it cannot hold, once its headers have numbers.
+    /// What tells of it, once its headers have numbers.
     pub(super) fn hint(&self) -> Hint {
+        if self.path.as_ref().is_none_or(TextMatcher::is_found_by_key)
+            && self.method.is_none()
+            && self.headers.is_empty()
+            && self.further.is_none()
+        {
+            return Hint::Sure;
+        }
         let exact = self.headers.iter().find_map(|header| {
-            let value = header.matcher.exact()?;
-            Some((header.number, digest(value)))
+            let digest = digest(header.matcher.exact()?);
+            let number = header.number;
+            Some(Hint::Header { number, digest })
         });
-        let (number, digest) = exact.unwrap_or((NO_HEADER, 0));
-        Hint { number, digest }
+        exact.unwrap_or(Hint::None)
     }
 
     /// Whether all conditions hold.
@@ -211,7 +270,7 @@ impl Matcher {
 
     /// The same of a match that was found by its [path](Self::path_key), in a list that has numbered its headers.
     #[inline]
-    pub(super) fn matches_found(&self, request: &RequestView<'_>, headers: &mut SeenHeaders<'_>) -> bool {
+    pub(super) fn matches_found(&self, request: &RequestView<'_>, headers: &mut SeenHeaders<'_, '_>) -> bool {
         let path = request.path.as_bytes();
         self.path.as_ref().is_none_or(|matcher| matcher.is_match_found(path))
             && self.has_method(request)
@@ -232,8 +291,8 @@ impl Matcher {
 
 impl NumberedHeader {
     #[inline]
-    fn holds(&self, headers: &mut SeenHeaders<'_>) -> bool {
-        self.matcher.holds(headers.value(self.number, self.matcher.name()))
+    fn holds(&self, headers: &mut SeenHeaders<'_, '_>) -> bool {
+        self.matcher.holds(headers.value(self.number))
     }
 }
 
@@ -254,6 +313,8 @@ impl Further {
             && self.class.is_none()
     }
 
+    /// Out of line, since few matches ask so much.
+    #[inline(never)]
     fn holds(&self, request: &RequestView<'_>) -> bool {
         let holds = |matcher: &Option<TextMatcher>, text: &str| {
             matcher.as_ref().is_none_or(|matcher| matcher.is_match(text.as_bytes()))

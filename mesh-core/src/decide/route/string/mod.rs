@@ -138,11 +138,16 @@ impl TextMatcher {
         }
     }
 
+    /// Whether it matches every path that an index finds by its [key](Self::key).
+    pub(super) const fn is_found_by_key(&self) -> bool {
+        matches!(self.0, Kind::Exact(_) | Kind::Prefix(_))
+    }
+
     /// Whether it matches a path that an index has found by its [key](Self::key).
     #[inline]
     pub(super) fn is_match_found(&self, path: &[u8]) -> bool {
         match &self.0 {
-            Kind::Exact(_) | Kind::Prefix(_) => true,
+            _ if self.is_found_by_key() => true,
             Kind::SegmentPrefix(prefix, PathCase::Sensitive) => matches!(path.get(prefix.len()), None | Some(b'/')),
             _ => self.is_match(path),
         }
