@@ -6,7 +6,7 @@ use super::external::External;
 use super::outbound::Builder;
 use super::registry::Registry;
 use super::{ClientCerts, GatewayConfig, Inbound, Snapshot, Target};
-use crate::decide::authz::{Authorizer, InvalidRule};
+use crate::decide::authz::{Authorizer, InvalidRule, KnownRules};
 use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
@@ -74,17 +74,20 @@ impl CompileError {
 }
 
 pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
-    let authorizer = authorizer(policy, workload)?;
+    let authorizer = authorizer(policy, workload, &mut KnownRules::default())?;
     let outbound = compile_outbound(policy, workload, &authorizer)?;
     let inbound = compile_inbound(policy, workload, authorizer, &outbound)?;
     Ok(outbound.snapshot(policy, &Arc::new(workload.clone()), inbound, generation))
 }
 
 /// What a policy says of who may do what.
-pub(super) fn authorizer(policy: &Policy, workload: &Workload) -> Result<Authorizer, CompileError> {
-    let root = &policy.mesh.root_namespace;
-    Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
-        .map_err(CompileError::Authorization)
+pub(super) fn authorizer(
+    policy: &Policy,
+    workload: &Workload,
+    known: &mut KnownRules,
+) -> Result<Authorizer, CompileError> {
+    let whose = (workload, policy.mesh.root_namespace.as_str());
+    Authorizer::with_known(&policy.authorizations, &policy.servers, whose, known).map_err(CompileError::Authorization)
 }
 
 /// What routes and services say. Cheap to clone.

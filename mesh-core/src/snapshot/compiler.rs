@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::compile::{Outbound, compile_inbound, compile_outbound};
 use super::{CompileError, Snapshot};
-use crate::decide::authz::Authorizer;
+use crate::decide::authz::{Authorizer, KnownRules};
 use crate::policy::model::Policy;
 use crate::workload::Workload;
 
@@ -15,6 +15,7 @@ use crate::workload::Workload;
 #[derive(Debug, Default)]
 pub struct Compiler {
     last: Option<Last>,
+    rules: KnownRules,
 }
 
 /// A policy, and what was made of it.
@@ -36,7 +37,7 @@ impl Compiler {
         let last = self.last.as_ref().filter(|last| *last.workload == *workload);
         let authorizer = match last.filter(|last| has_same_rules(&last.policy, &policy)) {
             Some(last) => last.authorizer.clone(),
-            None => super::compile::authorizer(&policy, workload)?,
+            None => super::compile::authorizer(&policy, workload, &mut self.rules)?,
         };
         // Whoever is asked about requests is a target, too.
         let is_same = |last: &&Last| {

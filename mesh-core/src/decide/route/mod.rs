@@ -9,7 +9,6 @@ mod claim;
 mod class;
 mod hosts;
 mod matcher;
-mod prefixes;
 mod rules;
 mod split;
 pub mod string;
@@ -21,7 +20,6 @@ use std::time::Duration;
 
 pub use hosts::HostTable;
 pub use matcher::{MatchError, Matcher};
-pub(crate) use prefixes::Prefixes;
 pub use rules::RuleList;
 pub use split::Split;
 

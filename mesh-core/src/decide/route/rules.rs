@@ -4,7 +4,7 @@ use http::HeaderName;
 use rustc_hash::FxHashMap;
 
 use super::matcher::{Hint, Matcher, PathKey, SeenHeaders};
-use super::prefixes::Prefixes;
+use crate::decide::texts::Texts;
 use crate::request::RequestView;
 
 /// Values behind conditions; the first condition, in the order of insertion, that holds decides.
@@ -18,8 +18,9 @@ pub struct RuleList<T> {
     /// One for each entry: a list of many entries for one path is gone through by these.
     hints: Vec<Hint>,
     values: Vec<T>,
-    exact: FxHashMap<Box<[u8]>, Positions>,
-    prefixes: Prefixes<Positions>,
+    paths: Texts,
+    /// The entries for each of the paths, by its number.
+    by_path: Vec<Positions>,
     /// Entries that any path may match.
     others: Positions,
     /// The numbers of the headers that entries ask for.
@@ -41,8 +42,8 @@ impl<T> Default for RuleList<T> {
             entries: Vec::new(),
             hints: Vec::new(),
             values: Vec::new(),
-            exact: FxHashMap::default(),
-            prefixes: Prefixes::default(),
+            paths: Texts::default(),
+            by_path: Vec::new(),
             others: Positions::new(),
             headers: FxHashMap::default(),
         }
@@ -62,12 +63,22 @@ impl<T> RuleList<T> {
     fn push_entry(&mut self, mut entry: Entry) {
         entry.matcher.number_headers(&mut self.headers);
         let position = self.entries.len();
-        let positions = match entry.matcher.path_key() {
-            PathKey::Exact(path) => self.exact.entry(path.into()).or_default(),
-            PathKey::Prefix(path) => self.prefixes.entry(path),
-            PathKey::Any => &mut self.others,
+        // There are fewer paths than entries; nobody has as many of these.
+        let new = u32::try_from(self.by_path.len()).unwrap_or(u32::MAX);
+        let number = match entry.matcher.path_key() {
+            PathKey::Exact(path) => Some(self.paths.number(path, new)),
+            PathKey::Prefix(path) => Some(self.paths.number_prefix(path, new)),
+            PathKey::Any => None,
         };
-        positions.push(position);
+        match number {
+            Some(number) if number == new => self.by_path.push(vec![position]),
+            Some(number) => self
+                .by_path
+                .get_mut(number as usize)
+                .into_iter()
+                .for_each(|positions| positions.push(position)),
+            None => self.others.push(position),
+        }
         self.hints.push(entry.matcher.hint());
         self.entries.push(entry);
     }
@@ -87,12 +98,11 @@ impl<T> RuleList<T> {
             first: usize::MAX,
         };
         search.ask(&self.others);
-        if let Some(positions) = self.exact.get(path) {
-            search.ask(positions);
-        }
-        for positions in self.prefixes.of(path) {
-            search.ask(positions);
-        }
+        self.paths.visit(path, |number| {
+            if let Some(positions) = self.by_path.get(number as usize) {
+                search.ask(positions);
+            }
+        });
         self.values.get(self.entries.get(search.first)?.value)
     }
 

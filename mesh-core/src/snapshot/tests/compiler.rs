@@ -6,8 +6,8 @@ use super::*;
 use crate::policy::Loader;
 use crate::snapshot::Compiler;
 
-/// What each of three files may hold: services, what they are called with, and who may call.
-const TEXTS: [&[&str]; 3] = [
+/// What each file may hold: services, what they are called with, and who may call.
+const TEXTS: [&[&str]; 4] = [
     &[
         "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 1s }] } }\n",
         "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 2s }] } }\n",
@@ -24,11 +24,17 @@ const TEXTS: [&[&str]; 3] = [
         "namespace: shop\nauthorization: [{ name: a, allow: [{ methods: [PUT] }] }]\n",
         "namespace: shop\nauthorization: [{ name: a, provider: one, custom: [{ methods: [PUT] }] }]\nauthorizers: [{ name: one, protocol: { grpc: true }, service: check.shop.svc.cluster.local, port: 9000 }]\n",
     ],
+    &[
+        "namespace: shop\nauthorization: [{ name: b, deny: [{ paths: [/a, \"/b/*\"] }, { from: [cluster.local/ns/shop/sa/c] }] }]\n",
+        "namespace: shop\n# Other lines.\nauthorization: [{ name: b, deny: [{ paths: [/a, \"/b/*\"] }, { from: [cluster.local/ns/shop/sa/c] }] }]\n",
+        "namespace: shop\nauthorization:\n- { name: c, allow: [{ paths: [/1] }, { paths: [/2, /1] }, { paths: [/3] }, { paths: [/4] }, { paths: [/5] }, { paths: [/6] }, { paths: [/7] }, { methods: [GET] }, { paths: [\"/9/*\"] }, { paths: [\"/9/*\"] }] }\n- { name: d, service: orders, allow: [{ from: [cluster.local/ns/shop/sa/c, \"cluster.local/ns/shop/*\"] }] }\n",
+        "namespace: shop\nservices: { web: { endpoints: [10.0.0.3:80], routes: [{ match: { path: { prefix: /a } } }, {}] } }\nroutes: [{ name: r, hosts: [web.example.com], rules: [{ to: orders }] }]\n",
+    ],
 ];
 
-fn choices() -> impl Strategy<Value = Vec<[usize; 3]>> {
-    let one = (0..TEXTS[0].len(), 0..TEXTS[1].len(), 0..TEXTS[2].len());
-    proptest::collection::vec(one.prop_map(<[usize; 3]>::from), 1..8)
+fn choices() -> impl Strategy<Value = Vec<[usize; 4]>> {
+    let one = TEXTS.map(|texts| 0..texts.len());
+    proptest::collection::vec(one, 1..8)
 }
 
 proptest! {
@@ -39,7 +45,7 @@ proptest! {
         let workload = Workload::new("shop", "orders").label("app", "orders");
         let (mut loader, mut compiler) = (Loader::default(), Compiler::default());
         for (step, generation) in steps.into_iter().zip(1..) {
-            let files = ["a", "b", "c"].into_iter().zip(step.into_iter().zip(TEXTS).map(|(choice, texts)| texts[choice]));
+            let files = ["a", "b", "c", "d"].into_iter().zip(step.into_iter().zip(TEXTS).map(|(choice, texts)| texts[choice]));
             let loaded = loader.load(files);
             let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.report.lines(&loaded.sources)));
             let fresh = Snapshot::compile(&policy, &workload, generation).unwrap();
