@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::external::External;
-use super::outbound::Builder;
+use super::known::KnownRoutes;
+use super::outbound::{Builder, TargetName};
 use super::registry::Registry;
 use super::{ClientCerts, GatewayConfig, Inbound, Snapshot, Target};
 use crate::decide::authz::{Authorizer, InvalidRule, KnownRules};
@@ -75,7 +76,7 @@ impl CompileError {
 
 pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
     let authorizer = authorizer(policy, workload, &mut KnownRules::default())?;
-    let outbound = compile_outbound(policy, workload, &authorizer)?;
+    let outbound = compile_outbound(policy, workload, &authorizer, (&mut KnownRoutes::default(), None))?;
     let inbound = compile_inbound(policy, workload, authorizer, &outbound)?;
     Ok(outbound.snapshot(policy, &Arc::new(workload.clone()), inbound, generation))
 }
@@ -95,28 +96,38 @@ pub(super) fn authorizer(
 pub(super) struct Outbound {
     mesh: MeshSettings,
     router: Arc<Router>,
+    target_names: Arc<[TargetName]>,
     targets: Arc<[Target]>,
     gateways: Arc<[GatewayConfig]>,
     external: Arc<External>,
 }
 
+/// Compiles what routes and services say, where some rules are known; `last` has what is said of the same services.
 pub(super) fn compile_outbound(
     policy: &Policy,
     workload: &Workload,
     authorizer: &Authorizer,
+    (known, last): (&mut KnownRoutes, Option<&Outbound>),
 ) -> Result<Outbound, CompileError> {
     let registry = Registry::new(policy, workload);
     let mesh = registry.mesh();
-    let mut builder = Builder::new(registry);
+    let mut builder = Builder::new(registry, known);
     let router = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
     let external = External::compile(authorizer.providers(), &policy.authorizers, |authorizer| {
         builder.target(&authorizer.service, None, Some(authorizer.port))
     });
+    let last = last.filter(|last| *last.target_names == *builder.target_names());
+    let (target_names, targets) = match last {
+        Some(last) => (Arc::clone(&last.target_names), Arc::clone(&last.targets)),
+        None => (builder.target_names().into(), builder.targets()),
+    };
+    known.end();
     Ok(Outbound {
         mesh,
         router: Arc::new(router),
-        targets: builder.into_targets().into(),
+        target_names,
+        targets,
         gateways: gateways.into(),
         external: Arc::new(external),
     })

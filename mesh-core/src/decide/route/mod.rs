@@ -84,8 +84,8 @@ pub enum RouteResult<'a> {
 pub struct VirtualHost {
     /// Its name: the service's full name, or a pattern.
     pub name: Arc<str>,
-    /// First match wins.
-    pub rules: RuleList<Route>,
+    /// First match wins. Shared with the snapshot before, where it had the same.
+    pub rules: Arc<RuleList<Route>>,
     /// Route classes that fill in timeouts and retries.
     pub classes: RuleList<RouteClass>,
 }

@@ -12,6 +12,8 @@ const TEXTS: [&[&str]; 4] = [
         "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 1s }] } }\n",
         "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ timeout: 2s }] } }\n",
         "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80, 10.0.0.2:80] }, check: { port: 9000 } }\n",
+        "namespace: shop\nservices: { orders: { endpoints: [{ address: \"10.0.0.1:80\", labels: { version: v1 } }, { address: \"10.0.0.2:80\", labels: { version: v2 }, weight: 2 }, { address: \"10.0.0.3:80\", labels: { version: v2 } }], subsets: { v1: { version: v1 }, v2: { version: v2 } }, routes: [{ match: { path: { prefix: /b } }, to: { v2: 1, v1: 2 } }, { to: v1 }] } }\n",
+        "namespace: shop\nservices: { api: { endpoints: [10.0.0.8:80], routes: [{}] }, orders: { endpoints: [10.0.0.1:80, 10.0.0.2:80], routes: [{ timeout: 1s }] } }\n",
     ],
     &[
         "mesh: { mtls: strict }\n",
@@ -28,6 +30,7 @@ const TEXTS: [&[&str]; 4] = [
         "namespace: shop\nauthorization: [{ name: b, deny: [{ paths: [/a, \"/b/*\"] }, { from: [cluster.local/ns/shop/sa/c] }] }]\n",
         "namespace: shop\n# Other lines.\nauthorization: [{ name: b, deny: [{ paths: [/a, \"/b/*\"] }, { from: [cluster.local/ns/shop/sa/c] }] }]\n",
         "namespace: shop\nauthorization:\n- { name: c, allow: [{ paths: [/1] }, { paths: [/2, /1] }, { paths: [/3] }, { paths: [/4] }, { paths: [/5] }, { paths: [/6] }, { paths: [/7] }, { methods: [GET] }, { paths: [\"/9/*\"] }, { paths: [\"/9/*\"] }] }\n- { name: d, service: orders, allow: [{ from: [cluster.local/ns/shop/sa/c, \"cluster.local/ns/shop/*\"] }] }\n",
+        "namespace: shop\nservices: { aaa: { endpoints: [10.0.0.6:80] } }\nroutes: [{ name: q, hosts: [b.example.com, c.example.com], rules: [{ to: [{ service: aaa, weight: 1 }, { service: orders, weight: 3 }], mirrors: [{ to: { service: web } }] }] }]\n",
         "namespace: shop\nservices: { web: { endpoints: [10.0.0.3:80], routes: [{ match: { path: { prefix: /a } } }, {}] } }\nroutes: [{ name: r, hosts: [web.example.com], rules: [{ to: orders }] }]\n",
     ],
 ];
@@ -53,6 +56,27 @@ proptest! {
             assert_eq!(format!("{known:?}"), format!("{fresh:?}"));
         }
     }
+}
+
+#[test]
+fn the_rules_of_hosts_whose_tables_did_not_change_are_shared() {
+    let workload = Workload::new("shop", "orders").label("app", "orders");
+    let (mut loader, mut compiler) = (Loader::default(), Compiler::default());
+    let mut compile = |text: &str, workload: &Workload| {
+        let web = "namespace: shop\nservices: { web: { endpoints: [10.0.0.3:80], routes: [{ timeout: 3s }] } }\n";
+        let loaded = loader.load([("a", web), ("b", text)]);
+        compiler.compile(loaded.policy.unwrap(), workload, 1).unwrap()
+    };
+    let (first, other_route) = (compile(TEXTS[0][0], &workload), compile(TEXTS[0][1], &workload));
+    let other_targets = compile(TEXTS[0][4], &workload);
+    let for_other = compile(TEXTS[0][0], &Workload::new("shop", "web"));
+    let rules = |snapshot: &Snapshot, host| Arc::clone(&snapshot.outbound.virtual_host(host).unwrap().rules);
+    assert!(Arc::ptr_eq(&rules(&first, "web"), &rules(&other_route, "web")));
+    assert!(!Arc::ptr_eq(&rules(&first, "orders"), &rules(&other_route, "orders")));
+    assert!(Arc::ptr_eq(&first.targets, &other_route.targets));
+    // One more target before it gives that of the same rules another place.
+    assert!(!Arc::ptr_eq(&rules(&other_route, "web"), &rules(&other_targets, "web")));
+    assert!(!Arc::ptr_eq(&rules(&first, "web"), &rules(&for_other, "web")));
 }
 
 #[test]
