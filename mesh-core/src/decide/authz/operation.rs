@@ -8,7 +8,7 @@ use super::index::Ask;
 use super::when::{self, HeaderCheck};
 use super::{InvalidPattern, Truth};
 use crate::decide::route::string::PatternSet;
-use crate::policy::model::authz::{Action, Operation};
+use crate::policy::model::authz::{Action, Condition, Operation, Pattern};
 use crate::request::RequestView;
 
 /// The conditions of an operation, all of which must hold. Most operations have few, so that only those are kept.
@@ -34,6 +34,22 @@ enum OfOperation {
     Header(HeaderCheck),
 }
 
+/// The conditions of an operation that ask for something.
+struct Conditions(Vec<OfOperation>);
+
+impl Conditions {
+    fn add<T>(
+        &mut self,
+        condition: &Condition<T>,
+        compile: impl FnOnce(&Condition<T>) -> Result<OfOperation, InvalidPattern>,
+    ) -> Result<(), InvalidPattern> {
+        if !condition.is_unset() {
+            self.0.push(compile(condition)?);
+        }
+        Ok(())
+    }
+}
+
 /// Ports in order: a range of them has up to 65535.
 fn sorted(ports: &[u16]) -> Box<[u16]> {
     let mut ports = ports.to_vec();
@@ -44,25 +60,27 @@ fn sorted(ports: &[u16]) -> Box<[u16]> {
 
 impl CompiledOperation {
     pub(super) fn new(operation: &Operation, action: Action) -> Result<Self, InvalidPattern> {
-        let methods = texts(&operation.methods)?;
-        let names_connect = methods
-            .any_of
-            .as_ref()
-            .is_some_and(|methods: &PatternSet| methods.has_exact(Method::CONNECT.as_str()));
-        let conditions = [
-            OfOperation::Ports(Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?),
-            OfOperation::of_methods(methods),
-            OfOperation::Paths(paths(&operation.paths, action)?),
-            OfOperation::Targets(texts(&operation.targets)?),
-            OfOperation::Hosts(Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?),
-            OfOperation::Authorities(texts(&operation.authorities)?),
-        ];
-        let headers = operation.headers.iter();
-        let headers = headers.map(|(name, pattern)| when::header(name, pattern, action).map(OfOperation::Header));
-        let set = conditions.into_iter().filter(|condition| !condition.is_unset()).map(Ok);
+        let mut conditions = Conditions(Vec::with_capacity(2));
+        conditions.add(&operation.ports, |ports| {
+            Check::new(ports, |ports, _| Ok(sorted(ports))).map(OfOperation::Ports)
+        })?;
+        conditions.add(&operation.methods, OfOperation::of_methods)?;
+        conditions.add(&operation.paths, |all| paths(all, action).map(OfOperation::Paths))?;
+        conditions.add(&operation.targets, |all| texts(all).map(OfOperation::Targets))?;
+        conditions.add(&operation.hosts, |hosts| {
+            Check::new(hosts, |patterns, _| HostSet::new(patterns)).map(OfOperation::Hosts)
+        })?;
+        conditions.add(&operation.authorities, |all| texts(all).map(OfOperation::Authorities))?;
+        for (name, pattern) in &operation.headers {
+            conditions
+                .0
+                .push(OfOperation::Header(when::header(name, pattern, action)?));
+        }
+        let connect =
+            |pattern: &Pattern| matches!(pattern, Pattern::Exact(method) if method == Method::CONNECT.as_str());
         Ok(Self {
-            conditions: set.chain(headers).collect::<Result<_, _>>()?,
-            names_connect,
+            conditions: conditions.0.into(),
+            names_connect: operation.methods.any_of.iter().any(connect),
         })
     }
 
@@ -86,20 +104,14 @@ impl CompiledOperation {
 }
 
 impl OfOperation {
-    fn of_methods(check: Check<PatternSet>) -> Self {
-        match check.only().and_then(|only| Method::from_bytes(only.as_bytes()).ok()) {
-            Some(method) => Self::Method(method),
-            None => Self::Methods(check),
-        }
-    }
-
-    const fn is_unset(&self) -> bool {
-        match self {
-            Self::Ports(check) => check.is_unset(),
-            Self::Methods(check) | Self::Targets(check) | Self::Authorities(check) => check.is_unset(),
-            Self::Paths(check) => check.is_unset(),
-            Self::Hosts(check) => check.is_unset(),
-            Self::Method(_) | Self::Header(_) => false,
+    fn of_methods(methods: &Condition<Pattern>) -> Result<Self, InvalidPattern> {
+        let only = match (methods.any_of.as_slice(), methods.none_of.as_slice()) {
+            ([Pattern::Exact(only)], []) => Method::from_bytes(only.as_bytes()).ok(),
+            _ => None,
+        };
+        match only {
+            Some(method) => Ok(Self::Method(method)),
+            None => texts(methods).map(Self::Methods),
         }
     }
 

@@ -21,7 +21,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let allowed = (word.len() / 3).max(1);
     let candidates: Vec<(Vec<char>, &str)> = candidates.into_iter().map(|one| (letters(one), one)).collect();
     // A letter more or less is a change: words of other lengths need no comparison.
-    let may_be = candidates.iter().filter(|(known, _)| known.len().abs_diff(word.len()) <= allowed);
+    let may_be = candidates
+        .iter()
+        .filter(|(known, _)| known.len().abs_diff(word.len()) <= allowed);
     let distances = may_be.map(|(known, name)| (distance(&word, known), *name));
     distances
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
