@@ -25,16 +25,16 @@ impl Lengths {
         Self(
             entries
                 .iter()
-                .fold(0, |lengths, (key, _)| lengths | Self::bit(&key.name)),
+                .fold(0, |lengths, (key, _)| lengths | Self::bit(key.name.length())),
         )
     }
 
-    const fn bit(name: &str) -> u64 {
-        1 << (name.len() % 64)
+    const fn bit(length: usize) -> u64 {
+        1 << (length % 64)
     }
 
     const fn may_have(self, name: &str) -> bool {
-        self.0 & Self::bit(name) != 0
+        self.0 & Self::bit(name.len()) != 0
     }
 }
 
