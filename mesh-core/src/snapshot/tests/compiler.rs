@@ -20,6 +20,8 @@ const TEXTS: [&[&str]; 4] = [
         "mesh: { path_normalization: merge_slashes }\n",
         "namespace: shop\ndestinations: { \"orders\": { balance: random } }\n",
         "namespace: shop\nmtls: [{ name: m, mode: permissive, service: orders, ports: { 81: disable } }]\n",
+        "apiVersion: v1\nkind: Service\nmetadata: { name: gw, namespace: shop }\nspec: { ports: [{ name: http, port: 80 }] }\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: h, namespace: shop }\nspec: { parentRefs: [{ kind: Service, group: \"\", name: gw, port: 80 }], rules: [{ backendRefs: [{ name: gw, port: 80 }] }] }\n",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: { name: v, namespace: shop }\nspec: { hosts: [\"*.example.com\"], http: [{ match: [{ port: 81 }], route: [{ destination: { host: orders } }] }] }\n---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: t, namespace: shop, annotations: { istio.io/dry-run: \"true\" } }\nspec: { rules: [{ to: [{ operation: { paths: [/t] } }] }] }\n",
     ],
     &[
         "namespace: shop\nauthorization: [{ name: a, allow: [{ methods: [GET] }] }]\n",
