@@ -29,7 +29,7 @@ struct Filed {
 #[derive(Debug)]
 struct Entry {
     start: usize,
-    length: usize,
+    end: usize,
     number: u32,
     next: u32,
 }
@@ -61,24 +61,20 @@ impl Texts {
     /// Visits the number of the text, then those of all prefixes that it starts with, the shortest first. Allocates nothing.
     #[inline]
     pub(crate) fn visit(&self, text: &[u8], mut visit: impl FnMut(u32)) {
-        let is_whole = !self.whole.is_empty();
-        let of_text = || self.filed.find(*self.whole.get(&whole(text))?, text);
-        if let Some(number) = is_whole.then(of_text).flatten() {
+        if !self.whole.is_empty()
+            && let Some(first) = self.whole.get(&whole(text))
+            && let Some(number) = self.filed.find(*first, text)
+        {
             visit(number);
         }
-        self.visit_prefixes(text, visit);
-    }
-
-    fn visit_prefixes(&self, text: &[u8], mut visit: impl FnMut(u32)) {
         let (mut hash, mut hashed) = (EMPTY, 0);
         for length in &self.lengths {
-            let (Some(start), Some(more)) = (text.get(..*length), text.get(hashed..*length)) else {
-                return;
-            };
-            hash = extended(hash, more);
+            let Some(start) = text.get(..*length) else { return };
+            hash = extended(hash, start.get(hashed..).unwrap_or_default());
             hashed = *length;
-            let first = self.prefixes.get(&hash);
-            if let Some(number) = first.and_then(|first| self.filed.find(*first, start)) {
+            if let Some(first) = self.prefixes.get(&hash)
+                && let Some(number) = self.filed.find(*first, start)
+            {
                 visit(number);
             }
         }
@@ -94,7 +90,7 @@ impl Filed {
         let next = std::mem::replace(first, u32::try_from(self.entries.len()).unwrap_or(NONE));
         self.entries.push(Entry {
             start: self.bytes.len(),
-            length: text.len(),
+            end: self.bytes.len() + text.len(),
             number: new,
             next,
         });
@@ -102,19 +98,16 @@ impl Filed {
         new
     }
 
+    #[inline]
     fn find(&self, first: u32, text: &[u8]) -> Option<u32> {
         let mut at = first;
         while let Some(entry) = self.entries.get(at as usize) {
-            if entry.length == text.len() && self.text(entry) == Some(text) {
+            if self.bytes.get(entry.start..entry.end) == Some(text) {
                 return Some(entry.number);
             }
             at = entry.next;
         }
         None
-    }
-
-    fn text(&self, entry: &Entry) -> Option<&[u8]> {
-        self.bytes.get(entry.start..)?.get(..entry.length)
     }
 }
 

@@ -409,7 +409,7 @@ pub(super) struct Search<'r, 'a> {
     fires: Truth,
     rules: &'r Rules,
     ask: &'a Ask<'a>,
-    first: Option<(RuleId, Truth)>,
+    first: Option<(RuleId, &'r CompiledRule, Truth)>,
 }
 
 impl<'r> Search<'r, '_> {
@@ -451,7 +451,7 @@ impl<'r> Search<'r, '_> {
 
     /// Asks one rule; tells whether later ones need no asking.
     fn consider(&mut self, id: RuleId, source: impl FnOnce(&CompiledRule, &Ask<'_>) -> Truth) -> bool {
-        if self.first.is_some_and(|(first, _)| first <= id) {
+        if self.first.is_some_and(|(first, ..)| first <= id) {
             return true;
         }
         let Some(rule) = self.rules.get(id) else {
@@ -460,14 +460,13 @@ impl<'r> Search<'r, '_> {
         let truth = source(rule, self.ask).and(|| rule.operation(self.ask));
         let fires = truth >= self.fires;
         if fires {
-            self.first = Some((id, truth));
+            self.first = Some((id, rule, truth));
         }
         fires
     }
 
     /// The rule that was found, and whether it is true or unknown.
     pub(super) fn found(&self) -> Option<(&'r CompiledRule, Truth)> {
-        let (id, truth) = self.first?;
-        Some((self.rules.get(id)?, truth))
+        self.first.map(|(_, rule, truth)| (rule, truth))
     }
 }

@@ -1,5 +1,6 @@
 //! The compiled rules of each policy, which the authorizers before and after a reload have in common.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -22,10 +23,36 @@ pub(super) struct Part {
 }
 
 /// A rule by its place: that of its policy, and its own among the policy's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RuleId {
-    part: u32,
     rule: u32,
+    part: u32,
+}
+
+impl RuleId {
+    /// Both as one number, which is compared at once.
+    const fn key(self) -> u64 {
+        (self.part as u64) << 32 | self.rule as u64
+    }
+}
+
+impl Ord for RuleId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for RuleId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    #[inline]
+    fn le(&self, other: &Self) -> bool {
+        self.key() <= other.key()
+    }
 }
 
 impl Rules {
