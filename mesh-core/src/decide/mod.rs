@@ -9,3 +9,4 @@ pub mod jwt;
 pub mod retry;
 pub mod route;
 pub mod shape;
+pub(crate) mod texts;

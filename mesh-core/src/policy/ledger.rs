@@ -90,15 +90,19 @@ impl Ledger {
         for (one, _) in self.definitions.iter().filter(|(one, _)| one.kind == SERVICE) {
             known.entry(&one.namespace).or_default().insert(&one.name);
         }
+        // Many speak of the same service.
+        let mut nearest_of: FxHashMap<(&str, &str), Option<&str>> = FxHashMap::default();
         for (namespace, service) in &self.mentions {
             let Some(names) = known.get(namespace.as_str()) else {
                 continue;
             };
-            if names.contains(service.value.as_str()) {
+            let name = service.value.as_str();
+            if names.contains(name) {
                 continue;
             }
-            if let Some(near) = nearest(service, names.iter().copied()) {
-                let message = format!("no file defines a service {}", quoted(service));
+            let near = || nearest(name, names.iter().copied());
+            if let Some(near) = *nearest_of.entry((namespace, name)).or_insert_with(near) {
+                let message = format!("no file defines a service {}", quoted(name));
                 let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, service.span, message);
                 report.push(diagnostic.with_help(format!("did you mean `{near}`?")));
             }

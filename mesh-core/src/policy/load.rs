@@ -318,7 +318,10 @@ fn recognise_object<'n>(cx: &Reader<'_>, node: &'n Node, found: &mut Found<'n>) 
 
 /// Whether a document has a section of the native dialect, or one that is misspelt.
 fn is_native(node: &Node) -> bool {
-    let is_section = |key: &Key| nearest(&key.name, native::SECTIONS.iter().copied()).is_some();
+    let is_section = |key: &Key| {
+        let sections = native::SECTIONS.iter().copied();
+        sections.clone().any(|section| *section == *key.name) || nearest(&key.name, sections).is_some()
+    };
     node.entries().iter().any(|(key, _)| is_section(key))
 }
 

@@ -55,6 +55,14 @@ pub fn route_pattern(text: &str, shape: PatternShape) -> Result<String, BadPath>
 }
 
 fn pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) -> Result<String, BadPath> {
+    match is_plain(text) {
+        true => Ok(text.to_owned()),
+        false => odd_pattern(text, shape, slashes),
+    }
+}
+
+/// The same for a text that is not canonical at a glance.
+fn odd_pattern(text: &str, shape: PatternShape, slashes: impl Fn(&str) -> String) -> Result<String, BadPath> {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -326,4 +334,26 @@ pub(super) fn resolve(path: &str) -> Result<String, BadPath> {
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is canonical at a glance is what it would be brought into.
+        #[test]
+        fn a_plain_pattern_is_left_as_it_is(text in "[/.%a-c;\\\\ é2F0]{0,9}", is_whole in any::<bool>()) {
+            let shape = if is_whole { PatternShape::Whole } else { PatternShape::Part };
+            for slashes in [str::to_owned, merged] {
+                prop_assert_eq!(pattern(&text, shape, slashes), odd_pattern(&text, shape, slashes));
+            }
+        }
+    }
+
+    fn merged(text: &str) -> String {
+        text.replace("//", "/")
+    }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::external::External;
-use super::outbound::Builder;
+use super::known::KnownRoutes;
+use super::outbound::{Builder, TargetName};
 use super::registry::Registry;
 use super::{ClientCerts, GatewayConfig, Inbound, Snapshot, Target};
-use crate::decide::authz::{Authorizer, InvalidRule};
+use crate::decide::authz::{Authorizer, InvalidRule, KnownRules};
 use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
@@ -74,17 +75,20 @@ impl CompileError {
 }
 
 pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
-    let authorizer = authorizer(policy, workload)?;
-    let outbound = compile_outbound(policy, workload, &authorizer)?;
+    let authorizer = authorizer(policy, workload, &mut KnownRules::default())?;
+    let outbound = compile_outbound(policy, workload, &authorizer, (&mut KnownRoutes::default(), None))?;
     let inbound = compile_inbound(policy, workload, authorizer, &outbound)?;
     Ok(outbound.snapshot(policy, &Arc::new(workload.clone()), inbound, generation))
 }
 
 /// What a policy says of who may do what.
-pub(super) fn authorizer(policy: &Policy, workload: &Workload) -> Result<Authorizer, CompileError> {
-    let root = &policy.mesh.root_namespace;
-    Authorizer::with_servers(&policy.authorizations, &policy.servers, workload, root)
-        .map_err(CompileError::Authorization)
+pub(super) fn authorizer(
+    policy: &Policy,
+    workload: &Workload,
+    known: &mut KnownRules,
+) -> Result<Authorizer, CompileError> {
+    let whose = (workload, policy.mesh.root_namespace.as_str());
+    Authorizer::with_known(&policy.authorizations, &policy.servers, whose, known).map_err(CompileError::Authorization)
 }
 
 /// What routes and services say. Cheap to clone.
@@ -92,28 +96,38 @@ pub(super) fn authorizer(policy: &Policy, workload: &Workload) -> Result<Authori
 pub(super) struct Outbound {
     mesh: MeshSettings,
     router: Arc<Router>,
+    target_names: Arc<[TargetName]>,
     targets: Arc<[Target]>,
     gateways: Arc<[GatewayConfig]>,
     external: Arc<External>,
 }
 
+/// Compiles what routes and services say, where some rules are known; `last` has what is said of the same services.
 pub(super) fn compile_outbound(
     policy: &Policy,
     workload: &Workload,
     authorizer: &Authorizer,
+    (known, last): (&mut KnownRoutes, Option<&Outbound>),
 ) -> Result<Outbound, CompileError> {
     let registry = Registry::new(policy, workload);
     let mesh = registry.mesh();
-    let mut builder = Builder::new(registry);
+    let mut builder = Builder::new(registry, known);
     let router = Router::new(builder.mesh_hosts()?);
     let gateways = builder.gateways()?;
     let external = External::compile(authorizer.providers(), &policy.authorizers, |authorizer| {
         builder.target(&authorizer.service, None, Some(authorizer.port))
     });
+    let last = last.filter(|last| *last.target_names == *builder.target_names());
+    let (target_names, targets) = match last {
+        Some(last) => (Arc::clone(&last.target_names), Arc::clone(&last.targets)),
+        None => (builder.target_names().into(), builder.targets()),
+    };
+    known.end();
     Ok(Outbound {
         mesh,
         router: Arc::new(router),
-        targets: builder.into_targets().into(),
+        target_names,
+        targets,
         gateways: gateways.into(),
         external: Arc::new(external),
     })

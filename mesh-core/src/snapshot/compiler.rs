@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use super::compile::{Outbound, compile_inbound, compile_outbound};
+use super::known::KnownRoutes;
 use super::{CompileError, Snapshot};
-use crate::decide::authz::Authorizer;
+use crate::decide::authz::{Authorizer, KnownRules};
 use crate::policy::model::Policy;
 use crate::workload::Workload;
 
 /// Compiles the policies of one process, and keeps what it can for the next one.
 ///
 /// A snapshot of it is what [`Snapshot::compile`] makes of the same policy. What routes and services say is compiled again
-/// only where some of that has changed, and so are the rules of authorization.
+/// only where some of that has changed, and so are the rules of authorization. Of these, the rules of a host or policy are
+/// compiled again where their list is another one; targets are built again where services, or what is called, changed.
 #[derive(Debug, Default)]
 pub struct Compiler {
     last: Option<Last>,
+    rules: KnownRules,
+    routes: KnownRoutes,
 }
 
 /// A policy, and what was made of it.
@@ -34,17 +38,24 @@ impl Compiler {
     /// As for [`Snapshot::compile`]. What was compiled before stays known.
     pub fn compile(&mut self, policy: Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
         let last = self.last.as_ref().filter(|last| *last.workload == *workload);
+        if last.is_none() {
+            self.routes = KnownRoutes::default();
+        }
         let authorizer = match last.filter(|last| has_same_rules(&last.policy, &policy)) {
             Some(last) => last.authorizer.clone(),
-            None => super::compile::authorizer(&policy, workload)?,
+            None => super::compile::authorizer(&policy, workload, &mut self.rules)?,
         };
+        let of_same_services = last.filter(|last| has_same_services(&last.policy, &policy));
         // Whoever is asked about requests is a target, too.
         let is_same = |last: &&Last| {
-            last.authorizer.providers() == authorizer.providers() && has_same_services(&last.policy, &policy)
+            last.authorizer.providers() == authorizer.providers() && has_same_routes(&last.policy, &policy)
         };
-        let outbound = match last.filter(is_same) {
+        let outbound = match of_same_services.filter(is_same) {
             Some(last) => last.outbound.clone(),
-            None => compile_outbound(&policy, workload, &authorizer)?,
+            None => {
+                let known = (&mut self.routes, of_same_services.map(|last| &last.outbound));
+                compile_outbound(&policy, workload, &authorizer, known)?
+            }
         };
         let inbound = compile_inbound(&policy, workload, authorizer.clone(), &outbound)?;
         let workload = Arc::new(workload.clone());
@@ -64,16 +75,18 @@ fn has_same_rules(left: &Policy, right: &Policy) -> bool {
     left.mesh == right.mesh && left.authorizations == right.authorizations && left.servers == right.servers
 }
 
-/// Whether two policies differ at most in what is asked of callers.
+/// Whether two policies say the same of services, and of how they are called: all that targets are made of.
 fn has_same_services(left: &Policy, right: &Policy) -> bool {
     left.mesh == right.mesh
         && left.services == right.services
         && left.workload_entries == right.workload_entries
-        && left.routes == right.routes
         && left.sidecars == right.sidecars
         && left.profiles == right.profiles
         && left.destinations == right.destinations
-        && left.gateways == right.gateways
         && left.peer_authentications == right.peer_authentications
-        && left.authorizers == right.authorizers
+}
+
+/// Whether they say the same of what becomes of requests to these.
+fn has_same_routes(left: &Policy, right: &Policy) -> bool {
+    left.routes == right.routes && left.gateways == right.gateways && left.authorizers == right.authorizers
 }

@@ -143,13 +143,26 @@ impl Builder<'_> {
         match self.registry.endpoints(of.host) {
             None if in_subset(&by_dns) => vec![self.endpoint(of, &by_dns, None)],
             None => Vec::new(),
-            Some(listed) => {
-                let chosen = listed.iter().filter(|listed| in_subset(listed.endpoint));
-                chosen
-                    .map(|listed| self.endpoint(of, listed.endpoint, Some(listed)))
-                    .collect()
+            Some(mut listed) => {
+                listed.retain(|listed| in_subset(listed.endpoint));
+                self.listed_endpoints(of, &listed)
             }
         }
+    }
+
+    /// Endpoints next to each other are mostly alike but for their addresses.
+    fn listed_endpoints(&self, of: Of<'_>, listed: &[Listed<'_>]) -> Vec<TargetEndpoint> {
+        let mut endpoints: Vec<TargetEndpoint> = Vec::with_capacity(listed.len());
+        let mut before: Option<&Listed<'_>> = None;
+        for one in listed {
+            let alike = before.is_some_and(|before| are_alike(before, one));
+            endpoints.push(match endpoints.last().filter(|_| alike) {
+                Some(alike) => like(alike, one.endpoint),
+                None => self.endpoint(of, one.endpoint, Some(one)),
+            });
+            before = Some(one);
+        }
+        endpoints
     }
 
     fn endpoint(&self, of: Of<'_>, endpoint: &Endpoint, listed: Option<&Listed<'_>>) -> TargetEndpoint {
@@ -241,6 +254,27 @@ impl Builder<'_> {
             .ok()
         });
         derived.into_iter().collect()
+    }
+}
+
+/// Whether two endpoints differ at most in what is copied from them.
+fn are_alike(left: &Listed<'_>, right: &Listed<'_>) -> bool {
+    let (one, other) = (left.endpoint, right.endpoint);
+    std::ptr::eq(left.service, right.service)
+        && one.port == other.port
+        && one.ports == other.ports
+        && one.labels == other.labels
+        && one.locality == other.locality
+        && one.service_account == other.service_account
+}
+
+/// An endpoint that is like one that was built.
+fn like(alike: &TargetEndpoint, endpoint: &Endpoint) -> TargetEndpoint {
+    TargetEndpoint {
+        address: EndpointAddress::new(&endpoint.address),
+        closed_ports: endpoint.closed_ports.clone(),
+        weight: endpoint.weight,
+        ..alike.clone()
     }
 }
 

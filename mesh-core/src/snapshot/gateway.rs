@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::decide::route::{HostTable, Matcher, Route, Router, VirtualHost};
+use crate::decide::route::{HostTable, Matcher, Route, Router, RuleList, VirtualHost};
 use crate::decide::shape::Shape;
 use crate::policy::model::filter::{Answer, Redirect, RedirectPort};
 use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
@@ -148,14 +148,15 @@ impl<'a> Builder<'a> {
         }
         rules.sort_by_key(|rule| rule.rank.is_none() && rule.reach == Reach::All);
         specific::sort(&mut rules);
-        let mut built = VirtualHost {
-            name: host.into(),
-            ..VirtualHost::default()
-        };
+        let mut list = RuleList::default();
         for rule in rules {
-            built.rules.push([rule.matcher], rule.route);
+            list.push([rule.matcher], rule.route);
         }
-        Ok(built)
+        Ok(VirtualHost {
+            name: host.into(),
+            rules: Arc::new(list),
+            ..VirtualHost::default()
+        })
     }
 }
 
@@ -211,12 +212,13 @@ fn to_https(host: &str, server: &GatewayServer) -> Result<VirtualHost, CompileEr
     route.shape = shape
         .map_err(|error| CompileError::shape(&server.origin, error))?
         .map(Arc::new);
-    let mut built = VirtualHost {
+    let mut rules = RuleList::default();
+    rules.push([Matcher::any()], route);
+    Ok(VirtualHost {
         name: host.into(),
+        rules: Arc::new(rules),
         ..VirtualHost::default()
-    };
-    built.rules.push([Matcher::any()], route);
-    Ok(built)
+    })
 }
 
 fn binds(binding: &Binding, gateway: &Gateway) -> bool {

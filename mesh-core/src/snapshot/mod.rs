@@ -11,6 +11,7 @@ mod external;
 mod forwarding;
 mod gateway;
 mod inbound;
+mod known;
 mod outbound;
 mod profile;
 mod registry;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::known::{HostRules, KnownRoutes, Wanted};
 use super::profile::replaces_routes;
 use super::registry::{Known, Registry};
 use super::specific::{self, Rank};
@@ -14,6 +15,7 @@ use super::{CompileError, profile};
 use crate::decide::route::{Choice, HostTable, Matcher, NamedBy, Route, RuleList, VirtualHost};
 use crate::decide::shape::{Edit, InvalidShape, Shape};
 use crate::policy::model::gateway::Gateway;
+use crate::policy::model::profile::ServiceProfile;
 use crate::policy::model::route::{self, Binding, RouteMatch, RouteRule, RouteTable, StringMatch};
 use crate::policy::model::{Origin, selects};
 
@@ -21,11 +23,20 @@ use crate::policy::model::{Origin, selects};
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     pub(super) registry: Registry<'a>,
-    targets: Vec<Target>,
-    by_name: BTreeMap<(String, Option<String>, Option<u16>), usize>,
+    targets: Vec<TargetName>,
+    by_name: BTreeMap<TargetName, usize>,
     /// The same by the hosts that rules write: nearly all of them have been asked for before.
     asked: FxHashMap<Box<str>, Vec<Asked>>,
+    known: &'a mut KnownRoutes,
+    /// How many lists of rules were compiled.
+    lists: u32,
+    /// The one that is being compiled, and the targets that it names.
+    list: Option<u32>,
+    wanted: Vec<Wanted>,
 }
+
+/// A target by its callee, subset and port.
+pub(super) type TargetName = (String, Option<String>, Option<u16>);
 
 /// A target that was asked for.
 #[derive(Debug)]
@@ -33,6 +44,8 @@ struct Asked {
     subset: Option<Box<str>>,
     port: Option<u16>,
     index: usize,
+    /// The list that asked last.
+    by: Option<u32>,
 }
 
 /// Whose point of view a rule is read from.
@@ -86,17 +99,29 @@ pub(super) struct Compiled {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(registry: Registry<'a>) -> Self {
+    pub(super) fn new(registry: Registry<'a>, known: &'a mut KnownRoutes) -> Self {
+        known.begin();
         Self {
             registry,
             targets: Vec::new(),
             by_name: BTreeMap::new(),
             asked: FxHashMap::default(),
+            known,
+            lists: 0,
+            list: None,
+            wanted: Vec::new(),
         }
     }
 
-    pub(super) fn into_targets(self) -> Vec<Target> {
-        self.targets
+    /// The targets that were named, in order.
+    pub(super) fn target_names(&self) -> &[TargetName] {
+        &self.targets
+    }
+
+    /// Builds all of them.
+    pub(super) fn targets(&self) -> Arc<[Target]> {
+        let build = |(host, subset, port): &TargetName| self.build_target(host, subset.as_deref(), *port);
+        self.targets.iter().map(build).collect()
     }
 
     /// The virtual hosts of the mesh's clients.
@@ -139,7 +164,7 @@ impl<'a> Builder<'a> {
                 }
                 let host = VirtualHost {
                     name: pattern.host.as_str().into(),
-                    rules: std::mem::take(&mut rules),
+                    rules: Arc::new(std::mem::take(&mut rules)),
                     ..VirtualHost::default()
                 };
                 table.insert([pattern.host.as_str()], host);
@@ -150,33 +175,71 @@ impl<'a> Builder<'a> {
 
     /// The rules of a service: where its profile sends its requests, else of the table that claims it, else the default route to itself.
     fn service_host(&mut self, host: &str) -> Result<VirtualHost, CompileError> {
+        let profile = self.profile(host);
         let mut built = VirtualHost {
             name: host.into(),
+            rules: self.service_rules(profile, host)?,
             ..VirtualHost::default()
         };
-        let profile = self.profile(host);
-        let claim = match self.overrides(profile) {
-            Some(overrides) => {
-                built.rules.push([Matcher::any()], overrides);
-                None
-            }
-            None => self
-                .registry
-                .claim(host)
-                .filter(|table| !specific::competes(table) || !replaces_routes(profile)),
-        };
-        match claim {
-            Some(table) if specific::competes(table) => self.add_competing(&mut built.rules, host)?,
-            Some(table) => self.add_written(&mut built.rules, table, host)?,
-            None => {}
-        }
-        if built.rules.is_empty() {
-            built.rules.push([Matcher::any()], self.default_route(host));
-        }
         if let Some(profile) = profile {
             profile::add_classes(&mut built.classes, profile)?;
         }
         Ok(built)
+    }
+
+    fn service_rules(
+        &mut self,
+        profile: Option<&ServiceProfile>,
+        host: &str,
+    ) -> Result<Arc<RuleList<Route>>, CompileError> {
+        let mut rules = RuleList::default();
+        if let Some(overrides) = self.overrides(profile) {
+            rules.push([Matcher::any()], overrides);
+            return Ok(Arc::new(rules));
+        }
+        let claim = self.registry.claim(host);
+        match claim.filter(|table| !specific::competes(table) || !replaces_routes(profile)) {
+            Some(table) if specific::competes(table) => self.add_competing(&mut rules, host)?,
+            Some(table) => return self.written(table, host),
+            None => {}
+        }
+        Ok(Arc::new(self.or_default(rules, host)))
+    }
+
+    /// Rules, or the way to the service itself where there are none.
+    fn or_default(&mut self, mut rules: RuleList<Route>, host: &str) -> RuleList<Route> {
+        if rules.is_empty() {
+            rules.push([Matcher::any()], self.default_route(host));
+        }
+        rules
+    }
+
+    /// The rules of the table that a service belongs to: those that are known, where the table and the places of its targets
+    /// are the same.
+    fn written(&mut self, table: &RouteTable, host: &str) -> Result<Arc<RuleList<Route>>, CompileError> {
+        let known = self.known.find(host, table);
+        let rules = match known.filter(|known| self.has_wanted(&known.wanted)) {
+            Some(known) => known,
+            None => Arc::new(self.written_anew(table, host)?),
+        };
+        self.known.keep(host, &rules);
+        Ok(Arc::clone(&rules.rules))
+    }
+
+    /// Whether targets have the places that they had. Names them in the order in which the rules would.
+    fn has_wanted(&mut self, wanted: &[Wanted]) -> bool {
+        let mut wanted = wanted.iter();
+        wanted.all(|one| self.target(&one.host, one.subset.as_deref(), one.port) == one.index)
+    }
+
+    fn written_anew(&mut self, table: &RouteTable, host: &str) -> Result<HostRules, CompileError> {
+        self.list = Some(self.lists);
+        self.lists += 1;
+        let mut rules = RuleList::default();
+        self.add_written(&mut rules, table, host)?;
+        let rules = self.or_default(rules, host);
+        self.list = None;
+        Ok(HostRules::new(table, std::mem::take(&mut self.wanted), rules))
     }
 
     fn default_route(&mut self, host: &str) -> Route {
@@ -349,32 +412,46 @@ impl<'a> Builder<'a> {
         self.target(&to.host, to.subset.as_deref(), port)
     }
 
-    /// The index of a target, built when it is first named.
+    /// The index of a target, by the order in which they are first named.
     pub(super) fn target(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
         if let Some(index) = self.asked(host, subset, port) {
             return index;
         }
         let index = self.resolved(host, subset, port);
-        let subset = subset.map(Box::from);
         let asked = self.asked.entry(host.into()).or_default();
-        asked.push(Asked { subset, port, index });
-        index
+        asked.push(Asked {
+            subset: subset.map(Box::from),
+            port,
+            index,
+            by: None,
+        });
+        self.asked(host, subset, port).unwrap_or(index)
     }
 
-    fn asked(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> Option<usize> {
-        let mut asked = self.asked.get(host)?.iter();
-        let found = asked.find(|one| one.port == port && one.subset.as_deref() == subset);
-        found.map(|one| one.index)
+    /// The index of a target that was asked for before. The list that is being compiled wants it.
+    fn asked(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> Option<usize> {
+        let mut asked = self.asked.get_mut(host)?.iter_mut();
+        let found = asked.find(|one| one.port == port && one.subset.as_deref() == subset)?;
+        if self.list.is_some() && found.by != self.list {
+            found.by = self.list;
+            self.wanted.push(Wanted {
+                host: host.into(),
+                subset: subset.map(Box::from),
+                port,
+                index: found.index,
+            });
+        }
+        Some(found.index)
     }
 
     fn resolved(&mut self, host: &str, subset: Option<&str>, port: Option<u16>) -> usize {
         let host = self.registry.callee(host).to_owned();
-        let name = (host.clone(), subset.map(str::to_owned), port);
+        let name = (host, subset.map(str::to_owned), port);
         if let Some(index) = self.by_name.get(&name) {
             return *index;
         }
         let index = self.targets.len();
-        self.targets.push(self.build_target(&host, subset, port));
+        self.targets.push(name.clone());
         self.by_name.insert(name, index);
         index
     }

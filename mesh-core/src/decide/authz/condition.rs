@@ -66,17 +66,6 @@ impl<T> Check<T> {
     }
 }
 
-impl Check<PatternSet> {
-    /// The one text that is asked for, where nothing else is asked for or forbidden.
-    pub(super) fn only(&self) -> Option<&str> {
-        let set = self.asked()?;
-        match (set.exact(), set.others()) {
-            ([only], []) => Some(only),
-            _ => None,
-        }
-    }
-}
-
 /// A condition on a text that is compared as it is.
 pub(super) fn texts(condition: &Condition<Pattern>) -> Result<Check<PatternSet>, InvalidPattern> {
     Check::new(condition, |patterns, _| {

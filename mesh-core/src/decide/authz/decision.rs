@@ -56,6 +56,15 @@ impl PolicyInfo {
             origin: policy.meta.origin.clone(),
         }
     }
+
+    /// Whether it is what a policy is named by.
+    pub(super) fn is_of(&self, policy: &AuthorizationPolicy) -> bool {
+        self.name == policy.meta.name
+            && self.namespace == policy.meta.namespace
+            && self.action == policy.action
+            && self.provider.as_deref() == policy.provider.as_deref()
+            && self.origin == policy.meta.origin
+    }
 }
 
 impl fmt::Display for PolicyInfo {

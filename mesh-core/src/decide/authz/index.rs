@@ -4,20 +4,19 @@
 //! indexed by path. Exact texts are hashed; prefixes are hashed too, in one walk over the text.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use http::Method;
-use rustc_hash::FxHashMap;
 
 use super::Truth;
-use super::condition::Check;
+use super::operation::CompiledOperation;
+use super::parts::{RuleId, Rules};
 use super::peer::Facts;
 use super::routed::{RoutedPort, Taken, take};
 use super::rule::CompiledRule;
 use super::when::OfPeer;
-use crate::decide::route::Prefixes;
 use crate::decide::route::string::{PatternMatcher, PatternSet};
+use crate::decide::texts::Texts;
 use crate::policy::model::authz::Action;
 use crate::request::{Remote, RequestView};
 
@@ -104,124 +103,125 @@ impl<'a> Ask<'a> {
 }
 
 /// An exact text or a prefix that rules are found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Key<'a> {
     Exact(&'a str),
     Prefix(&'a str),
 }
 
-/// The keys of a set of patterns; none where a pattern is neither exact nor a prefix.
-pub(super) fn keys(set: &PatternSet) -> Option<Vec<Key<'_>>> {
-    let mut keys: Vec<_> = set.exact().iter().map(|text| Key::Exact(text)).collect();
-    for pattern in set.others() {
-        let PatternMatcher::Prefix(text) = pattern else {
-            return None;
-        };
-        keys.push(Key::Prefix(text));
-    }
-    Some(keys)
-}
-
-/// Values by exact text and by prefix.
-#[derive(Debug)]
-struct TextMap<V> {
-    exact: FxHashMap<Box<str>, V>,
-    prefix: Prefixes<V>,
-}
-
-impl<V: Default> TextMap<V> {
-    fn new(groups: BTreeMap<Key<'_>, Vec<u32>>, mut value: impl FnMut(Vec<u32>) -> V) -> Self {
-        let (mut exact, mut prefix) = (FxHashMap::default(), Prefixes::default());
-        for (key, ids) in groups {
-            let value = value(ids);
-            match key {
-                Key::Exact(text) => drop(exact.insert(text.into(), value)),
-                Key::Prefix(text) => prefix.change(text.as_bytes(), |held| *held = value),
-            }
+impl Key<'_> {
+    /// Its number among texts: `new`, where it has none yet.
+    fn number(self, texts: &mut Texts, new: u32) -> u32 {
+        match self {
+            Self::Exact(text) => texts.number(text.as_bytes(), new),
+            Self::Prefix(text) => texts.number_prefix(text.as_bytes(), new),
         }
-        Self { exact, prefix }
     }
 }
 
-impl<V> TextMap<V> {
-    fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefix.is_empty()
-    }
-
-    fn for_each(&self, text: &str, mut visit: impl FnMut(&V)) {
-        self.exact.get(text).into_iter().for_each(&mut visit);
-        self.prefix.visit(text.as_bytes(), visit);
-    }
+/// Whether each pattern of a set is exact or a prefix.
+pub(super) fn has_keys(set: &PatternSet) -> bool {
+    let mut others = set.others().iter();
+    others.all(|pattern| matches!(pattern, PatternMatcher::Prefix(_)))
 }
 
-/// A group of rules, in order; a large one is indexed by path.
+/// The keys of a set of patterns that [has them](has_keys).
+pub(super) fn keys(set: &PatternSet) -> impl Iterator<Item = Key<'_>> {
+    let prefixes = set.others().iter().filter_map(|pattern| match pattern {
+        PatternMatcher::Prefix(text) => Some(Key::Prefix(text)),
+        _ => None,
+    });
+    set.exact().iter().map(|text| Key::Exact(text)).chain(prefixes)
+}
+
+/// Lists of rules, each in order, behind each other.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
-    ids: Box<[u32]>,
-    by_path: Option<Box<PathIndex>>,
+struct Lists {
+    /// Where each of them ends.
+    ends: Box<[usize]>,
+    ids: Box<[RuleId]>,
 }
 
+impl Lists {
+    /// So many lists of these members, each with the number of its list.
+    fn new(count: u32, mut members: Vec<(u32, RuleId)>) -> Self {
+        // Members of one list mostly come one after the other: then this is a walk.
+        members.sort_unstable();
+        members.dedup();
+        let mut end = 0;
+        let ends = (0..count).map(|list| {
+            let rest = members.get(end..).unwrap_or_default();
+            end += rest.iter().take_while(|(of, _)| *of == list).count();
+            end
+        });
+        Self {
+            ends: ends.collect(),
+            ids: members.iter().map(|(_, id)| *id).collect(),
+        }
+    }
+
+    fn of(&self, list: u32) -> &[RuleId] {
+        let list = list as usize;
+        let start = list.checked_sub(1).and_then(|before| self.ends.get(before));
+        let range = start.copied().unwrap_or(0)..self.ends.get(list).copied().unwrap_or(0);
+        self.ids.get(range).unwrap_or_default()
+    }
+}
+
+/// A group of rules, in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Group<'s> {
+    Small(&'s [RuleId]),
+    /// One that is indexed by path.
+    Large(LargeId),
+}
+
+/// The place of a large group among those of its stage.
+pub(super) type LargeId = u32;
+
+/// A large group by path.
 #[derive(Debug)]
 struct PathIndex {
-    keyed: TextMap<Box<[u32]>>,
+    group: GroupId,
+    paths: Texts,
+    rules: Lists,
     /// Rules that no path finds.
-    others: Box<[u32]>,
-}
-
-impl Bucket {
-    fn new(rules: &[CompiledRule], ids: Vec<u32>) -> Self {
-        let by_path = (ids.len() > LARGE).then(|| Box::new(PathIndex::new(rules, &ids)));
-        Self {
-            ids: ids.into(),
-            by_path,
-        }
-    }
-
-    pub(super) const fn ids(&self) -> &[u32] {
-        &self.ids
-    }
-
-    pub(super) const fn is_large(&self) -> bool {
-        self.by_path.is_some()
-    }
+    others: Box<[RuleId]>,
 }
 
 impl PathIndex {
-    fn new(rules: &[CompiledRule], ids: &[u32]) -> Self {
-        let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    fn new(rules: &Rules, group: GroupId, ids: &[RuleId]) -> Self {
+        let (mut paths, mut count, mut members) = (Texts::default(), 0, Vec::new());
         let mut others = Vec::new();
-        for (id, rule) in ids.iter().filter_map(|id| Some((*id, rules.get(*id as usize)?))) {
-            match path_keys(rule) {
-                Some(keys) => add(&mut groups, keys, id),
-                None => others.push(id),
+        for (id, rule) in ids.iter().filter_map(|id| Some((*id, rules.get(*id)?))) {
+            let Some(keys) = path_keys(rule) else {
+                others.push(id);
+                continue;
+            };
+            for key in keys {
+                let list = key.number(&mut paths, count);
+                count = count.max(list + 1);
+                members.push((list, id));
             }
         }
         Self {
-            keyed: TextMap::new(groups, Vec::into_boxed_slice),
+            group,
+            paths,
+            rules: Lists::new(count, members),
             others: others.into(),
         }
     }
 }
 
 /// The paths one of which a request must have for the rule to match; none where it may have others.
-fn path_keys(rule: &CompiledRule) -> Option<Vec<Key<'_>>> {
-    if rule.operations.is_empty() {
-        return None;
-    }
-    let mut all = Vec::new();
-    for operation in &rule.operations {
-        all.extend(operation.path_keys()?);
-    }
-    Some(all)
-}
-
-fn add<'k>(groups: &mut BTreeMap<Key<'k>, Vec<u32>>, keys: Vec<Key<'k>>, id: u32) {
-    for key in keys {
-        let ids = groups.entry(key).or_default();
-        if ids.last() != Some(&id) {
-            ids.push(id);
-        }
-    }
+fn path_keys(rule: &CompiledRule) -> Option<impl Iterator<Item = Key<'_>>> {
+    let are_keyed = !rule.operations.is_empty() && rule.operations.iter().all(|one| one.path_keys().is_some());
+    are_keyed.then(|| {
+        rule.operations
+            .iter()
+            .filter_map(CompiledOperation::path_keys)
+            .flatten()
+    })
 }
 
 /// The rules of one action, grouped by source.
@@ -231,107 +231,113 @@ pub(super) struct Stage {
     fires: Truth,
     /// Whether there is no rule.
     is_empty: bool,
-    buckets: Box<[Bucket]>,
-    by_principal: TextMap<BucketId>,
-    by_namespace: TextMap<BucketId>,
-    by_account: TextMap<BucketId>,
-    /// Rules that no identity finds.
-    open: BucketId,
-    /// All rules: those that fire where an identity is not known. None for `ALLOW`.
-    all: Option<BucketId>,
+    groups: Lists,
+    /// The large ones of them, in order.
+    large: Box<[PathIndex]>,
+    by_principal: Texts,
+    by_namespace: Texts,
+    by_account: Texts,
 }
 
-/// The place of a group in its stage.
-pub(super) type BucketId = u32;
+/// The number of a group in its stage.
+type GroupId = u32;
+
+/// Rules that no identity finds.
+const OPEN: GroupId = 0;
+/// All rules: those that fire where an identity is not known. None for `ALLOW`.
+const ALL: GroupId = 1;
+/// The first of the groups that are found by what the peer has.
+const FIRST: GroupId = 2;
 
 /// The groups of a stage, under construction.
 #[derive(Default)]
-struct Groups<'r> {
-    principal: BTreeMap<Key<'r>, Vec<u32>>,
-    namespace: BTreeMap<Key<'r>, Vec<u32>>,
-    account: BTreeMap<Key<'r>, Vec<u32>>,
-    open: Vec<u32>,
-    all: Vec<u32>,
+struct Groups {
+    by_principal: Texts,
+    by_namespace: Texts,
+    by_account: Texts,
+    /// How many groups are found by what the peer has.
+    found: u32,
+    members: Vec<(GroupId, RuleId)>,
 }
 
-impl<'r> Groups<'r> {
-    fn add(&mut self, id: u32, rule: &'r CompiledRule) {
-        self.all.push(id);
-        let keyed: Option<Vec<_>> = rule.sources.iter().map(|source| source_keys(&source.of_peer)).collect();
-        let of_sources = keyed.filter(|keyed| !keyed.is_empty());
-        let of_conditions = || source_keys(&rule.conditions.of_peer).map(|keys| vec![keys]);
-        let Some(keyed) = of_sources.or_else(of_conditions) else {
-            self.open.push(id);
+impl Groups {
+    fn add(&mut self, id: RuleId, rule: &CompiledRule) {
+        let of_sources = rule.sources.iter().map(|source| &*source.of_peer);
+        if !rule.sources.is_empty() && of_sources.clone().all(|conditions| source_keys(conditions).is_some()) {
+            of_sources.for_each(|conditions| self.add_keys(id, conditions));
+        } else if source_keys(&rule.conditions.of_peer).is_some() {
+            self.add_keys(id, &rule.conditions.of_peer);
+        } else {
+            self.members.push((OPEN, id));
+        }
+    }
+
+    fn add_keys(&mut self, id: RuleId, conditions: &[OfPeer]) {
+        let Some((by, set)) = source_keys(conditions) else {
             return;
         };
-        for keys in keyed {
-            match keys {
-                SourceKeys::Principal(keys) => add(&mut self.principal, keys, id),
-                SourceKeys::Namespace(keys) => add(&mut self.namespace, keys, id),
-                SourceKeys::Account(keys) => add(&mut self.account, keys, id),
-            }
+        let texts = match by {
+            By::Principal => &mut self.by_principal,
+            By::Account => &mut self.by_account,
+            By::Namespace => &mut self.by_namespace,
+        };
+        for key in keys(set) {
+            let group = key.number(texts, FIRST + self.found);
+            self.found = self.found.max(group + 1 - FIRST);
+            self.members.push((group, id));
         }
     }
 }
 
-enum SourceKeys<'r> {
-    Principal(Vec<Key<'r>>),
-    Namespace(Vec<Key<'r>>),
-    Account(Vec<Key<'r>>),
+/// What a rule is found by; the first is taken that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Principal,
+    Account,
+    Namespace,
 }
 
 /// What a peer must have to meet all of these conditions; none where it may have anything.
-fn source_keys(conditions: &[OfPeer]) -> Option<SourceKeys<'_>> {
-    let first = |of: fn(&OfPeer) -> Option<SourceKeys<'_>>| conditions.iter().find_map(of);
-    first(|condition| match condition {
-        OfPeer::Principal(check) => any_keys(check).map(SourceKeys::Principal),
-        _ => None,
-    })
-    .or_else(|| {
-        first(|condition| match condition {
-            OfPeer::Account(check) => any_keys(check).map(SourceKeys::Account),
-            _ => None,
-        })
-    })
-    .or_else(|| {
-        first(|condition| match condition {
-            OfPeer::Namespace(check) => any_keys(check).map(SourceKeys::Namespace),
-            _ => None,
-        })
-    })
-}
-
-fn any_keys(check: &Check<PatternSet>) -> Option<Vec<Key<'_>>> {
-    check.any_of.as_ref().and_then(keys)
+fn source_keys(conditions: &[OfPeer]) -> Option<(By, &PatternSet)> {
+    let keyed = conditions.iter().filter_map(|condition| {
+        let (by, check) = match condition {
+            OfPeer::Principal(check) => (By::Principal, check),
+            OfPeer::Account(check) => (By::Account, check),
+            OfPeer::Namespace(check) => (By::Namespace, check),
+            _ => return None,
+        };
+        let set = check.any_of.as_ref().filter(|set| has_keys(set))?;
+        Some((by, set))
+    });
+    keyed.min_by_key(|(by, _)| *by)
 }
 
 impl Stage {
-    pub(super) fn new(action: Action, rules: &[CompiledRule]) -> Self {
+    pub(super) fn new(action: Action, rules: &Rules) -> Self {
+        let fires = match action {
+            Action::Allow => Truth::True,
+            _ => Truth::Unknown,
+        };
         let mut groups = Groups::default();
-        for (id, rule) in (0u32..).zip(rules).filter(|(_, rule)| rule.action() == action) {
+        for (id, rule) in rules.of(action) {
+            if fires == Truth::Unknown {
+                groups.members.push((ALL, id));
+            }
             groups.add(id, rule);
         }
-        let is_empty = groups.all.is_empty();
-        let mut buckets = Vec::new();
-        let mut bucket = |ids| {
-            buckets.push(Bucket::new(rules, ids));
-            // There are fewer groups than rules, whose ids are as wide.
-            BucketId::try_from(buckets.len() - 1).unwrap_or(BucketId::MAX)
-        };
-        let (fires, all) = match action {
-            Action::Allow => (Truth::True, None),
-            _ if is_empty => (Truth::Unknown, None),
-            _ => (Truth::Unknown, Some(bucket(groups.all))),
-        };
+        let (is_empty, count) = (groups.members.is_empty(), FIRST + groups.found);
+        let lists = Lists::new(count, groups.members);
+        let large = (0..count).filter(|group| lists.of(*group).len() > LARGE);
         Self {
             fires,
             is_empty,
-            by_principal: TextMap::new(groups.principal, &mut bucket),
-            by_namespace: TextMap::new(groups.namespace, &mut bucket),
-            by_account: TextMap::new(groups.account, &mut bucket),
-            open: bucket(groups.open),
-            all,
-            buckets: buckets.into(),
+            large: large
+                .map(|group| PathIndex::new(rules, group, lists.of(group)))
+                .collect(),
+            groups: lists,
+            by_principal: groups.by_principal,
+            by_namespace: groups.by_namespace,
+            by_account: groups.by_account,
         }
     }
 
@@ -340,34 +346,35 @@ impl Stage {
         truth >= self.fires
     }
 
-    /// The group at a place.
-    pub(super) fn bucket(&self, id: BucketId) -> Option<&Bucket> {
-        self.buckets.get(id as usize)
+    fn group(&self, id: GroupId) -> Group<'_> {
+        let ids = self.groups.of(id);
+        let large = || self.large.binary_search_by_key(&id, |large| large.group).ok();
+        match (ids.len() > LARGE).then(large).flatten() {
+            // There are fewer large groups than groups.
+            Some(place) => Group::Large(LargeId::try_from(place).unwrap_or(LargeId::MAX)),
+            None => Group::Small(ids),
+        }
     }
 
     /// Visits the groups whose rules may fire for a peer.
-    pub(super) fn buckets(&self, facts: &Facts<'_>, mut visit: impl FnMut(BucketId, &Bucket)) {
-        let mut visit = |id: &BucketId| {
-            if let Some(bucket) = self.bucket(*id) {
-                visit(*id, bucket);
-            }
-        };
-        if let Some(all) = self.all.filter(|_| !facts.is_complete()) {
-            return visit(&all);
+    pub(super) fn groups(&self, facts: &Facts<'_>, mut visit: impl FnMut(Group<'_>)) {
+        let mut visit = |id: GroupId| visit(self.group(id));
+        if self.fires == Truth::Unknown && !facts.is_complete() {
+            return visit(ALL);
         }
-        visit(&self.open);
+        visit(OPEN);
         if let Some(principal) = facts.principal() {
-            self.by_principal.for_each(principal, &mut visit);
+            self.by_principal.visit(principal.as_bytes(), &mut visit);
         }
         if !self.by_namespace.is_empty()
             && let Some(namespace) = facts.namespace()
         {
-            self.by_namespace.for_each(namespace, &mut visit);
+            self.by_namespace.visit(namespace.as_bytes(), &mut visit);
         }
         if !self.by_account.is_empty() {
             facts.account(|account| {
                 if let Some(account) = account {
-                    self.by_account.for_each(account, &mut visit);
+                    self.by_account.visit(account.as_bytes(), &mut visit);
                 }
             });
         }
@@ -375,12 +382,15 @@ impl Stage {
 
     /// The first rule that fires, found by what is asked alone.
     #[inline]
-    pub(super) fn first<'r>(&self, rules: &'r [CompiledRule], ask: &Ask<'_>) -> Option<(&'r CompiledRule, Truth)> {
+    pub(super) fn first<'r>(&self, rules: &'r Rules, ask: &Ask<'_>) -> Option<(&'r CompiledRule, Truth)> {
         if self.is_empty {
             return None;
         }
         let mut search = self.search(rules, ask);
-        self.buckets(ask.facts, |_, bucket| search.bucket(bucket));
+        self.groups(ask.facts, |group| match group {
+            Group::Small(ids) => search.ids(ids),
+            Group::Large(id) => search.large(self, id),
+        });
         search.found()
     }
 
@@ -388,19 +398,19 @@ impl Stage {
     #[inline]
     pub(super) fn first_judged<'r>(
         &self,
-        judged: &[(u32, Truth)],
-        rules: &'r [CompiledRule],
+        judged: &[(RuleId, Truth)],
+        rules: &'r Rules,
         ask: &Ask<'_>,
     ) -> Option<(&'r CompiledRule, Truth)> {
         judged.iter().find_map(|(id, source)| {
-            let rule = rules.get(*id as usize)?;
+            let rule = rules.get(*id)?;
             let truth = source.and(|| rule.operation(ask));
             self.may_fire(truth).then_some((rule, truth))
         })
     }
 
     /// Starts a search for the first rule that fires.
-    pub(super) const fn search<'r, 'a>(&self, rules: &'r [CompiledRule], ask: &'a Ask<'a>) -> Search<'r, 'a> {
+    pub(super) const fn search<'r, 'a>(&self, rules: &'r Rules, ask: &'a Ask<'a>) -> Search<'r, 'a> {
         Search {
             fires: self.fires,
             rules,
@@ -414,25 +424,30 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Search<'r, 'a> {
     fires: Truth,
-    rules: &'r [CompiledRule],
+    rules: &'r Rules,
     ask: &'a Ask<'a>,
-    first: Option<(u32, Truth)>,
+    first: Option<(RuleId, &'r CompiledRule, Truth)>,
 }
 
 impl<'r> Search<'r, '_> {
-    /// Asks the rules of a group that the path does not exclude.
-    pub(super) fn bucket(&mut self, bucket: &Bucket) {
-        match (&bucket.by_path, self.ask.path()) {
-            (Some(index), Some(path)) => {
-                index.keyed.for_each(path, |ids| self.ids(ids));
+    /// Asks the rules of a large group that the path does not exclude.
+    pub(super) fn large(&mut self, stage: &Stage, id: LargeId) {
+        let Some(index) = stage.large.get(id as usize) else {
+            return;
+        };
+        match self.ask.path() {
+            Some(path) => {
+                index
+                    .paths
+                    .visit(path.as_bytes(), |list| self.ids(index.rules.of(list)));
                 self.ids(&index.others);
             }
             // Without a path, a rule about paths is unknown, and may fire.
-            _ => self.ids(&bucket.ids),
+            None => self.ids(stage.groups.of(index.group)),
         }
     }
 
-    fn ids(&mut self, ids: &[u32]) {
+    fn ids(&mut self, ids: &[RuleId]) {
         for id in ids {
             let found = self.consider(*id, |rule, ask| rule.source(ask.facts));
             if found {
@@ -442,7 +457,8 @@ impl<'r> Search<'r, '_> {
     }
 
     /// Asks rules whose sources have been asked before.
-    pub(super) fn judged(&mut self, judged: &[(u32, Truth)]) {
+    #[inline]
+    pub(super) fn judged(&mut self, judged: &[(RuleId, Truth)]) {
         for (id, source) in judged {
             if self.consider(*id, |_, _| *source) {
                 return;
@@ -451,24 +467,23 @@ impl<'r> Search<'r, '_> {
     }
 
     /// Asks one rule; tells whether later ones need no asking.
-    fn consider(&mut self, id: u32, source: impl FnOnce(&CompiledRule, &Ask<'_>) -> Truth) -> bool {
-        if self.first.is_some_and(|(first, _)| first <= id) {
+    fn consider(&mut self, id: RuleId, source: impl FnOnce(&CompiledRule, &Ask<'_>) -> Truth) -> bool {
+        if self.first.is_some_and(|(first, ..)| first <= id) {
             return true;
         }
-        let Some(rule) = self.rules.get(id as usize) else {
+        let Some(rule) = self.rules.get(id) else {
             return false;
         };
         let truth = source(rule, self.ask).and(|| rule.operation(self.ask));
         let fires = truth >= self.fires;
         if fires {
-            self.first = Some((id, truth));
+            self.first = Some((id, rule, truth));
         }
         fires
     }
 
     /// The rule that was found, and whether it is true or unknown.
     pub(super) fn found(&self) -> Option<(&'r CompiledRule, Truth)> {
-        let (id, truth) = self.first?;
-        Some((self.rules.get(id as usize)?, truth))
+        self.first.map(|(_, rule, truth)| (rule, truth))
     }
 }

@@ -61,6 +61,7 @@ mod hosts;
 mod index;
 mod mtls;
 mod operation;
+mod parts;
 mod peer;
 mod question;
 mod readings;
@@ -82,6 +83,7 @@ use crate::request::{PathRules, RequestView};
 use crate::workload::Workload;
 
 use index::{Answer, Ask, Stage};
+use parts::{Part, Rules};
 use routed::{RoutedPort, Taken};
 use rule::CompiledRule;
 use servers::Guard;
@@ -89,6 +91,7 @@ use steps::Steps;
 
 pub use decision::{Decision, PolicyInfo, Reason, RuleInfo, Verdict};
 pub use mtls::resolve_mtls;
+pub(crate) use parts::KnownRules;
 pub use peer::{Peer, PeerRules};
 pub use question::Question;
 pub use rule::{InvalidPattern, InvalidRule};
@@ -103,7 +106,7 @@ pub struct Authorizer {
 /// The rules and how to find them.
 #[derive(Debug)]
 struct RuleSet {
-    rules: Box<[CompiledRule]>,
+    rules: Rules,
     stages: Steps<Stage>,
     fallback: Fallback,
     /// Ports of which policies for single ports demand that something allows.
@@ -125,11 +128,10 @@ enum Asks {
 }
 
 impl Asks {
-    fn of(rules: &[CompiledRule]) -> Self {
-        let asking = rules.iter().filter(|rule| rule.action() == Action::Custom);
-        let mut names: Vec<Arc<str>> = asking
-            .map(|rule| rule.info.policy.provider.clone().unwrap_or_else(|| "".into()))
-            .collect();
+    fn of(parts: &[Part]) -> Self {
+        let is_asking = |part: &&Part| part.info.action == Action::Custom && !part.rules.is_empty();
+        let providers = parts.iter().filter(is_asking).map(|part| &part.info.provider);
+        let mut names: Vec<Arc<str>> = providers.map(|name| name.clone().unwrap_or_default()).collect();
         names.sort_unstable();
         names.dedup();
         match names.is_empty() {
@@ -148,6 +150,20 @@ enum Fallback {
     AllowWithoutMatch,
     /// There is an `ALLOW` policy.
     Deny,
+}
+
+impl Fallback {
+    /// The same where a policy holds, too.
+    fn with(self, policy: &AuthorizationPolicy) -> Self {
+        match policy.action {
+            Action::Audit => self,
+            // It guards its ports alone.
+            Action::Allow if !policy.ports.is_empty() => self,
+            Action::Allow => Self::Deny,
+            Action::Deny | Action::Custom if self == Self::Deny => Self::Deny,
+            Action::Deny | Action::Custom => Self::AllowWithoutMatch,
+        }
+    }
 }
 
 impl Authorizer {
@@ -176,16 +192,36 @@ impl Authorizer {
         workload: &Workload,
         root_namespace: &str,
     ) -> Result<Self, Vec<InvalidRule>> {
+        Self::with_known(
+            policies,
+            servers,
+            (workload, root_namespace),
+            &mut KnownRules::default(),
+        )
+    }
+
+    /// The same, where the rules of some policies are known.
+    pub(crate) fn with_known<'p>(
+        policies: impl IntoIterator<Item = &'p AuthorizationPolicy>,
+        servers: &[Server],
+        (workload, root_namespace): (&Workload, &str),
+        known: &mut KnownRules,
+    ) -> Result<Self, Vec<InvalidRule>> {
         let of_workload = policies
             .into_iter()
             .filter(|policy| policy.holds_for(workload, root_namespace));
         let (trial, enforced): (Vec<_>, Vec<_>) =
             of_workload.partition(|policy| policy.enforcement == Enforcement::DryRun);
-        let mut invalid = Vec::new();
-        let mut rules = RuleSet::compile(&enforced, &servers::in_force(servers, workload), &mut invalid);
+        let mut compiling = Compiling {
+            known,
+            invalid: Vec::new(),
+        };
+        let mut rules = RuleSet::compile(&enforced, &servers::in_force(servers, workload), &mut compiling);
         if !trial.is_empty() {
-            rules.trial = Some(Box::new(RuleSet::compile(&trial, &[], &mut invalid)));
+            rules.trial = Some(Box::new(RuleSet::compile(&trial, &[], &mut compiling)));
         }
+        let Compiling { known, invalid } = compiling;
+        known.end(invalid.is_empty());
         if !invalid.is_empty() {
             return Err(invalid);
         }
@@ -261,55 +297,40 @@ impl Authorizer {
 #[must_use]
 pub fn check(policy: &AuthorizationPolicy) -> Vec<InvalidRule> {
     let mut invalid = Vec::new();
-    compile_policy(policy, None, &mut Vec::new(), &mut invalid);
+    Part::compile(policy, None, &mut invalid);
     invalid
 }
 
-/// Compiles the rules of a policy, which may be for the requests of one route alone.
-fn compile_policy(
-    policy: &AuthorizationPolicy,
-    route: Option<u32>,
-    rules: &mut Vec<CompiledRule>,
-    invalid: &mut Vec<InvalidRule>,
-) {
-    let info = Arc::new(PolicyInfo::new(policy));
-    for (index, rule) in policy.rules.iter().enumerate() {
-        match CompiledRule::new(&info, (&policy.ports, route), (index, rule)) {
-            Ok(rule) => rules.push(rule),
-            Err(reason) => invalid.push(InvalidRule::new(&info, rule, reason)),
-        }
-    }
+/// What is known before policies are compiled, and what is wrong with them.
+struct Compiling<'k> {
+    known: &'k mut KnownRules,
+    invalid: Vec<InvalidRule>,
 }
 
 impl RuleSet {
-    fn compile(policies: &[&AuthorizationPolicy], guards: &[Guard<'_>], invalid: &mut Vec<InvalidRule>) -> Self {
-        let mut rules = Vec::new();
+    fn compile(policies: &[&AuthorizationPolicy], guards: &[Guard<'_>], compiling: &mut Compiling<'_>) -> Self {
+        let mut parts = Vec::with_capacity(policies.len());
         let mut fallback = Fallback::AllowWithoutPolicy;
         let (mut guarded, mut routed) = (Vec::new(), Vec::new());
         for policy in policies {
-            fallback = match policy.action {
-                Action::Audit => fallback,
-                Action::Allow if !policy.ports.is_empty() => {
-                    guarded.extend_from_slice(&policy.ports);
-                    fallback
-                }
-                Action::Allow => Fallback::Deny,
-                Action::Deny | Action::Custom if fallback == Fallback::Deny => Fallback::Deny,
-                Action::Deny | Action::Custom => Fallback::AllowWithoutMatch,
-            };
-            compile_policy(policy, None, &mut rules, invalid);
+            if policy.action == Action::Allow {
+                guarded.extend_from_slice(&policy.ports);
+            }
+            fallback = fallback.with(policy);
+            parts.push(compiling.known.compile(policy, &mut compiling.invalid));
         }
         for guard in guards {
             guarded.extend_from_slice(&guard.ports);
-            guard.compile(&mut rules, &mut routed, invalid);
+            guard.compile(&mut parts, &mut routed, &mut compiling.invalid);
         }
         // What only marks a request must not have others refused.
-        let with_paths = |rule: &CompiledRule| rule.action() != Action::Audit && rule.looks_at_paths();
-        let with_paths = !routed.is_empty() || rules.iter().any(with_paths);
+        let with_paths = |part: &Part| part.info.action != Action::Audit && part.looks_at_paths;
+        let with_paths = !routed.is_empty() || parts.iter().any(with_paths);
+        let (asks, rules) = (Asks::of(&parts), Rules(parts.into()));
         Self {
-            asks: Asks::of(&rules),
+            asks,
             stages: Steps::new(|action| Stage::new(action, &rules)),
-            rules: rules.into(),
+            rules,
             fallback,
             guarded: guarded.into(),
             routed: routed.into(),

@@ -4,11 +4,11 @@ use http::Method;
 
 use super::condition::{Check, PathSet, paths, texts};
 use super::hosts::HostSet;
-use super::index::{Ask, Key, keys};
+use super::index::{Ask, Key, has_keys, keys};
 use super::when::{self, HeaderCheck};
 use super::{InvalidPattern, Truth};
 use crate::decide::route::string::{PatternMatcher, PatternSet};
-use crate::policy::model::authz::{Action, Operation};
+use crate::policy::model::authz::{Action, Condition, Operation, Pattern};
 use crate::request::RequestView;
 
 /// The conditions of an operation, all of which must hold. Most operations have few, so that only those are kept.
@@ -44,6 +44,22 @@ enum Other {
     Header(HeaderCheck),
 }
 
+/// The conditions of an operation that ask for something.
+struct Conditions(Vec<OfOperation>);
+
+impl Conditions {
+    fn add<T>(
+        &mut self,
+        condition: &Condition<T>,
+        compile: impl FnOnce(&Condition<T>) -> Result<Other, InvalidPattern>,
+    ) -> Result<(), InvalidPattern> {
+        if !condition.is_unset() {
+            self.0.push(compile(condition)?.into());
+        }
+        Ok(())
+    }
+}
+
 /// Ports in order: a range of them has up to 65535.
 fn sorted(ports: &[u16]) -> Box<[u16]> {
     let mut ports = ports.to_vec();
@@ -54,26 +70,29 @@ fn sorted(ports: &[u16]) -> Box<[u16]> {
 
 impl CompiledOperation {
     pub(super) fn new(operation: &Operation, action: Action) -> Result<Self, InvalidPattern> {
-        let methods = texts(&operation.methods)?;
-        let names_connect = methods
-            .any_of
-            .as_ref()
-            .is_some_and(|methods: &PatternSet| methods.has_exact(Method::CONNECT.as_str()));
-        let conditions = [
-            Other::Ports(Check::new(&operation.ports, |ports, _| Ok(sorted(ports)))?),
-            Other::Methods(methods),
-            Other::Paths(paths(&operation.paths, action)?),
-            Other::Targets(texts(&operation.targets)?),
-            Other::Hosts(Check::new(&operation.hosts, |patterns, _| HostSet::new(patterns))?),
-            Other::Authorities(texts(&operation.authorities)?),
-        ];
-        let headers = operation.headers.iter();
-        let headers = headers.map(|(name, pattern)| when::header(name, pattern, action).map(Other::Header));
-        let set = conditions.into_iter().filter(|condition| !condition.is_unset()).map(Ok);
-        let conditions = set.chain(headers).map(|condition| condition.map(OfOperation::from));
+        let mut conditions = Conditions(Vec::with_capacity(2));
+        conditions.add(&operation.ports, |ports| {
+            Check::new(ports, |ports, _| Ok(sorted(ports))).map(Other::Ports)
+        })?;
+        if !operation.methods.is_unset() {
+            conditions.0.push(OfOperation::of_methods(&operation.methods)?);
+        }
+        conditions.add(&operation.paths, |all| paths(all, action).map(Other::Paths))?;
+        conditions.add(&operation.targets, |all| texts(all).map(Other::Targets))?;
+        conditions.add(&operation.hosts, |hosts| {
+            Check::new(hosts, |patterns, _| HostSet::new(patterns)).map(Other::Hosts)
+        })?;
+        conditions.add(&operation.authorities, |all| texts(all).map(Other::Authorities))?;
+        for (name, pattern) in &operation.headers {
+            conditions
+                .0
+                .push(Other::Header(when::header(name, pattern, action)?).into());
+        }
+        let connect =
+            |pattern: &Pattern| matches!(pattern, Pattern::Exact(method) if method == Method::CONNECT.as_str());
         Ok(Self {
-            conditions: conditions.collect::<Result<_, _>>()?,
-            names_connect,
+            conditions: conditions.0.into(),
+            names_connect: operation.methods.any_of.iter().any(connect),
         })
     }
 
@@ -91,16 +110,15 @@ impl CompiledOperation {
     }
 
     /// What the paths have one of which a request must have; none where it may have others.
-    pub(super) fn path_keys(&self) -> Option<Vec<Key<'_>>> {
-        self.conditions.iter().find_map(|condition| match condition {
-            OfOperation::Path(path) => Some(vec![Key::Exact(path)]),
-            OfOperation::PathPrefix(prefix) => Some(vec![Key::Prefix(prefix)]),
-            OfOperation::Method(_) => None,
-            OfOperation::Other(other) => match &**other {
-                // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
-                Other::Paths(check) => keys(&check.any_of.as_ref()?.patterns),
-                _ => None,
-            },
+    pub(super) fn path_keys(&self) -> Option<impl Iterator<Item = Key<'_>>> {
+        self.conditions.iter().find_map(|condition| {
+            let (one, several) = match condition {
+                OfOperation::Path(path) => (Some(Key::Exact(path)), None),
+                OfOperation::PathPrefix(prefix) => (Some(Key::Prefix(prefix)), None),
+                OfOperation::Method(_) => return None,
+                OfOperation::Other(other) => (None, Some(other.paths()?)),
+            };
+            Some(one.into_iter().chain(several.into_iter().flat_map(keys)))
         })
     }
 }
@@ -108,7 +126,6 @@ impl CompiledOperation {
 impl From<Other> for OfOperation {
     fn from(condition: Other) -> Self {
         let usual = match &condition {
-            Other::Methods(check) => one_method(check),
             Other::Paths(check) => one_path(check),
             _ => None,
         };
@@ -116,12 +133,7 @@ impl From<Other> for OfOperation {
     }
 }
 
-fn one_method(check: &Check<PatternSet>) -> Option<OfOperation> {
-    let method = Method::from_bytes(check.only()?.as_bytes()).ok()?;
-    Some(OfOperation::Method(method))
-}
-
-/// The same of a path. Neither of these has a final slash to be ignored: what would ignore one is of several texts.
+/// The one path or prefix that is asked for. Neither of these has a final slash to be ignored: what would ignore one is of several texts.
 fn one_path(check: &Check<PathSet>) -> Option<OfOperation> {
     let patterns = &check.asked()?.patterns;
     match (patterns.exact(), patterns.others()) {
@@ -132,6 +144,17 @@ fn one_path(check: &Check<PathSet>) -> Option<OfOperation> {
 }
 
 impl OfOperation {
+    fn of_methods(methods: &Condition<Pattern>) -> Result<Self, InvalidPattern> {
+        let only = match (methods.any_of.as_slice(), methods.none_of.as_slice()) {
+            ([Pattern::Exact(only)], []) => Method::from_bytes(only.as_bytes()).ok(),
+            _ => None,
+        };
+        match only {
+            Some(method) => Ok(Self::Method(method)),
+            None => texts(methods).map(|check| Other::Methods(check).into()),
+        }
+    }
+
     #[inline]
     fn truth(&self, ask: &Ask<'_>) -> Truth {
         match self {
@@ -146,6 +169,20 @@ impl OfOperation {
 }
 
 impl Other {
+    /// The paths that are asked for, where rules are found by them.
+    fn paths(&self) -> Option<&PatternSet> {
+        match self {
+            // A final slash that is ignored is in the exact texts already; other patterns that ignore it have no keys.
+            Self::Paths(check) => check
+                .any_of
+                .as_ref()
+                .map(|paths| &paths.patterns)
+                .filter(|paths| has_keys(paths)),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
     const fn is_unset(&self) -> bool {
         match self {
             Self::Ports(check) => check.is_unset(),

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::condition::Check;
-use super::index::{Ask, Bucket, BucketId, Stage};
+use super::index::{Ask, Group, LargeId, Stage};
+use super::parts::{RuleId, Rules};
 use super::rule::CompiledRule;
 use super::steps::Steps;
 use super::{Asks, Authorizer, Decision, Question, RuleSet, Truth, readings};
@@ -192,9 +193,9 @@ enum Course {
 #[derive(Clone, Debug, Default)]
 struct Candidates {
     /// Those whose sources do not exclude the peer, in order.
-    judged: Box<[(u32, Truth)]>,
+    judged: Box<[(RuleId, Truth)]>,
     /// Larger groups, which their own index has to be asked for.
-    large: Box<[BucketId]>,
+    large: Box<[LargeId]>,
 }
 
 impl PeerRules {
@@ -299,7 +300,7 @@ impl Candidates {
 
     /// The first rule that fires.
     #[inline]
-    fn first<'a>(&self, rules: &'a [CompiledRule], stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
+    fn first<'a>(&self, rules: &'a Rules, stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
         match self.large.is_empty() {
             true => stage.first_judged(&self.judged, rules, ask),
             false => self.first_of_many(rules, stage, ask),
@@ -307,31 +308,24 @@ impl Candidates {
     }
 
     #[inline(never)]
-    fn first_of_many<'a>(
-        &self,
-        rules: &'a [CompiledRule],
-        stage: &Stage,
-        ask: &Ask<'_>,
-    ) -> Option<(&'a CompiledRule, Truth)> {
+    fn first_of_many<'a>(&self, rules: &'a Rules, stage: &Stage, ask: &Ask<'_>) -> Option<(&'a CompiledRule, Truth)> {
         let mut search = stage.search(rules, ask);
         search.judged(&self.judged);
-        for bucket in self.large.iter().filter_map(|id| stage.bucket(*id)) {
-            search.bucket(bucket);
+        for id in &self.large {
+            search.large(stage, *id);
         }
         search.found()
     }
 
-    fn new(rules: &[CompiledRule], stage: &Stage, facts: &Facts<'_>) -> Self {
+    fn new(rules: &Rules, stage: &Stage, facts: &Facts<'_>) -> Self {
         let (mut judged, mut large) = (Vec::new(), Vec::new());
-        stage.buckets(facts, |id, bucket: &Bucket| {
-            if bucket.is_large() {
-                large.push(id);
-                return;
-            }
-            for id in bucket.ids() {
-                let source = rules.get(*id as usize).map(|rule| rule.source(facts));
-                judged.extend(source.filter(|truth| stage.may_fire(*truth)).map(|truth| (*id, truth)));
-            }
+        let judge = |id: &RuleId| {
+            let truth = rules.get(*id)?.source(facts);
+            stage.may_fire(truth).then_some((*id, truth))
+        };
+        stage.groups(facts, |group| match group {
+            Group::Small(ids) => judged.extend(ids.iter().filter_map(judge)),
+            Group::Large(id) => large.push(id),
         });
         judged.sort_unstable_by_key(|(id, _)| *id);
         judged.dedup_by_key(|(id, _)| *id);

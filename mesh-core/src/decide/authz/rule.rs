@@ -255,20 +255,24 @@ fn rule_origin(policy: &PolicyInfo, rule: &Rule) -> Origin {
 
 impl CompiledSource {
     fn new(source: &Source, action: Action) -> Result<Self, InvalidPattern> {
-        let of_peer = [
-            OfPeer::Principal(texts(&source.principals)?),
-            OfPeer::Namespace(texts(&source.namespaces)?),
-            OfPeer::Account(texts(&source.service_accounts)?),
-            OfPeer::SourceIp(blocks(&source.ip_blocks)?),
-            OfPeer::TrustDomain(texts(&source.trust_domains)?),
-        ];
+        let mut of_peer = Vec::with_capacity(1);
+        let mut add = |condition: OfPeer| {
+            if !condition.is_unset() {
+                of_peer.push(condition);
+            }
+        };
+        add(OfPeer::Principal(texts(&source.principals)?));
+        add(OfPeer::Namespace(texts(&source.namespaces)?));
+        add(OfPeer::Account(texts(&source.service_accounts)?));
+        add(OfPeer::SourceIp(blocks(&source.ip_blocks)?));
+        add(OfPeer::TrustDomain(texts(&source.trust_domains)?));
         let of_request = OfSender {
             request_principals: principals(&source.request_principals, action)?,
             remote: blocks(&source.remote_ip_blocks)?,
         };
         let is_asked = !of_request.request_principals.is_unset() || !of_request.remote.is_unset();
         Ok(Self {
-            of_peer: of_peer.into_iter().filter(|condition| !condition.is_unset()).collect(),
+            of_peer: of_peer.into(),
             of_request: is_asked.then(|| Box::new(of_request)),
         })
     }

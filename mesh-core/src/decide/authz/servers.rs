@@ -1,8 +1,9 @@
 //! The servers that guard a workload's ports.
 
+use super::PolicyInfo;
+use super::parts::Part;
 use super::routed::RoutedPort;
-use super::rule::{CompiledRule, InvalidRule};
-use super::{PolicyInfo, compile_policy};
+use super::rule::InvalidRule;
 use crate::policy::model::authz::{Action, AuthorizationPolicy, Rule};
 use crate::policy::model::server::Server;
 use crate::workload::Workload;
@@ -35,16 +36,11 @@ pub(super) fn in_force<'p>(servers: &'p [Server], workload: &Workload) -> Vec<Gu
 }
 
 impl Guard<'_> {
-    pub(super) fn compile(
-        &self,
-        rules: &mut Vec<CompiledRule>,
-        routed: &mut Vec<RoutedPort>,
-        invalid: &mut Vec<InvalidRule>,
-    ) {
+    pub(super) fn compile(&self, parts: &mut Vec<Part>, routed: &mut Vec<RoutedPort>, invalid: &mut Vec<InvalidRule>) {
         let mut add = |policy: &AuthorizationPolicy, route| {
             let mut policy = policy.clone();
             policy.ports.clone_from(&self.ports);
-            compile_policy(&policy, route, rules, invalid);
+            parts.push(Part::compile(&policy, route, invalid));
         };
         for policy in &self.server.policies {
             add(policy, None);

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 pub use hosts::HostTable;
 pub use matcher::{MatchError, Matcher};
-pub(crate) use prefixes::Prefixes;
 pub use rules::RuleList;
 pub use split::Split;
 
@@ -86,8 +85,8 @@ pub enum RouteResult<'a> {
 pub struct VirtualHost {
     /// Its name: the service's full name, or a pattern.
     pub name: Arc<str>,
-    /// First match wins.
-    pub rules: RuleList<Route>,
+    /// First match wins. Shared with the snapshot before, where it had the same.
+    pub rules: Arc<RuleList<Route>>,
     /// Route classes that fill in timeouts and retries.
     pub classes: RuleList<RouteClass>,
 }

@@ -96,12 +96,16 @@ fn a_regex_that_is_none_is_refused() {
 
 /// A table for `orders` that names its rules `0`, `1` and so on.
 fn router(rules: &[RouteMatch]) -> Router {
-    let mut host = VirtualHost::default();
+    let mut list = RuleList::default();
     for (position, conditions) in rules.iter().enumerate() {
         let name: Arc<str> = position.to_string().into();
         let route = Route::new(name, Origin::default(), vec![(Choice::target(position), 1)]);
-        host.rules.push([Matcher::new(conditions).unwrap()], route);
+        list.push([Matcher::new(conditions).unwrap()], route);
     }
+    let host = VirtualHost {
+        rules: Arc::new(list),
+        ..VirtualHost::default()
+    };
     let mut hosts = HostTable::default();
     hosts.insert(["orders"], host);
     Router::new(hosts)

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::kept::Kept;
 use crate::policy::diagnostic::{Code, Diagnostic, Report};
@@ -109,6 +109,7 @@ struct Seen<'p> {
     matches: Vec<(usize, Vec<Need<'p>>)>,
     rules: Vec<&'p Origin>,
     by_path: FxHashMap<(PathKey<'p>, Option<Need<'p>>), Vec<usize>>,
+    paths: FxHashSet<PathKey<'p>>,
     lengths: BTreeSet<usize>,
     /// Whether there is a path whose case does not count.
     has_folded: bool,
@@ -205,7 +206,8 @@ impl<'p> Seen<'p> {
 
     fn covering_path(&self, path: &PathKey<'p>, one: &Conditions<'p>) -> Option<usize> {
         let mut best: Option<usize> = None;
-        for key in self.wider(path) {
+        // Most paths are no other match's, nor are their beginnings.
+        for key in self.wider(path).into_iter().filter(|key| self.paths.contains(key)) {
             let conditions = one.needs.iter().chain(&one.implied).cloned().map(Some);
             for condition in conditions.chain([None]) {
                 let candidates = self.by_path.get(&(key.clone(), condition));
@@ -268,6 +270,7 @@ impl<'p> Seen<'p> {
                 path,
                 PathKey::Exact(PathCase::Folded, _) | PathKey::Prefix(PathCase::Folded, _)
             );
+            self.paths.insert(path.clone());
             let key = (path.clone(), condition.cloned());
             self.by_path.entry(key).or_default().push(index);
         }

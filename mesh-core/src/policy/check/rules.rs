@@ -80,11 +80,9 @@ const NEARLY_A_HUNDRED: std::ops::RangeInclusive<u64> = 80..=120;
 
 /// Weights are relative; who writes 90 and 20 mostly means shares of a hundred.
 fn check_shares(rule: &RouteRule, report: &mut Report) {
-    let weights: Vec<u32> = rule.destinations.iter().map(|one| one.weight).collect();
-    let sum: u64 = weights.iter().copied().map(u64::from).sum();
-    let are_equal = weights
-        .windows(2)
-        .all(|pair| matches!(pair, [left, right] if left == right));
+    let weights = || rule.destinations.iter().map(|one| one.weight);
+    let sum: u64 = weights().map(u64::from).sum();
+    let are_equal = weights().zip(weights().skip(1)).all(|(left, right)| left == right);
     if sum == 100 || !NEARLY_A_HUNDRED.contains(&sum) || are_equal {
         return;
     }

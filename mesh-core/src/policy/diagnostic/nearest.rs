@@ -20,7 +20,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let allowed = (word.len() / 3).max(1);
     let candidates: Vec<(Vec<char>, &str)> = candidates.into_iter().map(|one| (letters(one), one)).collect();
-    let distances = candidates.iter().map(|(known, name)| (distance(&word, known), *name));
+    // A letter more or less is a change: words of other lengths need no comparison.
+    let may_be = candidates
+        .iter()
+        .filter(|(known, _)| known.len().abs_diff(word.len()) <= allowed);
+    let distances = may_be.map(|(known, name)| (distance(&word, known), *name));
     distances
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)

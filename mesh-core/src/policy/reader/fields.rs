@@ -7,8 +7,36 @@ use super::{Reader, Spelling, list_of, map_of};
 use crate::policy::diagnostic::{Code, Diagnostic, listed, nearest, quoted};
 use crate::policy::source::{Key, Node, SourceSpan};
 
-/// Names that there is room for at first: few mappings are asked for more fields.
-const ASKED: usize = 32;
+/// What fields keep in mind, lent by their reader: most of a document is small mappings.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Which entries were asked for.
+    taken: Vec<bool>,
+    /// The names that were asked for, whether given or not, each as often as it was.
+    known: Vec<&'static str>,
+}
+
+/// The lengths that keys have, as bits: nearly all fields that are asked for are not given, and most of them tell it by this.
+#[derive(Clone, Copy, Debug)]
+struct Lengths(u64);
+
+impl Lengths {
+    fn of(entries: &[(Key, Node)]) -> Self {
+        Self(
+            entries
+                .iter()
+                .fold(0, |lengths, (key, _)| lengths | Self::bit(key.name.length())),
+        )
+    }
+
+    const fn bit(length: usize) -> u64 {
+        1 << (length % 64)
+    }
+
+    const fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name.len()) != 0
+    }
+}
 
 /// The fields of one mapping, which remembers those that were asked for.
 ///
@@ -20,10 +48,8 @@ pub struct Fields<'r, 'a, 'n> {
     reader: &'r Reader<'a>,
     span: SourceSpan,
     entries: &'n [(Key, Node)],
-    /// Which entries were asked for.
-    taken: Vec<bool>,
-    /// The names that were asked for, whether given or not, each as often as it was.
-    known: Vec<&'static str>,
+    lengths: Lengths,
+    asked: Asked,
     /// Names of which one must be given, and none is; told at the end, unless one of them is misspelt.
     missing: RefCell<Vec<Vec<String>>>,
     errors_before: usize,
@@ -32,12 +58,14 @@ pub struct Fields<'r, 'a, 'n> {
 
 impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
     pub(super) fn new(reader: &'r Reader<'a>, span: SourceSpan, entries: &'n [(Key, Node)]) -> Self {
+        let mut asked = reader.lend();
+        asked.taken.resize(entries.len(), false);
         Self {
             reader,
             span,
             entries,
-            taken: vec![false; entries.len()],
-            known: Vec::with_capacity(ASKED),
+            lengths: Lengths::of(entries),
+            asked,
             missing: RefCell::default(),
             errors_before: reader.errors(),
             is_finished: false,
@@ -52,9 +80,12 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
 
     /// The entry of a field, if it is given and not `null`; it counts as read.
     pub fn entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
-        self.known.push(name);
+        self.asked.known.push(name);
+        if self.reader.spelling == Spelling::Exact && !self.lengths.may_have(name) {
+            return None;
+        }
         let mut found: Option<(&'n Key, &'n Node)> = None;
-        for ((key, node), taken) in self.entries.iter().zip(&mut self.taken) {
+        for ((key, node), taken) in self.entries.iter().zip(&mut self.asked.taken) {
             if !is_named(key, name, self.reader.spelling) {
                 continue;
             }
@@ -187,13 +218,13 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
     fn synonym(&self, name: &str) -> Option<&'static str> {
         let name = name.replace('_', "").to_ascii_lowercase();
         let mut rows = self.reader.synonyms.iter();
-        let row = rows.find(|(foreign, own)| *foreign == name && self.known.contains(own));
+        let row = rows.find(|(foreign, own)| *foreign == name && self.asked.known.contains(own));
         row.map(|(_, own)| *own)
     }
 
     fn forget_repetitions(&mut self) {
         let mut seen = Vec::new();
-        self.known.retain(|name| {
+        self.asked.known.retain(|name| {
             let is_new = !seen.contains(name);
             seen.push(*name);
             is_new
@@ -203,14 +234,14 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
     fn refuse_unknown(&mut self) {
         self.is_finished = true;
         let mut misspelt = Vec::new();
-        if self.taken.contains(&false) {
+        if self.asked.taken.contains(&false) {
             self.forget_repetitions();
         }
-        for ((key, _), taken) in self.entries.iter().zip(&self.taken) {
+        for ((key, _), taken) in self.entries.iter().zip(&self.asked.taken) {
             if !taken {
                 let synonym = self.synonym(&key.name);
-                self.reader.report(unknown_field(key, &self.known, synonym));
-                misspelt.extend(synonym.or_else(|| nearest(&key.name, self.known.iter().copied())));
+                self.reader.report(unknown_field(key, &self.asked.known, synonym));
+                misspelt.extend(synonym.or_else(|| nearest(&key.name, self.asked.known.iter().copied())));
             }
         }
         self.tell_missing(&misspelt);
@@ -223,6 +254,10 @@ impl Drop for Fields<'_, '_, '_> {
             self.refuse_unknown();
         }
         self.tell_missing(&[]);
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.taken.clear();
+        asked.known.clear();
+        self.reader.take_back(asked);
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Reader<'a> {
     synonyms: Synonyms,
     /// The field that is being read: messages name it.
     field: RefCell<Option<FieldName>>,
+    /// Memory for fields that are read later.
+    spare: RefCell<Vec<fields::Asked>>,
 }
 
 /// The name of the field that is being read.
@@ -115,6 +117,7 @@ impl<'a> Reader<'a> {
             spelling: Spelling::Exact,
             synonyms: &[],
             field: RefCell::new(None),
+            spare: RefCell::new(Vec::new()),
         }
     }
 
@@ -243,6 +246,14 @@ impl<'a> Reader<'a> {
             Value::Mapping(entries) => Some(Fields::new(self, node.span, entries)),
             _ => self.wrong_type(node, "a mapping"),
         }
+    }
+
+    fn lend(&self) -> fields::Asked {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn take_back(&self, asked: fields::Asked) {
+        self.spare.borrow_mut().push(asked);
     }
 
     /// Refuses a key of a mapping whose keys are no fields, such as a name that is not valid.

@@ -39,12 +39,16 @@ impl Reader<'_> {
     /// Reads text that is not empty.
     #[must_use]
     pub fn name(&self, node: &Node) -> Option<String> {
+        self.named(node).map(Into::into)
+    }
+
+    /// Reads text that is not empty, borrowed.
+    pub(in crate::policy) fn named<'n>(&self, node: &'n Node) -> Option<&'n str> {
         let text = self.text(node)?;
         if text.is_empty() {
-            self.invalid(node, "expected a name, found empty text")
-        } else {
-            Some(text.into())
+            return self.invalid(node, "expected a name, found empty text");
         }
+        Some(text)
     }
 
     /// Reads text, borrowed. See [`string`](Self::string).

@@ -31,9 +31,14 @@ impl Text {
             .unwrap_or_default()
     }
 
+    /// How many bytes it has, without a look at them.
+    pub(in crate::policy) const fn length(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// Whether this is the text, where most are not: lengths are compared first.
     pub(in crate::policy) fn is(&self, text: &str) -> bool {
-        (self.end - self.start) as usize == text.len() && self.as_str() == text
+        self.length() == text.len() && self.as_str() == text
     }
 }
 

@@ -290,6 +290,50 @@ fn tls(modes: &str, settings: &str) -> [EndpointTls; 2] {
     [endpoints[0].tls.clone(), endpoints[1].tls.clone()]
 }
 
+/// Endpoints next to each other share what is made of them only where they are alike.
+#[test]
+fn endpoints_have_their_own_accounts_labels_localities_and_ports() {
+    let text = "namespace: shop
+services:
+  orders:
+    ports: [{ number: 80, name: http }]
+    endpoints:
+    - { address: 10.0.0.1, service_account: a, labels: { version: v1 }, locality: r/a }
+    - { address: 10.0.0.2, service_account: a, labels: { version: v1 }, locality: r/a, weight: 3 }
+    - { address: 10.0.0.3, service_account: b, labels: { version: v1 }, locality: r/a }
+    - { address: 10.0.0.4, service_account: b, labels: { version: v2 }, locality: r/a }
+    - { address: 10.0.0.5, service_account: b, labels: { version: v2 }, locality: r/b }
+    - { address: \"10.0.0.6:81\", service_account: b, labels: { version: v2 }, locality: r/b }
+mtls: [{ name: m, mode: permissive, service: orders, ports: { 81: disable } }]
+";
+    let endpoints = target(&compile(text, &in_namespace("web")), "http://orders.shop/").endpoints;
+    let told = endpoints.iter().map(|one| {
+        let version = one.labels.get("version").map(String::as_str);
+        let account = match &one.tls {
+            EndpointTls::Mutual(ids) => ids[0].to_string().pop(),
+            _ => None,
+        };
+        (
+            one.socket_address().unwrap().to_string(),
+            one.weight,
+            version,
+            &*one.locality,
+            account,
+        )
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("10.0.0.1:80".into(), 1, Some("v1"), "r/a", Some('a')),
+            ("10.0.0.2:80".into(), 3, Some("v1"), "r/a", Some('a')),
+            ("10.0.0.3:80".into(), 1, Some("v1"), "r/a", Some('b')),
+            ("10.0.0.4:80".into(), 1, Some("v2"), "r/a", Some('b')),
+            ("10.0.0.5:80".into(), 1, Some("v2"), "r/b", Some('b')),
+            ("10.0.0.6:81".into(), 1, Some("v2"), "r/b", None),
+        ]
+    );
+}
+
 fn exactly(id: &str) -> EndpointTls {
     EndpointTls::Mutual([crate::identity::SpiffeId::parse(id).unwrap()].into())
 }

@@ -92,13 +92,18 @@ impl TextMatcher {
     ///
     /// [`InvalidMatch`] as for [`compile`](Self::compile), and where no path that is served can match.
     pub fn path(text: &StringMatch, case: PathCase) -> Result<Self, InvalidMatch> {
-        let canonical = match text {
-            StringMatch::Exact(text) if text != "*" => StringMatch::Exact(route_text(text, PatternShape::Whole)?),
-            StringMatch::Prefix(text) => StringMatch::Prefix(route_text(text, PatternShape::Part)?),
-            StringMatch::SegmentPrefix(text) => StringMatch::SegmentPrefix(route_text(text, PatternShape::Part)?),
-            other => other.clone(),
-        };
-        Self::with_case(&canonical, case)
+        match text {
+            StringMatch::Exact(text) if text != "*" => {
+                Self::with_case(&StringMatch::Exact(route_text(text, PatternShape::Whole)?), case)
+            }
+            StringMatch::Prefix(text) => {
+                Self::with_case(&StringMatch::Prefix(route_text(text, PatternShape::Part)?), case)
+            }
+            StringMatch::SegmentPrefix(text) => {
+                Self::with_case(&StringMatch::SegmentPrefix(route_text(text, PatternShape::Part)?), case)
+            }
+            other => Self::with_case(other, case),
+        }
     }
 
     fn with_case(text: &StringMatch, case: PathCase) -> Result<Self, InvalidMatch> {

@@ -118,15 +118,15 @@ pattern! {
 }
 pattern! {
     /// A text with a `*` at one end.
-    pub(super) AnyPattern, |cx, node, _| wildcard(cx, node, &cx.name(node)?), true, |text| !text.is_empty()
+    pub(super) AnyPattern, |cx, node, _| wildcard(cx, node, cx.named(node)?), true, |text| !text.is_empty()
 }
 
 /// Reads an identity with a `*` at its start or end, `spiffe://` left out or not.
 fn principal(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let id = text.strip_prefix("spiffe://").unwrap_or(&text);
+    let text = cx.named(node)?;
+    let id = text.strip_prefix("spiffe://").unwrap_or(text);
     if id.contains(char::is_whitespace) || id.is_empty() {
-        let found = quoted(&text);
+        let found = quoted(text);
         return cx.invalid(
             node,
             format!("expected an identity such as `cluster.local/ns/shop/sa/orders`, found {found}"),
@@ -152,29 +152,29 @@ fn wildcard(cx: &Reader<'_>, node: &Node, text: &str) -> Option<Pattern> {
 }
 
 fn namespace(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
+    let text = cx.named(node)?;
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '*');
     if !text.chars().all(is_name) {
-        let found = quoted(&text);
+        let found = quoted(text);
         return cx.invalid(
             node,
             format!("expected a namespace, which may have `*` in it, found {found}"),
         );
     }
     Some(match text.contains('*') {
-        true => Pattern::Glob(text),
-        false => Pattern::Exact(text),
+        true => Pattern::Glob(text.into()),
+        false => Pattern::Exact(text.into()),
     })
 }
 
 /// Reads `name`, of the document's namespace, or `namespace/name`.
 fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    let (namespace, name) = text.split_once('/').unwrap_or((scope.namespace, &text));
+    let text = cx.named(node)?;
+    let (namespace, name) = text.split_once('/').unwrap_or((scope.namespace, text));
     if super::envelope::is_namespace(namespace) && super::envelope::is_object_name(name) {
         return Some(Pattern::Exact(format!("{namespace}/{name}")));
     }
-    let found = quoted(&text);
+    let found = quoted(text);
     cx.invalid(
         node,
         format!("expected `account` or `namespace/account`, found {found}"),
@@ -183,9 +183,9 @@ fn service_account(cx: &Reader<'_>, node: &Node, scope: Scope<'_>) -> Option<Pat
 
 /// Reads a host, which is compared without case and without the port that a request may name.
 fn host(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    if text.rsplit(']').next().unwrap_or(&text).contains(':') {
-        let found = quoted(&text);
+    let text = cx.named(node)?;
+    if text.rsplit(']').next().unwrap_or(text).contains(':') {
+        let found = quoted(text);
         return cx.invalid(
             node,
             format!("hosts are compared without their port, write it in `ports`: found {found}"),
@@ -195,33 +195,33 @@ fn host(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
 }
 
 fn method(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
+    let text = cx.named(node)?;
     let is_method = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "!#$%&'*+-.^_`|~".contains(c);
     if !text.chars().all(is_method) {
-        let found = quoted(&text);
+        let found = quoted(text);
         return cx.invalid(
             node,
             format!("expected a method in upper case such as `GET`, found {found}"),
         );
     }
-    wildcard(cx, node, &text)
+    wildcard(cx, node, text)
 }
 
 /// Reads a path with a `*` at one end, or a template such as `/orders/{*}/items`.
 fn path(cx: &Reader<'_>, node: &Node) -> Option<Pattern> {
-    let text = cx.name(node)?;
-    if path_template::is_template(&text) {
-        return match path_template::problem(&text) {
-            None => Some(Pattern::Template(text)),
+    let text = cx.named(node)?;
+    if path_template::is_template(text) {
+        return match path_template::problem(text) {
+            None => Some(Pattern::Template(text.into())),
             Some(problem) => cx.invalid(node, problem),
         };
     }
     if !text.starts_with(['/', '*']) {
-        let found = quoted(&text);
+        let found = quoted(text);
         return cx.invalid(
             node,
             format!("expected a path that begins with `/` or `*`, found {found}"),
         );
     }
-    wildcard(cx, node, &text)
+    wildcard(cx, node, text)
 }

@@ -124,10 +124,10 @@ impl Form for RuleForm {
         let operation = OperationForm::read_fields(&mut fields, scope);
         let mut rule = Several::read_fields(&mut fields, scope);
         for (several, single) in [("sources", SourceForm::NAMES), ("operations", OperationForm::NAMES)] {
-            if let Some(one) = single
-                .iter()
-                .find(|name| fields.entry(several).is_some() && node.get(name).is_some())
-            {
+            if fields.entry(several).is_none() {
+                continue;
+            }
+            if let Some(one) = single.iter().find(|name| node.get(name).is_some()) {
                 fields.one_of(&[one, several]);
             }
         }
