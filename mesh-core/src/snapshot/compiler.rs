@@ -19,6 +19,8 @@ pub struct Compiler {
     last: Option<Last>,
     rules: KnownRules,
     routes: KnownRoutes,
+    /// Whom they were compiled for, whether or not the rest could be: matches on the caller are compiled with them.
+    routes_of: Workload,
 }
 
 /// A policy, and what was made of it.
@@ -38,8 +40,9 @@ impl Compiler {
     /// As for [`Snapshot::compile`]. What was compiled before stays known.
     pub fn compile(&mut self, policy: Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
         let last = self.last.as_ref().filter(|last| *last.workload == *workload);
-        if last.is_none() {
+        if self.routes_of != *workload {
             self.routes = KnownRoutes::default();
+            self.routes_of = workload.clone();
         }
         let authorizer = match last.filter(|last| has_same_rules(&last.policy, &policy)) {
             Some(last) => last.authorizer.clone(),

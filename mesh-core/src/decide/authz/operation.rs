@@ -88,8 +88,12 @@ impl CompiledOperation {
                 .0
                 .push(Other::Header(when::header(name, pattern, action)?).into());
         }
-        let connect =
-            |pattern: &Pattern| matches!(pattern, Pattern::Exact(method) if method == Method::CONNECT.as_str());
+        let connect = |pattern: &Pattern| match pattern {
+            Pattern::Exact(method) | Pattern::Glob(method) | Pattern::Template(method) => {
+                method == Method::CONNECT.as_str()
+            }
+            _ => false,
+        };
         Ok(Self {
             conditions: conditions.0.into(),
             names_connect: operation.methods.any_of.iter().any(connect),

@@ -247,7 +247,9 @@ impl Matcher {
         {
             return Hint::Sure;
         }
-        let exact = self.headers.iter().find_map(|header| {
+        // A method is compared before a header is looked for.
+        let mut headers = self.headers.iter().filter(|_| self.method.is_none());
+        let exact = headers.find_map(|header| {
             let digest = digest(header.matcher.exact()?);
             let number = header.number;
             Some(Hint::Header { number, digest })

@@ -60,6 +60,35 @@ proptest! {
     }
 }
 
+/// Matches on the caller are compiled with the rules, also where what comes after them fails.
+#[test]
+fn no_rules_of_another_workload_are_left_by_a_policy_that_cannot_be_compiled() {
+    const TOKENS: &str = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: t, namespace: shop }\nspec: { jwtRules: [{ issuer: a, jwksUri: \"https://a.example/keys\", outputPayloadToHeader: x-payload }] }\n";
+    let routes = "namespace: shop\nservices: { orders: { endpoints: [10.0.0.1:80], routes: [{ match: { source: { labels: { app: web } } }, timeout: 1s }, { timeout: 2s }] } }\n";
+    let (web, other) = (
+        Workload::new("shop", "web").label("app", "web"),
+        Workload::new("shop", "other"),
+    );
+    let (mut loader, mut compiler) = (Loader::default(), Compiler::default());
+    let mut load = |beside: &str| {
+        let loaded = loader.load([("a", routes), ("b", beside)]);
+        loaded
+            .policy
+            .unwrap_or_else(|| panic!("{:?}", loaded.report.lines(&loaded.sources)))
+    };
+    compiler
+        .compile(load("namespace: shop\nservices: { web: { port: 80 } }\n"), &web, 1)
+        .unwrap();
+    let mut broken = load(TOKENS);
+    broken.request_authentications[0].rules[0].payload_header = Some("no header".into());
+    assert!(compiler.compile(broken, &other, 2).is_err());
+
+    let policy = load("namespace: shop\nservices: { zone: { port: 9000 } }\n");
+    let fresh = Snapshot::compile(&policy, &web, 3).unwrap();
+    let known = compiler.compile(policy, &web, 3).unwrap();
+    assert_eq!(format!("{known:?}"), format!("{fresh:?}"));
+}
+
 #[test]
 fn the_rules_of_hosts_whose_tables_did_not_change_are_shared() {
     let workload = Workload::new("shop", "orders").label("app", "orders");
