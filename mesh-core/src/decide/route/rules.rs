@@ -9,7 +9,7 @@ use crate::request::RequestView;
 /// Values behind conditions; the first condition, in the order of insertion, that holds decides.
 ///
 /// Exact paths are found by hashing and prefixes in one walk over the path, so that the cost is that of the entries that can
-/// match at all. A header that several of these entries ask for is looked up once.
+/// match at all. A header that entries after each other ask for is looked up once.
 #[derive(Debug)]
 pub struct RuleList<T> {
     index: RuleIndex,
