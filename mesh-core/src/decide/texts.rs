@@ -4,18 +4,17 @@ use std::hash::BuildHasher;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::route::Prefixes;
+
 /// Numbers by the text that something must be, or start with.
 ///
-/// All texts are kept in one piece, so that filing many of them allocates little. The hash of a longer start goes on from
-/// that of a shorter one, so that a look-up reads no byte of the text twice, however many lengths the prefixes have.
+/// Whole texts are kept in one piece, so that filing many of them allocates little.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     /// By its hash, the entry of a text that was filed last.
     whole: FxHashMap<u64, u32>,
-    prefixes: FxHashMap<u64, u32>,
-    /// The lengths of the prefixes, ascending.
-    lengths: Vec<usize>,
     filed: Filed,
+    prefixes: Prefixes<Option<u32>>,
 }
 
 /// Texts behind each other.
@@ -46,16 +45,15 @@ impl Texts {
 
     /// The number of a prefix: `new`, where it has none yet.
     pub(crate) fn number_prefix(&mut self, prefix: &[u8], new: u32) -> u32 {
-        if let Err(at) = self.lengths.binary_search(&prefix.len()) {
-            self.lengths.insert(at, prefix.len());
-        }
-        let first = self.prefixes.entry(extended(EMPTY, prefix)).or_insert(NONE);
-        self.filed.number(first, prefix, new)
+        let mut number = new;
+        let given = |held: &mut Option<u32>| number = *held.get_or_insert(new);
+        self.prefixes.change(prefix, given);
+        number
     }
 
     /// Whether there is neither a text nor a prefix.
     pub(crate) fn is_empty(&self) -> bool {
-        self.filed.entries.is_empty()
+        self.whole.is_empty() && self.prefixes.is_empty()
     }
 
     /// Visits the number of the text, then those of all prefixes that it starts with, the shortest first. Allocates nothing.
@@ -67,17 +65,8 @@ impl Texts {
         {
             visit(number);
         }
-        let (mut hash, mut hashed) = (EMPTY, 0);
-        for length in &self.lengths {
-            let Some(start) = text.get(..*length) else { return };
-            hash = extended(hash, start.get(hashed..).unwrap_or_default());
-            hashed = *length;
-            if let Some(first) = self.prefixes.get(&hash)
-                && let Some(number) = self.filed.find(*first, start)
-            {
-                visit(number);
-            }
-        }
+        self.prefixes
+            .visit(text, |number| number.iter().copied().for_each(&mut visit));
     }
 }
 
@@ -114,16 +103,6 @@ impl Filed {
 /// The hash of a whole text.
 fn whole(text: &[u8]) -> u64 {
     FxBuildHasher.hash_one(text)
-}
-
-/// The hash of no byte: FNV-1a's.
-const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// The hash of a text that goes on, by FNV-1a: policies choose what is hashed, so that nobody can flood it by requests.
-fn extended(hash: u64, more: &[u8]) -> u64 {
-    more.iter().fold(hash, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 pub use hosts::HostTable;
 pub use matcher::{MatchError, Matcher};
+pub(crate) use prefixes::Prefixes;
 pub use rules::RuleList;
 pub use split::Split;
 

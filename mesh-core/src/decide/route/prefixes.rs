@@ -119,6 +119,11 @@ impl<V> Node<V> {
 }
 
 impl<V> Prefixes<V> {
+    /// Whether there is no prefix.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// Visits the values of all prefixes that `text` starts with, the shortest first. Allocates nothing.
     #[inline]
     pub(crate) fn visit<'a>(&'a self, text: &[u8], mut visit: impl FnMut(&'a V)) {
