@@ -4,4 +4,4 @@
 
 mod retry;
 
-pub use retry::{Retry, RetryLayer};
+pub use retry::{Retry, RetryFuture, RetryLayer};

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use mesh_core::decide::retry::{Attempt, Budget, Repeat, backoff, decide};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::policy::model::traffic::{RetryBudget, RetryOn, RetryPolicy};
 use mesh_core::request::is_grpc;
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -138,17 +140,65 @@ where
 {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+    type Future = RetryFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.shared.policy.attempts == 0 {
+            return RetryFuture::once(self.inner.call(request.map(Body::new)));
+        }
         // The instance that was made ready takes the first try; its clone waits for the next request.
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
-        Box::pin(tries(Arc::clone(&self.shared), ready, request.map(Body::new)))
+        RetryFuture::tries(Box::pin(tries(Arc::clone(&self.shared), ready, request.map(Body::new))))
+    }
+}
+
+type Tries = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+pin_project! {
+    /// The answer to the last try. Of a layer that never tries again, the inner service's own.
+    pub struct RetryFuture<F> {
+        #[pin]
+        answering: Either<F, Tries>,
+    }
+}
+
+impl<F> RetryFuture<F> {
+    const fn once(answering: F) -> Self {
+        Self {
+            answering: Either::Left(answering),
+        }
+    }
+
+    const fn tries(tries: Tries) -> Self {
+        Self {
+            answering: Either::Right(tries),
+        }
+    }
+}
+
+impl<F> fmt::Debug for RetryFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, E> Future for RetryFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().answering.as_pin_mut() {
+            Either::Left(once) => once.poll(cx).map_err(Into::into),
+            Either::Right(tries) => tries.poll(cx),
+        }
     }
 }
 
