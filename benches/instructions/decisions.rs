@@ -240,8 +240,8 @@ fn client_decision(size: usize) -> Work {
             black_box(Deadline::new(now, found.timeout(), None).next(now));
             cluster.budget().deposit(now);
             let endpoint = cluster.pick(&[], now, &mut rng).unwrap();
-            let held = (cluster.try_request(), cluster.begin(&endpoint));
-            cluster.record(&endpoint, cluster.verdict(StatusCode::OK), now);
+            let held = (cluster.try_request(), cluster.begin(endpoint));
+            cluster.record(&held.1, cluster.verdict(StatusCode::OK), now);
             series.record(black_box(&answered()));
             drop(black_box(held));
         }

@@ -8,23 +8,29 @@ use mesh_core::request::is_mesh_managed;
 
 /// Families of headers that are present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Brought {
+pub(crate) struct Brought {
     /// `Connection`.
-    pub(super) connection: bool,
+    pub(crate) connection: bool,
     /// What only the mesh may set.
-    pub(super) managed: bool,
+    pub(crate) managed: bool,
     /// `Upgrade` or `HTTP2-Settings`.
-    pub(super) upgrade: bool,
+    pub(crate) upgrade: bool,
+    /// What ties it to a trace or to other requests.
+    pub(crate) correlation: bool,
+    /// `Content-Type`.
+    pub(crate) content_type: bool,
 }
 
 impl Brought {
-    pub(super) fn by(headers: &HeaderMap) -> Self {
+    pub(crate) fn by(headers: &HeaderMap) -> Self {
         let mut brought = Self::default();
         for name in headers.keys() {
             // Names are in lower case here, and those of the mesh begin with one of two letters.
             match name.as_str() {
                 "connection" => brought.connection = true,
                 "upgrade" | "http2-settings" => brought.upgrade = true,
+                "traceparent" | "tracestate" | "baggage" | "x-request-id" => brought.correlation = true,
+                "content-type" => brought.content_type = true,
                 name if name.starts_with(['x', 'l']) => brought.managed |= is_mesh_managed(name),
                 _ => {}
             }
@@ -50,9 +56,13 @@ mod tests {
 
     #[test]
     fn each_family_is_seen() {
-        assert_eq!(by(&["host", "accept", "x-request-id", "link"]), Brought::default());
+        assert_eq!(by(&["host", "accept", "x-request", "link"]), Brought::default());
         assert!(by(&["host", "Connection"]).connection);
         assert!(by(&["upgrade"]).upgrade && by(&["http2-settings"]).upgrade);
+        assert!(by(&["accept", "Content-Type"]).content_type);
+        for name in ["traceparent", "tracestate", "baggage", "X-Request-Id"] {
+            assert!(by(&[name]).correlation, "{name}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@
 
 pub mod admin;
 pub mod body;
+mod brought;
 pub mod client;
 pub mod clock;
 pub mod discovery;

@@ -222,12 +222,12 @@ fn once(
         let number = ended.attempts;
         format!("try {number} has no answer: `upstream` has {} of them", script.len())
     })?;
-    let _in_flight = plan.cluster.begin(&endpoint);
+    let in_flight = plan.cluster.begin(endpoint);
     let (attempt, verdict) = ended.answer(step, &plan.deadline);
     if !matches!(verdict, Verdict::Success | Verdict::Neutral) || matches!(ended.ending, Ending::Local(_)) {
-        tried.push(endpoint.address());
+        tried.push(in_flight.address());
     }
-    plan.cluster.record(&endpoint, verdict, ended.now);
+    plan.cluster.record(&in_flight, verdict, ended.now);
     Ok(attempt)
 }
 

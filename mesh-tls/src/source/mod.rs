@@ -36,6 +36,7 @@ pub mod workload_api;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -191,6 +192,8 @@ pub struct IdentitySource {
 #[derive(Debug)]
 struct Shared {
     current: ArcSwap<Identity>,
+    /// That of `current`, for who asks with each request.
+    generation: AtomicU64,
     changes: watch::Sender<u64>,
     clock: Clock,
     origin: Origin,
@@ -207,6 +210,7 @@ impl IdentitySource {
         Ok(Self {
             shared: Arc::new(Shared {
                 current: ArcSwap::from_pointee(first),
+                generation: AtomicU64::new(1),
                 changes: watch::Sender::new(1),
                 clock,
                 origin,
@@ -221,10 +225,16 @@ impl IdentitySource {
         self.shared.current.load_full()
     }
 
-    /// The generation in force now, from 1.
+    /// The generation in force now, from 1: one load.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.current.load().generation
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// The clock that certificates are judged by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// Reports the generation after each rotation, for whoever must look at live connections
@@ -306,6 +316,8 @@ impl IdentitySource {
         let generation = current.generation + 1;
         let next = Identity::new(svid, bundles, generation, self.shared.clock.clone());
         self.shared.current.store(Arc::new(next));
+        // ORDER: who sees the number finds its identity, or a later one.
+        self.shared.generation.store(generation, Ordering::Release);
         self.shared.changes.send_replace(generation);
         generation
     }

@@ -1,7 +1,6 @@
 //! The tries of a request: pick an endpoint, send, judge, and try again where the policy says so.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use http::{HeaderName, Request, Response, StatusCode, Version};
 use mesh_core::decide::cluster::{Permit, PickError, RetryRefusal};
@@ -36,14 +35,6 @@ pub(super) struct Tries<'a> {
     tried: Vec<SocketAddr>,
 }
 
-/// A response, with what it holds until its end.
-pub(super) struct Answer {
-    response: Response<Body>,
-    held: Held,
-    verdict: Option<Verdict>,
-    deadline: Option<tokio::time::Instant>,
-}
-
 /// A try that is about to be sent.
 struct Started {
     pool: Pool,
@@ -51,28 +42,12 @@ struct Started {
     /// When it is given up, and whose limit that is.
     at: Option<tokio::time::Instant>,
     expiry: Option<Expiry>,
-    held: Held,
 }
 
-/// How a try ended.
-struct Tried {
+/// A try without a response.
+struct Failed {
     attempt: Attempt,
-    result: Result<Answer, Error>,
-}
-
-impl Answer {
-    /// The response, whose end settles the accounts.
-    pub(super) fn settle_later(mut self, mut exchange: Box<Exchange>) -> Response<Body> {
-        exchange.answered(&self.response);
-        exchange.verdict = self.verdict;
-        exchange.held = Some(self.held);
-        let body = self.response.body_mut();
-        if let Some(at) = self.deadline {
-            body.limit(at);
-        }
-        body.hook(exchange);
-        self.response
-    }
+    error: Error,
 }
 
 impl<'a> Tries<'a> {
@@ -86,18 +61,23 @@ impl<'a> Tries<'a> {
     }
 
     /// Tries until the policy is content, or attempts, time or budget are spent.
-    pub(super) async fn run(&mut self, exchange: &mut Exchange, mut now: Timestamp) -> Result<Answer, Error> {
+    pub(super) async fn run(&mut self, exchange: &mut Exchange, mut now: Timestamp) -> Result<Response<Body>, Error> {
         let mut retry_permit = None;
         for number in 1.. {
-            let tried = match self.start(exchange, retry_permit.take(), (number, now)) {
+            // One response in one place: it is large, and each further hand that it went through would move it.
+            let mut result = match self.start(exchange, retry_permit.take(), (number, now)) {
                 Ok(started) => {
                     let begun = exchange.shared.clock.instant(now);
                     let sent = started.pool.send_until(started.request, started.at, begun).await;
-                    self.finish(exchange, started.held, started.expiry, sent)
+                    sent.map_err(|failure| self.failed(exchange, failure, started.expiry))
                 }
-                Err(error) => Tried::refused(error),
+                Err(error) => Err(Failed::refused(error)),
             };
-            let wants_more = decide(&self.plan.retry.on, &tried.attempt, self.plan.repeat).is_retry();
+            let attempt = match &mut result {
+                Ok(response) => self.answered(exchange, response),
+                Err(failed) => failed.attempt,
+            };
+            let wants_more = decide(&self.plan.retry.on, &attempt, self.plan.repeat).is_retry();
             if number > 1 {
                 let result = if wants_more {
                     RetryResult::Failure
@@ -107,16 +87,16 @@ impl<'a> Tries<'a> {
                 self.plan.cluster.metrics.retry(result);
             }
             if !wants_more {
-                return tried.result;
+                return result.map_err(|failed| failed.error);
             }
             if number > self.plan.retry.attempts {
                 exchange.retries_spent = self.plan.retry.attempts > 0;
-                return tried.result;
+                return result.map_err(|failed| failed.error);
             }
             // Boxed: most requests need one try.
-            match Box::pin(self.next_try(exchange, tried, number)).await {
+            match Box::pin(self.next_try(exchange, result, number)).await {
                 Ok(permit) => retry_permit = Some(permit),
-                Err(tried) => return tried.result,
+                Err(result) => return result.map_err(|failed| failed.error),
             }
             now = exchange.shared.clock.now();
         }
@@ -125,12 +105,17 @@ impl<'a> Tries<'a> {
     }
 
     /// Whether there is another try: a body that can be sent again, time, a place and budget for it. Waits out the pause.
-    async fn next_try(&mut self, exchange: &Exchange, tried: Tried, number: u32) -> Result<Permit, Tried> {
+    async fn next_try(
+        &mut self,
+        exchange: &mut Exchange,
+        result: Result<Response<Body>, Failed>,
+        number: u32,
+    ) -> Result<Permit, Result<Response<Body>, Failed>> {
         let shared = &exchange.shared;
         let now = shared.clock.now();
         let pause = backoff(number, &self.plan.retry.backoff, &mut &shared.entropy);
         if !self.request.can_repeat() || !self.plan.deadline.allows_pause(pause, now) {
-            return Err(tried);
+            return Err(result);
         }
         let permit = match self.plan.cluster.state.try_retry(now) {
             Ok(permit) => permit,
@@ -138,12 +123,14 @@ impl<'a> Tries<'a> {
                 if refusal == RetryRefusal::Budget {
                     self.plan.cluster.metrics.retry(RetryResult::BudgetExhausted);
                 }
-                return Err(tried);
+                return Err(result);
             }
         };
         // The failed response goes first: a body that it still reads could not be sent again.
-        drop(tried);
-        tokio::time::sleep_until(shared.clock.instant(now + pause)).await;
+        drop(result);
+        let until = shared.clock.instant(now + pause);
+        exchange.release();
+        tokio::time::sleep_until(until).await;
         Ok(permit)
     }
 
@@ -154,17 +141,12 @@ impl<'a> Tries<'a> {
         retry: Option<Permit>,
         (number, now): (u32, Timestamp),
     ) -> Result<Started, Error> {
-        let shared = &exchange.shared;
-        let held = self.place(shared, retry, now)?;
-        let endpoint = held.in_flight.endpoint();
+        let held = self.place(&exchange.shared, retry, now)?;
         exchange.attempts = number;
-        exchange.endpoint = Some(Arc::clone(endpoint));
-        let equipped = self.equip(held, now, shared);
-        if let Err(error) = &equipped {
-            let verdict = self.failed_at(exchange, error);
-            self.record(exchange, verdict);
-        }
-        equipped
+        exchange.verdict = None;
+        let equipped = self.equip(&held, now, &exchange.shared);
+        exchange.held = Some(held);
+        equipped.inspect_err(|error| self.account_for(exchange, error))
     }
 
     fn place(&mut self, shared: &Shared, retry: Option<Permit>, now: Timestamp) -> Result<Held, Error> {
@@ -184,13 +166,13 @@ impl<'a> Tries<'a> {
             Error::new(Outcome::Overflow).message(message)
         })?;
         Ok(Held {
-            in_flight: cluster.begin(&endpoint),
+            in_flight: cluster.begin(endpoint),
             _request: request,
             _retry: retry,
         })
     }
 
-    fn equip(&mut self, held: Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
+    fn equip(&mut self, held: &Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
         let attachment = held.in_flight.endpoint().attachment();
         let pool = attachment
             .pool(self.version, || self.plan.cluster.seed())
@@ -204,28 +186,11 @@ impl<'a> Tries<'a> {
             request,
             at: limit.map(|(at, _)| shared.clock.instant(at)),
             expiry: limit.map(|(_, expiry)| expiry),
-            held,
         })
     }
 
-    fn finish(
-        &mut self,
-        exchange: &mut Exchange,
-        held: Held,
-        expiry: Option<Expiry>,
-        sent: Result<Response<Body>, Failure>,
-    ) -> Tried {
-        let mut tried = match sent {
-            Ok(response) => self.answered(exchange, held, response),
-            Err(Failure::Send(error)) => self.failed(error),
-            // INVARIANT: only a limit can be over.
-            Err(Failure::Elapsed) => Tried::timed_out(expiry.unwrap_or(Expiry::Request), &self.plan.cluster.name),
-        };
-        self.account(exchange, &mut tried);
-        tried
-    }
-
-    fn answered(&self, exchange: &Exchange, held: Held, response: Response<Body>) -> Tried {
+    /// What an answer means, for another try and for its endpoint.
+    fn answered(&mut self, exchange: &mut Exchange, response: &Response<Body>) -> Attempt {
         let grpc = exchange.is_grpc().then(|| grpc_status(response.headers())).flatten();
         let mut attempt = Attempt::response(response.status(), grpc);
         // Such an answer is tried again only where the policy says just that.
@@ -239,17 +204,12 @@ impl<'a> Tries<'a> {
             (true, None) => (by_status != Verdict::Success).then_some(by_status),
             (false, _) => Some(by_status),
         };
-        let deadline = self.plan.deadline.request();
-        let answer = Answer {
-            response,
-            held,
-            verdict,
-            deadline: deadline.map(|at| exchange.shared.clock.instant(at)),
-        };
-        Tried {
-            attempt,
-            result: Ok(answer),
+        // What the headers alone say: failures count at once, and once; successes at the end of the body.
+        match verdict {
+            Some(verdict) if verdict != Verdict::Success => self.record(exchange, verdict),
+            _ => exchange.verdict = verdict,
         }
+        attempt
     }
 
     /// Whether the policy may have an answer of this status tried again.
@@ -261,34 +221,35 @@ impl<'a> Tries<'a> {
     }
 
     /// A try without a response; a request that was not sent comes back.
-    fn failed(&mut self, mut error: SendError) -> Tried {
-        if let Some(request) = error.take_request() {
-            self.request.give_back(request);
-        }
-        Tried::failed(error, &self.plan.cluster.name)
-    }
-
-    /// Tells the cluster what the try says of its endpoint, and this request where not to go again.
-    fn account(&mut self, exchange: &mut Exchange, tried: &mut Tried) {
-        let verdict = match &mut tried.result {
-            Ok(answer) => answer.take_early_verdict(),
-            Err(error) => self.failed_at(exchange, error),
+    fn failed(&mut self, exchange: &mut Exchange, failure: Failure, expiry: Option<Expiry>) -> Failed {
+        let cluster = &self.plan.cluster.name;
+        let failed = match failure {
+            Failure::Send(mut error) => {
+                if let Some(request) = error.take_request() {
+                    self.request.give_back(request);
+                }
+                Failed::sending(error, cluster)
+            }
+            // INVARIANT: only a limit can be over.
+            Failure::Elapsed => Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster),
         };
-        self.record(exchange, verdict);
+        self.account_for(exchange, &failed.error);
+        failed
     }
 
-    /// Notes where a try has failed, and says whom that speaks against.
-    fn failed_at(&mut self, exchange: &mut Exchange, error: &Error) -> Option<Verdict> {
+    /// Notes where a try has failed, and tells the cluster what that says of the endpoint. The try is over.
+    fn account_for(&mut self, exchange: &mut Exchange, error: &Error) {
         self.tried
-            .extend(exchange.endpoint.as_ref().map(|endpoint| endpoint.address()));
+            .extend(exchange.endpoint().map(|endpoint| endpoint.address()));
         if let Some(source) = std::error::Error::source(error) {
             exchange.transport_failure = Some(source.to_string().into());
         }
-        error_verdict(error)
+        self.record(exchange, error_verdict(error));
+        exchange.release();
     }
 
-    fn record(&mut self, exchange: &Exchange, verdict: Option<Verdict>) {
-        let (Some(verdict), Some(endpoint)) = (verdict, &exchange.endpoint) else {
+    fn record(&mut self, exchange: &Exchange, verdict: Verdict) {
+        let Some(endpoint) = exchange.endpoint() else {
             return;
         };
         if matches!(verdict, Verdict::ServerError | Verdict::GatewayError) {
@@ -325,12 +286,12 @@ impl<'a> Tries<'a> {
     }
 }
 
-impl Tried {
+impl Failed {
     /// The mesh itself refuses: nothing was sent, and no endpoint is to blame.
     fn refused(error: Error) -> Self {
         Self {
             attempt: Attempt::failed(error.outcome()),
-            result: Err(error),
+            error,
         }
     }
 
@@ -343,11 +304,11 @@ impl Tried {
         let error = Error::new(expiry.outcome()).message(format!("`{cluster}` did not answer in time: {what}"));
         Self {
             attempt: Attempt::failed(expiry.outcome()),
-            result: Err(error.blaming(expiry.verdict())),
+            error: error.blaming(expiry.verdict()),
         }
     }
 
-    fn failed(error: SendError, cluster: &str) -> Self {
+    fn sending(error: SendError, cluster: &str) -> Self {
         let outcome = outcome_of(&error);
         let progress = match error.kind() {
             SendErrorKind::Refused => Progress::Refused,
@@ -361,15 +322,8 @@ impl Tried {
         };
         Self {
             attempt: Attempt::failed(outcome).with_progress(progress),
-            result: Err(Error::new(outcome).message(message).caused_by(error)),
+            error: Error::new(outcome).message(message).caused_by(error),
         }
-    }
-}
-
-impl Answer {
-    /// What the headers alone say of the endpoint: failures count at once, and once; successes at the end of the body.
-    fn take_early_verdict(&mut self) -> Option<Verdict> {
-        self.verdict.take_if(|verdict| *verdict != Verdict::Success)
     }
 }
 
@@ -377,12 +331,10 @@ fn no_endpoint(error: PickError, cluster: &str) -> Error {
     Error::new(Outcome::NoHealthyEndpoint).message(format!("`{cluster}`: {error}"))
 }
 
-fn error_verdict(error: &Error) -> Option<Verdict> {
-    Some(
-        error
-            .verdict()
-            .unwrap_or_else(|| Verdict::from_outcome(error.outcome())),
-    )
+fn error_verdict(error: &Error) -> Verdict {
+    error
+        .verdict()
+        .unwrap_or_else(|| Verdict::from_outcome(error.outcome()))
 }
 
 fn outcome_of(error: &SendError) -> Outcome {

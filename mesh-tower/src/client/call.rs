@@ -19,6 +19,7 @@ use super::error::Error;
 use super::exchange::Exchange;
 use super::stack::{Plan, ready, refuse};
 use crate::body::Body;
+use crate::brought::Brought;
 use crate::mesh::{Live, Shared};
 
 /// Where a call goes.
@@ -45,7 +46,8 @@ pub(crate) async fn call(
     callee: Callee<'_>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
-    let mut exchange = Exchange::begin(shared, &live.snapshot, &mut request);
+    let brought = Brought::by(request.headers());
+    let mut exchange = Exchange::begin(Arc::clone(shared), &live.snapshot, &mut request, brought);
     exchange.route = Some(Arc::clone(callee.name));
     exchange.origin = Some(callee.origin.clone());
     let span = exchange.span.span().clone();
@@ -59,7 +61,10 @@ pub(crate) async fn call(
         tries.run(&mut exchange, shared.clock.now()).await
     };
     match answered.instrument(span).await {
-        Ok(answer) => Ok(answer.settle_later(exchange)),
+        Ok(response) => {
+            let deadline = plan.deadline.request().map(|at| shared.clock.instant(at));
+            Ok(exchange.settle_later(response, deadline))
+        }
         Err(error) => Err(refuse(exchange, error)),
     }
 }

@@ -21,6 +21,8 @@ pub struct Error {
 struct Inner {
     outcome: Outcome,
     flags: &'static str,
+    /// Whether the request was gRPC.
+    is_grpc: bool,
     message: Option<String>,
     route: Option<Arc<str>>,
     origin: Option<Origin>,
@@ -36,6 +38,7 @@ impl Error {
             inner: Box::new(Inner {
                 outcome,
                 flags: outcome.flag(),
+                is_grpc: false,
                 message: None,
                 route: None,
                 origin: None,
@@ -68,6 +71,16 @@ impl Error {
     pub(crate) fn with_flags(mut self, flags: &'static str) -> Self {
         self.inner.flags = flags;
         self
+    }
+
+    pub(crate) fn of_grpc(mut self, is_grpc: bool) -> Self {
+        self.inner.is_grpc = is_grpc;
+        self
+    }
+
+    /// Whether its request was gRPC, so that an answer of gRPC is expected.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.inner.is_grpc
     }
 
     pub(crate) fn on_route(mut self, route: Option<Arc<str>>, origin: Option<Origin>, attempts: u32) -> Self {

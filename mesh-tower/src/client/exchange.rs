@@ -16,11 +16,12 @@ use mesh_core::time::Timestamp;
 
 use super::clusters::{Attachment, ClusterRuntime};
 use crate::body::{Body, DeadlineExceeded, End, OnEnd};
+use crate::brought::Brought;
 use crate::mesh::Shared;
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{Reporter, RequestRecord, SeriesGroup};
-use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
+use crate::telemetry::trace::{Correlation, Missing, RequestSpan, Sampling, SpanEnd};
 
 /// A request under way. Dropped unfinished, it counts as one whose caller went away.
 ///
@@ -32,7 +33,8 @@ pub(super) struct Exchange {
     pub(super) route: Option<Arc<str>>,
     pub(super) origin: Option<Origin>,
     pub(super) cluster: Option<Arc<ClusterRuntime>>,
-    pub(super) endpoint: Option<Arc<Endpoint<Attachment>>>,
+    /// Where the last try went that is over.
+    endpoint: Option<Arc<Endpoint<Attachment>>>,
     pub(super) attempts: u32,
     /// Whether the policy would have liked another try, and there was none left.
     pub(super) retries_spent: bool,
@@ -50,19 +52,28 @@ pub(super) struct Exchange {
     response_bytes: u64,
     /// What the headers said of the endpoint; a gRPC call is judged by its trailers.
     pub(super) verdict: Option<Verdict>,
-    /// What the try holds whose answer it is.
+    /// What the try holds that is under way, or whose answer it is.
     pub(super) held: Option<Held>,
     is_settled: bool,
 }
 
 impl Exchange {
     /// Starts the accounts, and completes the headers that tie the request to its trace.
-    pub(super) fn begin(shared: &Arc<Shared>, snapshot: &Snapshot, request: &mut Request<Body>) -> Box<Self> {
+    pub(super) fn begin(
+        shared: Arc<Shared>,
+        snapshot: &Snapshot,
+        request: &mut Request<Body>,
+        brought: Brought,
+    ) -> Box<Self> {
         let entropy = &mut &shared.entropy;
         let span = RequestSpan::client(request);
         let readers = shared.access_log.readers(entropy);
         let missing = span.missing(readers, snapshot.mesh.request_ids);
-        let correlation = Correlation::propagate(request.headers_mut(), missing, Sampling::default(), entropy);
+        let has_any = brought.correlation || missing == Missing::Make || Correlation::is_in_scope();
+        let correlation = match has_any {
+            true => Correlation::propagate(request.headers_mut(), missing, Sampling::default(), entropy),
+            false => Correlation::default(),
+        };
         span.in_trace(correlation.trace());
         Box::new(Self {
             start: shared.clock.now(),
@@ -77,14 +88,14 @@ impl Exchange {
             transport_failure: None,
             fallback: None,
             generation: snapshot.generation,
-            head: Head::of(request, &correlation, readers),
+            head: Head::of(request, brought, &correlation, readers),
             served: None,
             grpc_status: None,
             response_bytes: 0,
             verdict: None,
             held: None,
             is_settled: false,
-            shared: Arc::clone(shared),
+            shared,
         })
     }
 
@@ -116,6 +127,34 @@ impl Exchange {
 
     pub(super) fn is_grpc(&self) -> bool {
         self.head.is_grpc()
+    }
+
+    /// The endpoint of the last try.
+    pub(super) fn endpoint(&self) -> Option<&Arc<Endpoint<Attachment>>> {
+        let held = self.held.as_ref().map(|held| held.in_flight.endpoint());
+        held.or(self.endpoint.as_ref())
+    }
+
+    /// The try is over: what it holds is free.
+    pub(super) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.endpoint = Some(Arc::clone(held.in_flight.endpoint()));
+        }
+    }
+
+    /// The answer of the last try. Its end settles; it fails at `deadline`.
+    pub(super) fn settle_later(
+        mut self: Box<Self>,
+        mut response: Response<Body>,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Response<Body> {
+        self.answered(&response);
+        let body = response.body_mut();
+        if let Some(at) = deadline {
+            body.limit(at);
+        }
+        body.hook(self);
+        response
     }
 
     /// The server answered: from here on the end of the body settles.
@@ -165,7 +204,7 @@ impl Exchange {
     }
 
     fn series(&self) -> Option<&SeriesGroup> {
-        let served = self.endpoint.as_ref().map(|endpoint| &endpoint.attachment().series);
+        let served = self.endpoint().map(|endpoint| &endpoint.attachment().series);
         let known = served.or_else(|| self.cluster.as_ref().map(|cluster| &cluster.unserved));
         known.or(self.fallback.as_ref())
     }
@@ -174,10 +213,10 @@ impl Exchange {
         if !self.span.is_recorded() {
             return;
         }
-        let peer = self.endpoint.as_ref().and_then(|endpoint| endpoint.attachment().peer());
+        let peer = self.endpoint().and_then(|endpoint| endpoint.attachment().peer());
         let mut end = SpanEnd::new(outcome, status);
         end.route = self.route.as_deref();
-        end.endpoint = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        end.endpoint = self.endpoint().map(|endpoint| endpoint.address());
         end.peer = peer.as_deref();
         end.attempts = self.attempts;
         self.span.finish(&end);
@@ -198,13 +237,13 @@ impl Exchange {
             .clone_from(&self.transport_failure);
         record.bytes_sent = self.response_bytes;
         record.upstream_service_time = self.served.and_then(|(at, _)| at).map(|at| at.since(self.start));
-        record.upstream_host = self.endpoint.as_ref().map(|endpoint| endpoint.address());
+        record.upstream_host = self.endpoint().map(|endpoint| endpoint.address());
         record.upstream_cluster = self.cluster.as_ref().map(|cluster| Arc::clone(&cluster.name));
         record.route_name.clone_from(&self.route);
         record.policy_origin.clone_from(&self.origin);
         record.policy_generation = self.generation;
         record.attempts = self.attempts;
-        record.destination_principal = self.endpoint.as_ref().and_then(|endpoint| endpoint.attachment().peer());
+        record.destination_principal = self.endpoint().and_then(|endpoint| endpoint.attachment().peer());
         record.source_principal = self
             .shared
             .identity
@@ -220,7 +259,7 @@ impl Drop for Exchange {
     }
 }
 
-/// What a try holds while it is under way, and its answer until that has ended.
+/// What a try holds while it is under way, and while its answer is.
 pub(super) struct Held {
     pub(super) in_flight: InFlight<Attachment>,
     pub(super) _request: Permit,

@@ -76,8 +76,9 @@ async fn send(plan: Plan, mut exchange: Box<Exchange>, request: Box<Request<Body
     }
     let now = exchange.shared.clock.now();
     let mut tries = Tries::new(&plan, &exchange, request);
-    if let Ok(answer) = tries.run(&mut exchange, now).await {
-        let mut body = answer.settle_later(exchange).into_body();
+    if let Ok(response) = tries.run(&mut exchange, now).await {
+        let deadline = plan.deadline.request().map(|at| exchange.shared.clock.instant(at));
+        let mut body = exchange.settle_later(response, deadline).into_body();
         while let Some(Ok(_)) = body.frame().await {}
     }
 }

@@ -21,7 +21,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use mesh_core::request::is_grpc;
 use tower_service::Service;
 
 pub use error::Error;
@@ -65,7 +64,6 @@ impl Client {
         let request = Box::new(request.map(Body::new));
         let (shared, via) = (Arc::clone(&self.shared), self.via.clone());
         ResponseFuture {
-            is_grpc: is_grpc(request.headers()),
             inner: Box::pin(exchange(shared, via, request)),
         }
     }
@@ -99,8 +97,6 @@ where
 /// A response under way.
 #[must_use = "a request is sent by awaiting its response"]
 pub struct ResponseFuture {
-    /// Errors of gRPC requests are answers.
-    is_grpc: bool,
     inner: Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>,
 }
 
@@ -109,7 +105,8 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match ready!(self.inner.as_mut().poll(cx)) {
-            Err(error) if self.is_grpc => Poll::Ready(Ok(grpc_response(error))),
+            // Errors of gRPC requests are answers.
+            Err(error) if error.is_grpc() => Poll::Ready(Ok(grpc_response(error))),
             sent => Poll::Ready(sent),
         }
     }

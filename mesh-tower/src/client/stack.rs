@@ -46,6 +46,7 @@ use super::exchange::Exchange;
 use super::mirror;
 use super::shape::{Changes, Local, Setting, shape};
 use crate::body::Body;
+use crate::brought::Brought;
 use crate::mesh::{Live, Shared};
 use crate::server::Claims;
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
@@ -159,10 +160,7 @@ pub(crate) async fn exchange(
     via: Via,
     mut request: Box<Request<Body>>,
 ) -> Result<Response<Body>, Error> {
-    let live = shared.live.load_full();
-    let mut exchange = Exchange::begin(&shared, &live.snapshot, &mut request);
-    let span = exchange.span.span().clone();
-    let planned = span.in_scope(|| plan(&live, &via, &mut request, &mut exchange));
+    let (mut exchange, planned) = begin(shared, &via, &mut request);
     let Planned { delay, next } = match planned {
         Ok(planned) => planned,
         Err(error) => return Err(refuse(exchange, error)),
@@ -171,8 +169,9 @@ pub(crate) async fn exchange(
     if let Some(pause) = delay {
         exchange.is_delayed = true;
         tokio::time::sleep(pause).await;
-        now = shared.clock.now();
+        now = exchange.shared.clock.now();
     }
+    let span = exchange.span.span().clone();
     let Forward { plan, changes, mirrors } = match next {
         Next::Answer(local) => return Ok(local.settle(exchange)),
         Next::Forward(forward) => forward,
@@ -181,7 +180,7 @@ pub(crate) async fn exchange(
         if let Err(error) = first_answer(&plan).instrument(span.clone()).await {
             return Err(refuse(exchange, error));
         }
-        now = shared.clock.now();
+        now = exchange.shared.clock.now();
     }
     plan.cluster.state.budget().deposit(exchange.start);
     let request = span.in_scope(|| mirror::send_copies(request, mirrors, &exchange, plan.deadline));
@@ -189,8 +188,9 @@ pub(crate) async fn exchange(
     // ORDER: pinned first, so that instrumenting moves no state.
     let tried = pin!(tries.run(&mut exchange, now)).instrument(span).await;
     match tried {
-        Ok(answer) => {
-            let mut response = answer.settle_later(exchange);
+        Ok(response) => {
+            let deadline = plan.deadline.request().map(|at| exchange.shared.clock.instant(at));
+            let mut response = exchange.settle_later(response, deadline);
             if let Some(changes) = changes {
                 changes.finish(&mut response);
             }
@@ -200,13 +200,31 @@ pub(crate) async fn exchange(
     }
 }
 
+/// All that the snapshot is asked for. It is not held for longer.
+fn begin(shared: Arc<Shared>, via: &Via, request: &mut Request<Body>) -> (Box<Exchange>, Result<Planned, Error>) {
+    let live = shared.live.load();
+    let brought = Brought::by(request.headers());
+    if let Via::Mesh = via
+        && brought.managed
+    {
+        // An application that hands the headers of its caller on would speak for that caller.
+        request.headers_mut().remove(CLIENT_CERT);
+    }
+    let mut exchange = Exchange::begin(shared, &live.snapshot, request, brought);
+    let span = exchange.span.span().clone();
+    let planned = span.in_scope(|| plan(&live, via, request, &mut exchange));
+    (exchange, planned)
+}
+
 /// The error of a request that has no response, with what is known of it.
 pub(super) fn refuse(mut exchange: Box<Exchange>, error: Error) -> Error {
     let outcome = error.outcome();
     let flags = exchange.flags(outcome);
-    let error = error
-        .with_flags(flags)
-        .on_route(exchange.route.clone(), exchange.origin.clone(), exchange.attempts);
+    let error = error.with_flags(flags).of_grpc(exchange.is_grpc()).on_route(
+        exchange.route.clone(),
+        exchange.origin.clone(),
+        exchange.attempts,
+    );
     if exchange.transport_failure.is_none() {
         let source = std::error::Error::source(&error).map(|source| source.to_string().into());
         exchange.transport_failure = source;
@@ -216,12 +234,6 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, error: Error) -> Error {
 }
 
 fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exchange) -> Result<Planned, Error> {
-    if let Via::Mesh = via {
-        // An application that hands the headers of its caller on would speak for that caller.
-        if request.headers().keys().any(|name| name == CLIENT_CERT) {
-            request.headers_mut().remove(CLIENT_CERT);
-        }
-    }
     let canonical = canonicalize(&*request, via.options(&live.snapshot)).map_err(|reason| bad_request(&reason))?;
     let view = canonical.view().bearing(via.token(request.extensions()));
     let arrived = Arrived {
@@ -272,14 +284,7 @@ impl<'a> Arrived<'a> {
     }
 
     /// A request that goes on as it is.
-    fn forward(
-        &self,
-        cluster: Arc<ClusterRuntime>,
-        retry: Arc<RetryPolicy>,
-        deadline: Deadline,
-        exchange: &mut Exchange,
-    ) -> Forward {
-        exchange.cluster = Some(Arc::clone(&cluster));
+    fn forward(&self, cluster: Arc<ClusterRuntime>, retry: Arc<RetryPolicy>, deadline: Deadline) -> Forward {
         let repeat = Repeat::of(self.view.method, self.view.headers);
         Forward {
             plan: Plan {
@@ -296,7 +301,7 @@ impl<'a> Arrived<'a> {
 
 /// What the rule makes of its request: an answer, or a request to the target that the split draws.
 fn routed(arrived: &Arrived<'_>, selected: Selected<'_>, exchange: &mut Exchange) -> Result<Planned, Error> {
-    let shared = Arc::clone(&exchange.shared);
+    let shared = &exchange.shared;
     let (live, view) = (arrived.live, &arrived.view);
     exchange.route = Some(Arc::clone(selected.name()));
     exchange.origin = Some(selected.origin().clone());
@@ -307,21 +312,22 @@ fn routed(arrived: &Arrived<'_>, selected: Selected<'_>, exchange: &mut Exchange
         .unwrap_or_default();
     let delay = shaped.delay;
     if let Some(local) = shaped.answer.take() {
-        exchange.fallback = Some(host_series(&shared, live, &selected.host.name));
+        exchange.fallback = Some(host_series(shared, live, &selected.host.name));
         let next = Next::Answer(Box::new(local));
         return Ok(Planned { delay, next });
     }
     let dialled = view.effective_port();
-    let (cluster, target, edit) = target(&shared, live, selected, dialled)
-        .inspect_err(|_| exchange.fallback = Some(host_series(&shared, live, &selected.host.name)))?;
+    let (cluster, target, edit) = target(shared, live, selected, dialled)
+        .inspect_err(|_| exchange.fallback = Some(host_series(shared, live, &selected.host.name)))?;
+    exchange.cluster = Some(Arc::clone(&cluster));
     let retry = selected
         .retry()
         .unwrap_or_else(|| target.retry(target.service_port(dialled)));
     let start = exchange.start + delay.unwrap_or_default();
     let deadline = limits(start, exchange, selected.timeout(), retry, view.headers);
-    let mut forward = arrived.forward(cluster, Arc::clone(retry), deadline, exchange);
+    let mut forward = arrived.forward(cluster, Arc::clone(retry), deadline);
     if let Some(rule) = rule {
-        forward.mirrors = mirror::draw(rule, &shared, live, dialled);
+        forward.mirrors = mirror::draw(rule, shared, live, dialled);
     }
     if rule.is_some() || edit.is_some() {
         forward.changes = Some(Box::new(Changes::new(edit.cloned(), shaped, view, setting)));
@@ -383,7 +389,8 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
             let cluster = shared.clusters.passthrough(view.host, view.effective_port());
             let retry = Arc::clone(&PASSTHROUGH_RETRY);
             let deadline = limits(exchange.start, exchange, None, &retry, view.headers);
-            let forward = arrived.forward(cluster, retry, deadline, exchange);
+            exchange.cluster = Some(Arc::clone(&cluster));
+            let forward = arrived.forward(cluster, retry, deadline);
             let next = Next::Forward(forward);
             Ok(Planned { delay: None, next })
         }

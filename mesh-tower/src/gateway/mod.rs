@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use mesh_core::request::{Transport, is_grpc, lines};
+use mesh_core::request::{Transport, lines};
 use mesh_tls::web::accept_web;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -33,10 +33,11 @@ pub(crate) use credentials::Credentials;
 use crate::body::{Body, BoxError};
 use crate::client::stack::{Via, exchange};
 use crate::mesh::{Live, Mesh, Shared};
+use crate::server::Peer;
 use crate::server::accept::{self, Port};
 use crate::server::connection::{Connection, Security};
 use crate::server::secure::{Refused, Secured, left, plain_version_within, version};
-use crate::server::{Peer, stack};
+use crate::server::stack::{self, Answered};
 use crate::stream::Stream;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -186,14 +187,10 @@ impl Port for GatewayPort {
         })
     }
 
-    fn answer(
-        &self,
-        connection: Arc<Connection>,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send + 'static {
+    fn answer(&self, connection: &Arc<Connection>, request: Request<Body>) -> Answered<BoxError> {
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         stack::serve(connection, request, move |request| async move {
-            Ok(forward(shared, number, request).await)
+            Ok::<_, BoxError>(forward(shared, number, request).await)
         })
     }
 }
@@ -218,11 +215,10 @@ async fn forward(shared: Arc<Shared>, port: u16, mut request: Request<Body>) -> 
     if let Some(peer) = peer {
         say_who(request.headers_mut(), &peer);
     }
-    let is_grpc = is_grpc(request.headers());
     let via = Via::Gateway { port, caller };
     match exchange(shared, via, Box::new(request)).await {
         Ok(response) => response,
-        Err(error) if is_grpc => error.to_grpc_response(),
+        Err(error) if error.is_grpc() => error.to_grpc_response(),
         Err(error) => error.to_response(),
     }
 }

@@ -16,8 +16,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, Ended};
+use super::deferred::{Begin, Deferred};
 use super::live;
 use super::secure::{Http, Refused, Secured};
+use super::stack::Answered;
 use crate::body::{Body, BoxError};
 use crate::dormant::Dormant;
 use crate::mesh::Shared;
@@ -38,11 +40,7 @@ pub(crate) trait Port: Clone + Send + Sync + 'static {
     fn secure(&self, stream: TcpStream, remote: SocketAddr) -> impl Future<Output = Result<Secured, Refused>> + Send;
 
     /// Answers a request.
-    fn answer(
-        &self,
-        connection: Arc<Connection>,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send + 'static;
+    fn answer(&self, connection: &Arc<Connection>, request: Request<Body>) -> Answered<BoxError>;
 }
 
 /// Accepts until the mesh stops, then drains.
@@ -107,7 +105,6 @@ async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {
     } = secured;
     let answering = Answering {
         connection: Arc::clone(&connection),
-        http,
         port,
     };
     let living = Living {
@@ -145,7 +142,7 @@ fn two<P: Port>(stream: Stream, answering: Answering<P>) -> Pin<Box<Two<P>>> {
         .max_header_list_size(HEADER_BYTES)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), answering))
+    Box::pin(builder.serve_connection(TokioIo::new(stream), Streams(answering)))
 }
 
 /// A connection that is served, until nobody wants it any more.
@@ -232,7 +229,7 @@ trait Graceful: Future {
 }
 
 type One<P> = http1::UpgradeableConnection<TokioIo<Stream>, Answering<P>>;
-type Two<P> = http2::Connection<TokioIo<Stream>, Answering<P>, TokioExecutor>;
+type Two<P> = http2::Connection<TokioIo<Stream>, Streams<P>, TokioExecutor>;
 
 impl<P: Port> Graceful for One<P> {
     fn graceful_shutdown(self: Pin<&mut Self>) {
@@ -249,25 +246,55 @@ impl<P: Port> Graceful for Two<P> {
 /// A port as hyper calls it.
 struct Answering<P> {
     connection: Arc<Connection>,
-    http: Http,
     port: P,
+}
+
+impl<P> Answering<P> {
+    /// A request at the pace that the peer has to keep.
+    fn paced(&self, request: Request<Incoming>) -> Request<Body> {
+        let (head, body) = request.into_parts();
+        let body = self.connection.body(&head.headers, body);
+        Request::from_parts(head, body)
+    }
 }
 
 impl<P: Port> hyper::service::Service<Request<Incoming>> for Answering<P> {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+    type Future = Answered<BoxError>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let body = self.connection.body(&head.headers, body);
-        let request = Request::from_parts(head, body);
-        let connection = Arc::clone(&self.connection);
-        if self.http == Http::One {
-            return Box::pin(self.port.answer(connection, request));
-        }
-        // Judged by the task of its stream: the connection's has all streams to serve.
-        let port = self.port.clone();
-        Box::pin(async move { port.answer(connection, request).await })
+        self.port.answer(&self.connection, self.paced(request))
+    }
+}
+
+/// The same for HTTP/2. A request is judged by the task of its stream: the connection's has all streams to serve.
+struct Streams<P>(Answering<P>);
+
+impl<P: Port> hyper::service::Service<Request<Incoming>> for Streams<P> {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Deferred<OfStream<P>, BoxError>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Self(answering) = self;
+        Deferred::new(OfStream {
+            request: answering.paced(request),
+            connection: Arc::clone(&answering.connection),
+            port: answering.port.clone(),
+        })
+    }
+}
+
+/// A request of a stream.
+struct OfStream<P> {
+    connection: Arc<Connection>,
+    port: P,
+    request: Request<Body>,
+}
+
+impl<P: Port> Begin<BoxError> for OfStream<P> {
+    fn begin(self) -> Answered<BoxError> {
+        self.port.answer(&self.connection, self.request)
     }
 }

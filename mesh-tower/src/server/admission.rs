@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use http::{HeaderMap, Request, Response, Uri};
 use mesh_core::decide::authz::{Decision, PeerRules};
 use mesh_core::decide::deadline::grpc_timeout;
@@ -82,7 +83,6 @@ pub(super) async fn admit_bearer(
     standing: Standing,
 ) -> Result<Admitted, Refusal> {
     let tokens = &snapshot.inbound.tokens;
-    let rules = connection.rules(&snapshot.inbound.authorizer);
     let mut canonical = canonical_of(snapshot, connection, request)?;
     not_over_yet(exchange, request.headers())?;
     let bearer = jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?;
@@ -92,14 +92,15 @@ pub(super) async fn admit_bearer(
         bearer.introduce(tokens, request);
         canonical = canonical_of(snapshot, connection, request)?.also_read_as(&readings);
     }
+    let rules = connection.rules(&snapshot.inbound.authorizer);
     let asks = judge(&rules, &view_of(&canonical, request), exchange)?;
     let readings = rewrite(request, canonical.into_parts());
     Ok(admitted(asks, Judged { standing, readings }, rules))
 }
 
-fn admitted(asks: bool, judged: Judged, rules: Arc<PeerRules>) -> Admitted {
+fn admitted(asks: bool, judged: Judged, rules: Guard<Arc<PeerRules>>) -> Admitted {
     match asks {
-        true => Admitted::Ask(judged, rules),
+        true => Admitted::Ask(judged, Guard::into_inner(rules)),
         false => Admitted::Through(judged),
     }
 }

@@ -1,6 +1,7 @@
 //! The application's answer to a request that was let in.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,6 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span};
 
 use super::admission::{DENIED, Judged, Refused, Standing};
-use super::connection::Connection;
 use super::exchange::Exchange;
 use super::ext_authz::ForResponse;
 use super::peer::Peer;
@@ -23,35 +23,33 @@ use super::respond::Refusal;
 use super::running::{self, Running};
 use super::stack::Arrived;
 use crate::body::{Body, BoxError};
+use crate::mesh::Live;
 use crate::telemetry::trace::Correlation;
 
 /// Has the application answer.
-pub(super) fn answer<F, B, E>(
+pub(super) fn answer<F, B, E, X>(
     arrived: Arrived,
+    live: &Live,
     mut request: Request<Body>,
     judged: Judged,
     for_response: ForResponse,
     app: impl FnOnce(Request<Body>) -> F,
-) -> impl Future<Output = Result<Response<Body>, E>>
+) -> Answering<F, X>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
 {
     let Arrived {
-        connection,
-        live,
         exchange,
         correlation,
         brought,
         ..
     } = arrived;
     let peer = Peer {
-        connection: Arc::clone(&connection),
+        connection: Arc::clone(&exchange.connection),
     };
     request.extensions_mut().insert(peer);
     let kept = running::keep(
-        &connection,
+        &exchange.connection,
         &live.snapshot,
         (&request, brought),
         exchange.was_asked(),
@@ -60,13 +58,13 @@ where
     Answering {
         application: traced(correlation, exchange.span.span(), app(request)),
         accounts: Some(Accounts {
-            connection,
             exchange,
             standing: judged.standing,
             for_response,
             kept,
         }),
         is_begun: false,
+        error: PhantomData,
     }
 }
 
@@ -85,18 +83,20 @@ fn traced<F: Future>(correlation: Correlation, span: &Span, future: F) -> Traced
 
 pin_project! {
     /// The application at work. By hand, since a future of the compiler's would keep what it is made of twice.
-    struct Answering<F> {
+    ///
+    /// Its errors are `X`, which the application's become.
+    pub(super) struct Answering<F, X> {
         #[pin]
-        application: F,
+        application: Traced<F>,
         // Taken with the answer.
         accounts: Option<Accounts>,
         is_begun: bool,
+        error: PhantomData<fn() -> X>,
     }
 }
 
 /// What the answer is settled with.
 struct Accounts {
-    connection: Arc<Connection>,
     exchange: Box<Exchange>,
     standing: Standing,
     for_response: ForResponse,
@@ -104,13 +104,14 @@ struct Accounts {
     kept: Option<Arc<Running>>,
 }
 
-impl<F, B, E> Future for Answering<F>
+impl<F, B, E, X> Future for Answering<F, X>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
+    E: Into<X>,
 {
-    type Output = Result<Response<Body>, E>;
+    type Output = Result<Response<Body>, X>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -139,20 +140,21 @@ impl Accounts {
     }
 
     fn is_denied_by_now(&self, kept: &Running) -> bool {
-        self.connection.denies_by_now(self.exchange.generation, kept)
+        self.exchange.connection.denies_by_now(self.exchange.generation, kept)
     }
 
     /// The answer as its caller gets it; `None` where the rules deny the request by now.
-    fn settle<B, E>(mut self, answered: Option<Result<Response<B>, E>>) -> Result<Response<Body>, E>
+    fn settle<B, E, X>(mut self, answered: Option<Result<Response<B>, E>>) -> Result<Response<Body>, X>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
+        E: Into<X>,
     {
         let is_denied = || self.kept.as_deref().is_some_and(|kept| self.is_denied_by_now(kept));
         match answered {
             Some(Err(error)) => {
                 self.exchange.settle(Outcome::UpstreamReset);
-                Err(error)
+                Err(error.into())
             }
             Some(Ok(response)) if !is_denied() => Ok(self.tell(response.map(Body::new))),
             _ => Ok(Refused::from(Refusal::new(Outcome::Denied, DENIED)).answer(self.exchange)),
@@ -163,7 +165,7 @@ impl Accounts {
         self.for_response.apply(&mut response);
         tell_end(self.standing, &self.exchange, &mut response);
         let response = match self.kept {
-            Some(running) => running.hold(&self.connection, response),
+            Some(running) => running.hold(&self.exchange.connection, response),
             None => response,
         };
         self.exchange.settle_later(response, Outcome::Response)

@@ -17,8 +17,8 @@ use mesh_core::request::{CLIENT_CERT, ClientCert, lines, strip_mesh_managed};
 use mesh_core::snapshot::ClientCerts;
 use mesh_tls::peer::PeerIdentity;
 
-use super::brought::Brought;
 use super::connection::Connection;
+use crate::brought::Brought;
 
 /// The client of a trusted caller, as that caller tells it: in the extensions of requests that came with
 /// `x-forwarded-client-cert` from a caller in `mesh.forwarding.trusted_callers`. Cheap to clone.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use http::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
@@ -190,15 +190,15 @@ impl Connection {
     }
 
     /// The rules for this peer under the policy in force.
-    pub(crate) fn rules(&self, authorizer: &Authorizer) -> Arc<PeerRules> {
-        let rules = self.rules.load_full();
+    pub(crate) fn rules(&self, authorizer: &Authorizer) -> Guard<Arc<PeerRules>> {
+        let rules = self.rules.load();
         if rules.are_of(authorizer) {
             return rules;
         }
         let peer = authz_peer(&self.security, self.remote, self.local);
         let rules = Arc::new(authorizer.for_peer(&peer));
         self.rules.store(Arc::clone(&rules));
-        rules
+        Guard::from_inner(rules)
     }
 
     /// Whether the port would let it in now: by its mode, and by the trust in its peer. Cheap unless trust has changed.
@@ -224,17 +224,19 @@ impl Connection {
         let (Security::Mutual(peer, _), Some(own)) = (&self.security, &self.shared.identity) else {
             return Ok(());
         };
-        let (current, policy) = (own.current(), tls_policy(&snapshot.mesh.tls).revocation);
-        let trust = trust(current.generation(), policy);
-        if self.verified.load(Ordering::Acquire) == trust && self.is_valid(peer, current.clock(), now) {
+        let policy = tls_policy(&snapshot.mesh.tls).revocation;
+        let known = trust(own.generation(), policy);
+        if self.verified.load(Ordering::Acquire) == known && self.is_valid(peer, own.clock(), now) {
             return Ok(());
         }
+        let current = own.current();
         peer.verify_again(&current.bundles().under(policy), current.clock())
             .map_err(|error| match error {
                 PeerError::Revoked(_) => Ended::Revoked(error.to_string()),
                 error => Ended::NotTrusted(error.to_string()),
             })?;
-        self.verified.store(trust, Ordering::Release);
+        let known = trust(current.generation(), policy);
+        self.verified.store(known, Ordering::Release);
         Ok(())
     }
 

@@ -16,10 +16,11 @@ use super::conduct::Answer;
 use super::connection::{Connection, Security};
 use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
+use crate::brought::Brought;
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
-use crate::telemetry::trace::{Correlation, RequestSpan, Sampling, SpanEnd};
+use crate::telemetry::trace::{Correlation, Missing, RequestSpan, Sampling, SpanEnd};
 
 /// A request that is served. Dropped unfinished, it counts as one whose caller went away.
 ///
@@ -59,13 +60,17 @@ impl Exchange {
         connection: &Arc<Connection>,
         snapshot: &Snapshot,
         request: &mut Request<Body>,
+        brought: Brought,
     ) -> (Correlation, Box<Self>) {
         let shared = &connection.shared;
         let entropy = &mut &shared.entropy;
         let span = RequestSpan::server(request);
         let readers = shared.access_log.readers(entropy);
         let missing = span.missing(readers, snapshot.mesh.request_ids);
-        let correlation = Correlation::ensure(request.headers_mut(), missing, Sampling::default(), entropy);
+        let correlation = match brought.correlation || missing == Missing::Make {
+            true => Correlation::ensure(request.headers_mut(), missing, Sampling::default(), entropy),
+            false => Correlation::default(),
+        };
         span.in_trace(correlation.trace());
         connection.conduct.begins();
         let exchange = Box::new(Self {
@@ -80,7 +85,7 @@ impl Exchange {
             asked: None,
             start: shared.clock.now(),
             generation: snapshot.generation,
-            head: Head::of(request, &correlation, readers),
+            head: Head::of(request, brought, &correlation, readers),
             answered: None,
             grpc_status: None,
             bytes: 0,

@@ -5,14 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::{FutureExt as _, lazy};
 use http::{Extensions, Request, Response};
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::connection::Connection;
+use super::deferred::{Begin, Deferred};
 use super::peer::Peer;
-use super::stack;
+use super::stack::{self, Answered};
 use crate::body::{Body, BoxError};
 use crate::mesh::Shared;
 
@@ -96,20 +97,71 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = MeshFuture<S, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let connection = self.origin.connection(request.extensions());
         // The instance that was made ready takes the request; its clone waits for the next one.
         let next = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, next);
-        let request = request.map(Body::new);
-        // Judged when it is polled: in the task, the span and the scopes that it runs in.
-        let judged = lazy(move |_| stack::serve(connection, request, move |request| ready.call(request)));
-        Box::pin(judged.flatten())
+        MeshFuture {
+            deferred: Deferred::new(Taken {
+                connection: self.origin.connection(request.extensions()),
+                request: request.map(Body::new),
+                service: std::mem::replace(&mut self.inner, next),
+            }),
+        }
+    }
+}
+
+/// A request with the service that was made ready for it.
+struct Taken<S> {
+    connection: Arc<Connection>,
+    request: Request<Body>,
+    service: S,
+}
+
+impl<S, R> Begin<S::Error> for Taken<S>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    fn begin(self) -> Answered<S::Error> {
+        let mut service = self.service;
+        stack::serve(&self.connection, self.request, move |request| service.call(request))
+    }
+}
+
+pin_project! {
+    /// The answer of a service behind the mesh's stack, whose errors are `E`.
+    pub struct MeshFuture<S, E> {
+        #[pin]
+        deferred: Deferred<Taken<S>, E>,
+    }
+}
+
+impl<S, E> fmt::Debug for MeshFuture<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshFuture").finish_non_exhaustive()
+    }
+}
+
+impl<S, R> Future for MeshFuture<S, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().deferred.poll(cx)
     }
 }

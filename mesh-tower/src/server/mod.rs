@@ -22,10 +22,10 @@
 pub(crate) mod accept;
 mod admission;
 mod answer;
-mod brought;
 mod client_cert;
 mod conduct;
 pub(crate) mod connection;
+mod deferred;
 mod exchange;
 mod ext_authz;
 pub(crate) mod jwt;
@@ -39,13 +39,11 @@ mod running;
 pub(crate) mod secure;
 pub(crate) mod stack;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryFutureExt as _;
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tower::util::Oneshot;
@@ -53,7 +51,7 @@ use tower_service::Service;
 
 pub use client_cert::ForwardedClient;
 pub use jwt::{AwsLc, Claims};
-pub use layer::{MeshLayer, MeshService};
+pub use layer::{MeshFuture, MeshLayer, MeshService};
 pub use listener::MeshListener;
 pub use peer::{Identity, Peer};
 
@@ -62,6 +60,7 @@ use crate::mesh::{Mesh, Shared};
 use accept::Port;
 use connection::Connection;
 use secure::{Refused, Secured};
+use stack::Answered;
 
 impl Mesh {
     /// Serves `service` on `listener` until [`Mesh::shutdown`]: mTLS as the policy wants it on this port,
@@ -138,12 +137,8 @@ where
         secure::mesh(&self.shared, stream, remote).await
     }
 
-    fn answer(
-        &self,
-        connection: Arc<Connection>,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Body>, BoxError>> + Send + 'static {
+    fn answer(&self, connection: &Arc<Connection>, request: Request<Body>) -> Answered<BoxError> {
         let service = self.service.clone();
-        stack::serve(connection, request, |request| Oneshot::new(service, request).err_into())
+        stack::serve(connection, request, |request| Oneshot::new(service, request))
     }
 }

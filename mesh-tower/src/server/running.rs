@@ -14,10 +14,10 @@ use http_body::{Frame, SizeHint};
 use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
 
-use super::brought::Brought;
 use super::connection::Connection;
 use super::jwt::Claims;
 use crate::body::{Body, BoxError};
+use crate::brought::Brought;
 
 /// What is kept of a request that was let in, to judge it again when the rules change.
 #[derive(Debug)]

@@ -15,110 +15,104 @@
 //! application: they are let in before there is a future, which then holds little but the application's own.
 
 use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::future::Either;
+use arc_swap::Guard;
 use http::{Request, Response};
 use mesh_core::request::{strip_h2c, strip_listed};
 use tracing::Instrument;
 
 use super::admission::{Admission, Admitted, Judged, Refused, admit, admit_bearer, ask};
 use super::answer::answer;
-use super::brought::Brought;
 use super::client_cert;
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::ext_authz::{self, ForResponse};
 use crate::body::{Body, BoxError};
+use crate::brought::Brought;
 use crate::mesh::Live;
 use crate::telemetry::trace::Correlation;
 
 /// A request whose accounts are open.
 pub(super) struct Arrived {
-    pub(super) connection: Arc<Connection>,
-    pub(super) live: Arc<Live>,
     pub(super) exchange: Box<Exchange>,
     pub(super) correlation: Correlation,
     pub(super) brought: Brought,
     depth: u8,
 }
 
+/// The answer to a request.
+pub(crate) type Answered<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
 /// Serves one request: by the application, or by a refusal. It is judged at once, and answered by the future.
 ///
 /// # Errors
 ///
 /// Those of the application.
-pub(crate) fn serve<F, B, E>(
-    connection: Arc<Connection>,
+pub(crate) fn serve<F, B, E, X>(
+    connection: &Arc<Connection>,
     mut request: Request<Body>,
-    app: impl FnOnce(Request<Body>) -> F,
-) -> impl Future<Output = Result<Response<Body>, E>>
+    app: impl FnOnce(Request<Body>) -> F + Send + 'static,
+) -> Answered<X>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
+    E: Into<X> + 'static,
+    X: Send + 'static,
 {
-    let mut arrived = Arrived::begin(connection, &mut request);
-    match admit(
-        &arrived.live.snapshot,
-        &arrived.connection,
-        &mut request,
-        &mut arrived.exchange,
-    ) {
+    let live = connection.shared.live.load();
+    let mut arrived = Arrived::begin(connection, &live, &mut request);
+    match admit(&live.snapshot, connection, &mut request, &mut arrived.exchange) {
         Ok(Admission::Judged(Admitted::Through(judged))) => {
-            let answering = answer(arrived, request, judged, ForResponse::default(), app);
-            Either::Left(Either::Left(answering))
+            Box::pin(answer(arrived, &live, request, judged, ForResponse::default(), app))
         }
-        // Boxed: requests that nobody is asked about need not carry its state.
-        Ok(admission) => Either::Right(Box::pin(serve_later(arrived, request, admission, app))),
-        Err(refusal) => {
-            let refused = Refused::from(refusal).answer(arrived.exchange);
-            Either::Left(Either::Right(ready(Ok(refused))))
-        }
+        Ok(admission) => Box::pin(serve_later(Guard::into_inner(live), arrived, request, admission, app)),
+        Err(refusal) => Box::pin(ready(Ok(Refused::from(refusal).answer(arrived.exchange)))),
     }
 }
 
 /// Serves a request whose token is to be verified, or about which somebody is to be asked.
-async fn serve_later<F, B, E>(
+async fn serve_later<F, B, E, X>(
+    live: Arc<Live>,
     mut arrived: Arrived,
     mut request: Request<Body>,
     admission: Admission,
     app: impl FnOnce(Request<Body>) -> F,
-) -> Result<Response<Body>, E>
+) -> Result<Response<Body>, X>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
+    E: Into<X>,
 {
-    match arrived.let_in(&mut request, admission).await {
-        Ok((judged, for_response)) => answer(arrived, request, judged, for_response, app).await,
+    match arrived.let_in(&live, &mut request, admission).await {
+        Ok((judged, for_response)) => answer(arrived, &live, request, judged, for_response, app).await,
         Err(refused) => Ok(refused.answer(arrived.exchange)),
     }
 }
 
 impl Arrived {
     /// Steps 1 and 2.
-    fn begin(connection: Arc<Connection>, request: &mut Request<Body>) -> Self {
-        let live = connection.shared.live.load_full();
+    fn begin(connection: &Arc<Connection>, live: &Live, request: &mut Request<Body>) -> Self {
         let snapshot = &live.snapshot;
         let depth = ext_authz::depth(&snapshot.inbound.authorizer, request.headers());
         let brought = Brought::by(request.headers());
         if brought.connection {
             strip_listed(request.headers_mut());
         }
-        let client = client_cert::settle(&snapshot.client_certs, &connection, brought, request.headers_mut());
+        let client = client_cert::settle(&snapshot.client_certs, connection, brought, request.headers_mut());
         if brought.upgrade {
             strip_h2c(request.headers_mut());
         }
         snapshot.inbound.tokens.strip_outputs(request.headers_mut());
-        let (correlation, mut exchange) = Exchange::begin(&connection, snapshot, request);
+        let (correlation, mut exchange) = Exchange::begin(connection, snapshot, request, brought);
         if let Some(client) = client {
             exchange.forwarded_client = client.uri().map(Arc::from);
             request.extensions_mut().insert(client);
         }
         Self {
-            connection,
-            live,
             exchange,
             correlation,
             brought,
@@ -129,10 +123,12 @@ impl Arrived {
     /// Steps 4 to 7, as far as they have to wait.
     async fn let_in(
         &mut self,
+        live: &Live,
         request: &mut Request<Body>,
         admission: Admission,
     ) -> Result<(Judged, ForResponse), Refused> {
-        let (live, connection, exchange) = (&self.live, &self.connection, &mut *self.exchange);
+        let exchange = &mut *self.exchange;
+        let connection = &Arc::clone(&exchange.connection);
         let admitted = match admission {
             Admission::Judged(admitted) => admitted,
             Admission::Bearing(standing) => {

@@ -8,6 +8,7 @@ use mesh_core::outcome::Outcome;
 use mesh_core::request::is_grpc;
 
 use crate::body::Body;
+use crate::brought::Brought;
 use crate::telemetry::access_log::{AccessRecord, Readers, Text};
 use crate::telemetry::metrics::{Protocol, Reporter};
 use crate::telemetry::trace::{Correlation, TraceContext};
@@ -36,12 +37,11 @@ struct Logged {
 }
 
 impl Head {
-    pub(crate) fn of(request: &Request<Body>, correlation: &Correlation, readers: Readers) -> Self {
+    pub(crate) fn of(request: &Request<Body>, brought: Brought, correlation: &Correlation, readers: Readers) -> Self {
         Self {
-            protocol: if is_grpc(request.headers()) {
-                Protocol::Grpc
-            } else {
-                Protocol::Http
+            protocol: match brought.content_type && is_grpc(request.headers()) {
+                true => Protocol::Grpc,
+                false => Protocol::Http,
             },
             version: request.version(),
             logged: (readers != Readers::None).then(|| Box::new(Logged::of(request, correlation, readers))),

@@ -20,10 +20,9 @@
 //! cluster.set_endpoints(vec![(EndpointSpec::new(address, 1), ())], |_, ()| (), |_, ()| ());
 //!
 //! let endpoint = cluster.pick(&[], Timestamp::ZERO, &mut SplitMix64::new(1)).unwrap();
-//! let in_flight = cluster.begin(&endpoint);
-//! assert_eq!(endpoint.active(), 1);
-//! drop(in_flight);
-//! assert_eq!(cluster.record(&endpoint, Verdict::Success, Timestamp::ZERO), None);
+//! let in_flight = cluster.begin(endpoint);
+//! assert_eq!(in_flight.active(), 1);
+//! assert_eq!(cluster.record(&in_flight, Verdict::Success, Timestamp::ZERO), None);
 //! ```
 
 mod circuit;
@@ -145,8 +144,8 @@ impl<T> Cluster<T> {
     }
 
     /// Counts a request in at `endpoint`, until the returned value is dropped.
-    pub fn begin(&self, endpoint: &Arc<Endpoint<T>>) -> InFlight<T> {
-        InFlight::new(Arc::clone(endpoint))
+    pub fn begin(&self, endpoint: Arc<Endpoint<T>>) -> InFlight<T> {
+        InFlight::new(endpoint)
     }
 
     /// What a response of this status says about its endpoint.

@@ -335,7 +335,7 @@ fn tried_endpoints_are_avoided_while_there_are_others() {
 fn requests_in_flight_are_counted_until_dropped() {
     let cluster = cluster(2, ClusterSettings::default());
     let busy = endpoint(&cluster, 0);
-    let in_flight = [cluster.begin(&busy), cluster.begin(&busy)];
+    let in_flight = [cluster.begin(Arc::clone(&busy)), cluster.begin(Arc::clone(&busy))];
     assert_eq!((busy.active(), in_flight[0].endpoint().address()), (2, address(0)));
     assert_eq!(picked(&cluster, Timestamp::ZERO), BTreeSet::from([1]));
     drop(in_flight);
@@ -356,7 +356,7 @@ fn an_update_keeps_what_stays_and_forgets_what_leaves() {
     };
     put(&[(0, 1, 10), (1, 1, 11), (2, 1, 12)]);
     let first = endpoint(&cluster, 0);
-    let in_flight = cluster.begin(&first);
+    let in_flight = cluster.begin(Arc::clone(&first));
     for _ in 0..5 {
         cluster.record(&first, Verdict::GatewayError, secs(1));
     }
@@ -407,7 +407,7 @@ fn a_reload_changes_parameters_and_keeps_state() {
     fail(&cluster, 0, 5, secs(1));
     fail(&cluster, 1, 3, secs(1));
     let permit = cluster.try_request().unwrap();
-    let in_flight = cluster.begin(&endpoint(&cluster, 1));
+    let in_flight = cluster.begin(endpoint(&cluster, 1));
     let tokens = cluster.budget().balance(secs(1));
     assert!(cluster.try_retry(secs(1)).is_ok());
 
@@ -475,7 +475,7 @@ fn threads_may_pick_record_and_reload_at_once() {
                     let Ok(endpoint) = cluster.pick(&[], now, &mut rng) else {
                         continue;
                     };
-                    let in_flight = cluster.begin(&endpoint);
+                    let in_flight = cluster.begin(Arc::clone(&endpoint));
                     let is_bad = endpoint.address() == address(0);
                     let verdict = if is_bad {
                         Verdict::GatewayError
