@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -25,10 +26,10 @@ pub(in crate::policy) struct Ledger {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Definition {
-    kind: String,
-    namespace: String,
-    name: String,
-    part: String,
+    kind: Arc<str>,
+    namespace: Arc<str>,
+    name: Box<str>,
+    part: Box<str>,
 }
 
 impl Ledger {
@@ -39,13 +40,23 @@ impl Ledger {
 
     /// The same for an item of which there may be several parts with one name.
     pub(in crate::policy) fn define_part(&mut self, kind: &str, (meta, part): (&Meta, &str), span: SourceSpan) {
+        // Documents list what is of one kind and namespace together.
+        let before = self.definitions.last().map(|(before, _)| before);
+        let kinds = before.map(|before| &before.kind);
+        let namespaces = before.map(|before| &before.namespace);
         let definition = Definition {
-            kind: kind.into(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
+            kind: shared(kinds, kind),
+            namespace: shared(namespaces, &meta.namespace),
+            name: meta.name.as_str().into(),
             part: part.into(),
         };
         self.definitions.push((definition, span));
+    }
+
+    /// Gives memory back that nothing is in.
+    pub(in crate::policy) fn shrink(&mut self) {
+        self.definitions.shrink_to_fit();
+        self.mentions.shrink_to_fit();
     }
 
     /// Adds what was read elsewhere.
@@ -87,7 +98,7 @@ impl Ledger {
     /// Warns of services that are mentioned and not defined, where the name of one that is defined is near.
     pub(in crate::policy) fn resolve(&self, report: &mut Report) {
         let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (one, _) in self.definitions.iter().filter(|(one, _)| one.kind == SERVICE) {
+        for (one, _) in self.definitions.iter().filter(|(one, _)| *one.kind == *SERVICE) {
             known.entry(&one.namespace).or_default().insert(&one.name);
         }
         // Many speak of the same service.
@@ -118,15 +129,22 @@ impl Ledger {
 impl Definition {
     fn duplicate(&self, span: SourceSpan, first: SourceSpan) -> Diagnostic {
         let (kind, name, namespace) = (&self.kind, quoted(&self.name), quoted(&self.namespace));
-        let message = match self.name.as_str() {
+        let message = match &*self.name {
             "" => format!("{kind} are defined twice"),
             _ => format!("{kind} {name} of namespace {namespace} is defined twice"),
         };
-        let help = match self.name.as_str() {
+        let help = match &*self.name {
             "" => "all files together are one policy: remove one of the two",
             _ => "all files together are one policy: remove one of the two, or give it another name",
         };
         let diagnostic = Diagnostic::new(Code::DUPLICATE_DEFINITION, span, message);
         diagnostic.with_label(first, "first defined here").with_help(help)
     }
+}
+
+/// A text, which is that of the item before where both are equal.
+fn shared(before: Option<&Arc<str>>, text: &str) -> Arc<str> {
+    before
+        .filter(|before| ***before == *text)
+        .map_or_else(|| text.into(), Arc::clone)
 }

@@ -142,6 +142,8 @@ pub(super) enum Read {
 /// What one native document says.
 #[derive(Debug)]
 pub(super) struct Fragment {
+    /// Its settings of the mesh, which are read anew each time.
+    settings: Option<Node>,
     policy: Policy,
     ledger: Ledger,
     report: Report,
@@ -157,7 +159,15 @@ impl Fragment {
         let (mut ledger, mut report) = (Ledger::default(), Report::new());
         let cx = Reader::new(sources, &mut report).with_synonyms(native::SYNONYMS);
         native::lower(&cx, node, &mut policy, &mut ledger);
-        Self { policy, ledger, report }
+        // It is kept for as long as the file stays as it is.
+        policy.services.shrink_to_fit();
+        ledger.shrink();
+        Self {
+            settings: native::settings(node).cloned(),
+            policy,
+            ledger,
+            report,
+        }
     }
 
     fn add_to(&self, (policy, ledger): (&mut Policy, &mut Ledger), report: &mut Report) {
@@ -247,14 +257,11 @@ impl Read {
     }
 }
 
-/// Keeps what documents say in the place of their trees. Settings of the mesh are read anew each time.
+/// Keeps what documents say in the place of their trees.
 fn keep(documents: &mut [&mut Read], lowered: Vec<(*const Node, Arc<Fragment>)>) {
     let mut lowered: FxHashMap<*const Node, Arc<Fragment>> = lowered.into_iter().collect();
     for document in documents {
         let Read::Tree(tree) = &**document else { continue };
-        if tree.root.get("mesh").is_some() {
-            continue;
-        }
         if let Some(fragment) = lowered.remove(&Arc::as_ptr(&tree.root)) {
             **document = Read::Lowered(fragment);
         }
@@ -368,13 +375,17 @@ impl<'s> Loading<'s> {
                 self.define_settings(object.node.span);
                 (dialect.lower)(&cx, object, &mut self.policy);
             }
-            Item::Native(node) => {
-                let cx = Reader::new(self.sources, report).with_synonyms(native::SYNONYMS);
-                if let Some(span) = native::settings(&cx, node, &mut self.policy) {
-                    self.define_settings(span);
-                }
-            }
-            Item::Object(..) | Item::Lowered(_) => {}
+            Item::Native(node) => self.native_settings(report, native::settings(node)),
+            Item::Lowered(fragment) => self.native_settings(report, fragment.settings.as_ref()),
+            Item::Object(..) => {}
+        }
+    }
+
+    fn native_settings(&mut self, report: &mut Report, settings: Option<&Node>) {
+        if let Some(settings) = settings {
+            let cx = Reader::new(self.sources, report).with_synonyms(native::SYNONYMS);
+            native::read_settings(&cx, settings, &mut self.policy);
+            self.define_settings(settings.span);
         }
     }
 

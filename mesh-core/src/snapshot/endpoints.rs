@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::outbound::Builder;
 use super::registry::Listed;
-use super::target::{EndpointAddress, EndpointTls, PortSettings, Target, TargetEndpoint, TargetEndpoints};
+use super::target::{
+    EndpointAddress, EndpointKind, EndpointTls, PortSettings, Target, TargetEndpoint, TargetEndpoints,
+};
 use super::traffic::{Destination, Settled, settle};
 use crate::decide::authz::resolve_mtls;
 use crate::identity::{SpiffeId, TrustDomain};
@@ -45,7 +47,7 @@ impl Settings {
     fn of_port(&self) -> Option<PortSettings> {
         Some(PortSettings {
             port: self.port?,
-            cluster: self.settled.cluster.clone(),
+            cluster: Arc::new(self.settled.cluster.clone()),
             retry: Arc::new(self.settled.retry.clone()),
         })
     }
@@ -99,7 +101,7 @@ impl Builder<'_> {
             endpoints,
             port_settings: others.iter().filter_map(Settings::of_port).collect(),
             retry: Arc::new(base.settled.retry),
-            settings: base.settled.cluster,
+            settings: Arc::new(base.settled.cluster),
             ports,
         }
     }
@@ -171,16 +173,19 @@ impl Builder<'_> {
             let own = self.endpoint_tls(of.host, settings, endpoint, listed);
             Some((settings.port?, own)).filter(|(_, own)| *own != tls)
         });
-        TargetEndpoint {
-            address: EndpointAddress::new(&endpoint.address),
+        let kind = EndpointKind {
             port: endpoint.port,
             ports: endpoint.ports.clone(),
             closed_ports: endpoint.closed_ports.clone(),
-            weight: endpoint.weight,
             labels: Arc::new(endpoint.labels.clone()),
             locality: endpoint.locality.as_str().into(),
             port_tls: others.collect(),
             tls,
+        };
+        TargetEndpoint {
+            address: EndpointAddress::new(&endpoint.address),
+            weight: endpoint.weight,
+            kind: Arc::new(kind),
         }
     }
 
@@ -257,12 +262,13 @@ impl Builder<'_> {
     }
 }
 
-/// Whether two endpoints differ at most in what is copied from them.
+/// Whether two endpoints differ at most in address and weight.
 fn are_alike(left: &Listed<'_>, right: &Listed<'_>) -> bool {
     let (one, other) = (left.endpoint, right.endpoint);
     std::ptr::eq(left.service, right.service)
         && one.port == other.port
         && one.ports == other.ports
+        && one.closed_ports == other.closed_ports
         && one.labels == other.labels
         && one.locality == other.locality
         && one.service_account == other.service_account
@@ -272,9 +278,8 @@ fn are_alike(left: &Listed<'_>, right: &Listed<'_>) -> bool {
 fn like(alike: &TargetEndpoint, endpoint: &Endpoint) -> TargetEndpoint {
     TargetEndpoint {
         address: EndpointAddress::new(&endpoint.address),
-        closed_ports: endpoint.closed_ports.clone(),
         weight: endpoint.weight,
-        ..alike.clone()
+        kind: Arc::clone(&alike.kind),
     }
 }
 

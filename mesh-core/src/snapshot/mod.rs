@@ -31,7 +31,7 @@ pub use forwarding::ClientCerts;
 pub use gateway::{GatewayConfig, GatewayPort, GatewayVirtualTls};
 pub use inbound::Inbound;
 pub use target::{
-    EndpointAddress, EndpointTls, HttpVersion, ResolvedEndpoint, ResolvedTarget, Target, TargetEndpoint,
+    EndpointAddress, EndpointKind, EndpointTls, HttpVersion, ResolvedEndpoint, ResolvedTarget, Target, TargetEndpoint,
     TargetEndpoints,
 };
 

@@ -120,8 +120,15 @@ impl<'a> Builder<'a> {
 
     /// Builds all of them.
     pub(super) fn targets(&self) -> Arc<[Target]> {
-        let build = |(host, subset, port): &TargetName| self.build_target(host, subset.as_deref(), *port);
-        self.targets.iter().map(build).collect()
+        let mut targets: Vec<Target> = Vec::with_capacity(self.targets.len());
+        for (host, subset, port) in &self.targets {
+            let mut target = self.build_target(host, subset.as_deref(), *port);
+            if let Some(before) = targets.last() {
+                target.share(before);
+            }
+            targets.push(target);
+        }
+        targets.into()
     }
 
     /// The virtual hosts of the mesh's clients.
@@ -143,6 +150,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.add_wildcards(&mut table)?;
+        table.shrink();
         Ok(table)
     }
 
@@ -195,6 +203,7 @@ impl<'a> Builder<'a> {
         let mut rules = RuleList::default();
         if let Some(overrides) = self.overrides(profile) {
             rules.push([Matcher::any()], overrides);
+            rules.shrink();
             return Ok(Arc::new(rules));
         }
         let claim = self.registry.claim(host);
@@ -211,6 +220,7 @@ impl<'a> Builder<'a> {
         if rules.is_empty() {
             rules.push([Matcher::any()], self.default_route(host));
         }
+        rules.shrink();
         rules
     }
 

@@ -26,7 +26,7 @@ pub struct Target {
     /// Its endpoints.
     pub endpoints: TargetEndpoints,
     pub(super) retry: Arc<RetryPolicy>,
-    pub(super) settings: ClusterSettings,
+    pub(super) settings: Arc<ClusterSettings>,
     /// Where the caller chooses the port: ports at which something may differ.
     pub(super) port_settings: Vec<PortSettings>,
 }
@@ -35,7 +35,7 @@ pub struct Target {
 #[derive(Debug)]
 pub(super) struct PortSettings {
     pub(super) port: u16,
-    pub(super) cluster: ClusterSettings,
+    pub(super) cluster: Arc<ClusterSettings>,
     pub(super) retry: Arc<RetryPolicy>,
 }
 
@@ -55,19 +55,27 @@ pub enum TargetEndpoints {
 pub struct TargetEndpoint {
     /// An address, or a name for DNS.
     pub address: EndpointAddress,
-    /// Its own port.
-    pub port: Option<u16>,
-    /// Its ports by the service port's name.
-    pub ports: std::collections::BTreeMap<String, u16>,
-    /// Service ports, by their names, that it does not have.
-    pub closed_ports: Vec<String>,
     /// Its weight, at least 1.
     pub weight: u32,
-    /// Its labels.
+    /// What is said of it beside.
+    pub kind: Arc<EndpointKind>,
+}
+
+/// What endpoints that are listed together mostly have in common, and share then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EndpointKind {
+    /// Their own port.
+    pub port: Option<u16>,
+    /// Their ports by the service port's name.
+    pub ports: std::collections::BTreeMap<String, u16>,
+    /// Service ports, by their names, that they do not have.
+    pub closed_ports: Vec<String>,
+    /// Their labels.
     pub labels: Arc<Labels>,
-    /// Its locality, empty where unknown.
+    /// Their locality, empty where unknown.
     pub locality: Arc<str>,
-    /// How to talk to it.
+    /// How to talk to them.
     pub tls: EndpointTls,
     /// The same by service port, where it differs.
     pub(super) port_tls: Vec<(u16, EndpointTls)>,
@@ -123,8 +131,8 @@ pub enum HttpVersion {
 pub struct ResolvedTarget {
     /// The identity.
     pub key: ClusterKey,
-    /// The parameters.
-    pub settings: ClusterSettings,
+    /// The parameters, which services share that say the same.
+    pub settings: Arc<ClusterSettings>,
     /// The version of HTTP.
     pub http: HttpVersion,
     /// The endpoints with their ports.
@@ -187,7 +195,7 @@ impl ResolvedEndpoint {
 impl ResolvedTarget {
     /// A target that no policy describes, with one endpoint.
     #[must_use]
-    pub fn passthrough(key: ClusterKey, settings: ClusterSettings, endpoint: ResolvedEndpoint) -> Self {
+    pub fn passthrough(key: ClusterKey, settings: Arc<ClusterSettings>, endpoint: ResolvedEndpoint) -> Self {
         Self {
             key,
             settings,
@@ -206,7 +214,7 @@ impl Target {
 
     /// The parameters for a service port.
     #[must_use]
-    pub fn settings(&self, port: u16) -> &ClusterSettings {
+    pub fn settings(&self, port: u16) -> &Arc<ClusterSettings> {
         self.at(port).map_or(&self.settings, |own| &own.cluster)
     }
 
@@ -214,6 +222,16 @@ impl Target {
     #[must_use]
     pub fn retry(&self, port: u16) -> &Arc<RetryPolicy> {
         self.at(port).map_or(&self.retry, |own| &own.retry)
+    }
+
+    /// Shares what another target says, too: most services set nothing.
+    pub(super) fn share(&mut self, other: &Self) {
+        if self.settings == other.settings {
+            self.settings = Arc::clone(&other.settings);
+        }
+        if self.retry == other.retry {
+            self.retry = Arc::clone(&other.retry);
+        }
     }
 
     /// The ports with settings of their own.
@@ -229,7 +247,7 @@ impl Target {
     #[must_use]
     pub fn resolve(&self, dialled: u16) -> ResolvedTarget {
         let port = self.service_port(dialled);
-        let settings = self.settings(port).clone();
+        let settings = Arc::clone(self.settings(port));
         let service_port = self.ports.iter().find(|known| known.number == port);
         ResolvedTarget {
             key: ClusterKey {
@@ -257,19 +275,20 @@ impl Target {
 impl TargetEndpoint {
     /// The endpoint as it is called for a service port; `None` where it does not have it.
     fn resolve(&self, port: u16, service_port: Option<&ServicePort>) -> Option<ResolvedEndpoint> {
-        if service_port.is_some_and(|port| self.closed_ports.contains(&port.name)) {
+        let kind = &*self.kind;
+        if service_port.is_some_and(|port| kind.closed_ports.contains(&port.name)) {
             return None;
         }
-        let named = service_port.and_then(|port| self.ports.get(&port.name)).copied();
+        let named = service_port.and_then(|port| kind.ports.get(&port.name)).copied();
         let target = service_port.and_then(|port| port.target);
-        let own = self.port_tls.iter().find(|(number, _)| *number == port);
+        let own = kind.port_tls.iter().find(|(number, _)| *number == port);
         Some(ResolvedEndpoint {
             address: self.address.clone(),
-            port: self.port.or(named).or(target).unwrap_or(port),
+            port: kind.port.or(named).or(target).unwrap_or(port),
             weight: self.weight.max(1),
-            labels: self.labels.clone(),
-            locality: self.locality.clone(),
-            tls: own.map_or(&self.tls, |(_, tls)| tls).clone(),
+            labels: kind.labels.clone(),
+            locality: kind.locality.clone(),
+            tls: own.map_or(&kind.tls, |(_, tls)| tls).clone(),
         })
     }
 }

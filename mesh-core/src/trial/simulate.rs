@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::question::Asked;
 use super::read::{Step, StepAnswer};
-use crate::decide::cluster::{Cluster, ClusterKey, ClusterSettings, EndpointSpec};
+use crate::decide::cluster::{Cluster, ClusterKey, EndpointSpec};
 use crate::decide::deadline::{Deadline, Expiry, grpc_timeout};
 use crate::decide::health::Verdict;
 use crate::decide::retry::{Attempt, Progress, Repeat, backoff, decide, default_policy};
@@ -88,7 +88,7 @@ fn plan(
         RouteResult::UnknownHost if gateway.is_none() && snapshot.mesh.outbound == OutboundMode::AllowAny => {
             let endpoint = ResolvedEndpoint::by_host(view.host, view.effective_port());
             let key = ClusterKey::new(view.host, None, view.effective_port());
-            let target = ResolvedTarget::passthrough(key, ClusterSettings::default(), endpoint);
+            let target = ResolvedTarget::passthrough(key, Arc::default(), endpoint);
             let next = Next::Try(Box::new(Plan::new(target, Arc::new(default_policy()), None, view)));
             let delay = Duration::ZERO;
             Ok(Planned { delay, next })

@@ -173,9 +173,10 @@ impl<'a> Tries<'a> {
     }
 
     fn equip(&mut self, held: &Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
-        let attachment = held.in_flight.endpoint().attachment();
+        let endpoint = held.in_flight.endpoint();
+        let attachment = endpoint.attachment();
         let pool = attachment
-            .pool(self.version, || self.plan.cluster.seed())
+            .pool(self.version, (&*self.plan.cluster, endpoint.address()))
             .map_err(|error| Error::new(Outcome::TlsFailure).message(error.to_string()))?;
         let copies = self.wants_copy(attachment);
         let unrepeatable = || Error::new(Outcome::UpstreamReset).message("the request cannot be sent again");

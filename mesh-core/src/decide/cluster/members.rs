@@ -28,13 +28,14 @@ impl<T> Cluster<T> {
     /// Puts new settings in force. Counters, ejections, permits and tokens stay.
     ///
     /// Without outlier detection the ejected endpoints return at once. A new ejection time holds for ejections under way, too.
-    pub fn configure(&self, settings: ClusterSettings) {
+    pub fn configure(&self, settings: impl Into<Arc<ClusterSettings>>) {
+        let settings: Arc<ClusterSettings> = settings.into();
         let mut watch = self.watch();
         self.thresholds.configure(settings.outliers.as_ref());
         self.has_listed_errors.store(settings.lists_errors(), Relaxed);
         self.circuit.configure(&settings);
         self.budget.configure(settings.budget);
-        self.settings.store(Arc::new(settings));
+        self.settings.store(settings);
         if self.settings.load().outliers.is_none() {
             self.restore_all(&mut watch);
         }

@@ -89,7 +89,8 @@ struct Watch {
 impl<T> Cluster<T> {
     /// A cluster without endpoints.
     #[must_use]
-    pub fn new(key: ClusterKey, settings: ClusterSettings) -> Self {
+    pub fn new(key: ClusterKey, settings: impl Into<Arc<ClusterSettings>>) -> Self {
+        let settings: Arc<ClusterSettings> = settings.into();
         let thresholds = Thresholds::default();
         thresholds.configure(settings.outliers.as_ref());
         Self {
@@ -103,7 +104,7 @@ impl<T> Cluster<T> {
             has_listed_errors: AtomicBool::new(settings.lists_errors()),
             circuit: Circuit::new(&settings),
             budget: Budget::new(settings.budget),
-            settings: ArcSwap::from_pointee(settings),
+            settings: ArcSwap::new(settings),
         }
     }
 

@@ -39,6 +39,13 @@ impl<T> HostTable<T> {
         }
     }
 
+    /// Gives memory back that nothing is in.
+    pub fn shrink(&mut self) {
+        self.values.shrink_to_fit();
+        self.exact.shrink_to_fit();
+        self.suffixes.shrink_to_fit();
+    }
+
     fn name(&mut self, name: &str, index: usize) {
         match name.strip_prefix('*') {
             None => {

@@ -32,6 +32,12 @@ impl<V> Default for Prefixes<V> {
 }
 
 impl<V: Default> Prefixes<V> {
+    /// Gives memory back that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.nodes.iter_mut().for_each(|node| node.below.shrink_to_fit());
+    }
+
     /// Changes the value of a prefix, which is made where there is none.
     pub(crate) fn change(&mut self, prefix: &[u8], change: impl FnOnce(&mut V)) {
         let at = self.place(prefix);

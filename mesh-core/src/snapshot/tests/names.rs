@@ -69,7 +69,7 @@ fn dns_is_asked_for_the_name_that_was_called_with_the_settings_of_the_service() 
         endpoints(&snapshot, "http://orders.example.com/"),
         ["orders.example.com:80"]
     );
-    let limits = target(&snapshot, "http://orders.example.com/").settings.limits;
+    let limits = target(&snapshot, "http://orders.example.com/").settings.limits.clone();
     assert_eq!(limits.requests, Some(7));
 }
 

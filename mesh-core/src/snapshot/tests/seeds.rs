@@ -103,7 +103,7 @@ fn canaries_get_marked_requests_and_their_share_of_the_others() {
     assert!(shares(&products, uri, &[("x-canary", "TRUE")]).contains("stable"));
     let settings = target(&products, uri).settings;
     assert_eq!(settings.limits.connections, Some(100));
-    assert_eq!(settings.outliers.unwrap().consecutive_5xx, 3);
+    assert_eq!(settings.outliers.as_ref().unwrap().consecutive_5xx, 3);
 
     let Some(myapp) = client(&["05"]) else { return };
     assert_eq!(shares(&myapp, "http://myapp/", &[]), "myapp/v1 0.9, myapp/v2 0.1");
@@ -131,7 +131,7 @@ fn limits_and_ejections_are_those_of_the_destination_rules() {
     };
     let of = |name: &str| target(&snapshot, &format!("http://{name}/")).settings;
     let limits = |name: &str| {
-        let limits = of(name).limits;
+        let limits = of(name).limits.clone();
         [
             limits.connections,
             limits.pending,
@@ -142,7 +142,7 @@ fn limits_and_ejections_are_those_of_the_destination_rules() {
     assert_eq!(limits("payment-service"), [Some(50), Some(25), Some(100), Some(10)]);
     assert_eq!(limits("service-b"), [Some(100), Some(50), Some(100), Some(2)]);
     assert_eq!(limits("tuned"), [Some(1000), None, Some(1000), None]);
-    assert_eq!(of("payment-service").outliers.unwrap().max_ejected_percent, 50);
+    assert_eq!(of("payment-service").outliers.as_ref().unwrap().max_ejected_percent, 50);
     assert_eq!(of("tuned").outliers, None);
 }
 

@@ -31,7 +31,10 @@ fn a_port_of_the_service_stands_alone_and_under_the_blocks_of_a_subset() {
     assert!(subset.outliers.is_some());
     assert_eq!(subset.limits.requests, None);
     let elsewhere = settled(&rules, ", subset: v1", 81).settings;
-    assert_eq!((elsewhere.outliers, elsewhere.limits.requests), (None, Some(10)));
+    assert_eq!(
+        (elsewhere.outliers.clone(), elsewhere.limits.requests),
+        (None, Some(10))
+    );
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What hangs on each endpoint: its connections and its metric series.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use http::Version;
-use mesh_core::decide::cluster::{EndpointSpec, HostConnections, Permit};
+use mesh_core::decide::cluster::{HostConnections, Permit};
 use mesh_core::identity::{SpiffeId, TrustDomain};
 use mesh_core::policy::model::Labels;
 use mesh_core::policy::model::traffic::Limits;
@@ -50,11 +51,11 @@ pub(crate) struct Attachment {
     turn: Mutex<()>,
 }
 
-/// The connections as the policy in force wants them.
+/// The connections as the policy in force wants them. Of many endpoints, few are called: pools are made with their first use.
 #[derive(Debug)]
 struct Pools {
-    label: Label,
-    main: Result<Pool, NoPool>,
+    label: Arc<Label>,
+    main: OnceLock<Pool>,
     /// HTTP/2 in plain text, for requests that are HTTP/2 where the policy leaves the version open.
     http2: OnceLock<Pool>,
 }
@@ -70,7 +71,7 @@ pub(super) struct Make<'a> {
 }
 
 impl Attachment {
-    pub(super) fn new(make: Make<'_>, spec: &EndpointSpec, label: Label) -> Self {
+    pub(super) fn new(make: Make<'_>, label: Arc<Label>) -> Self {
         let server = party(&label);
         let group = make
             .context
@@ -78,25 +79,24 @@ impl Attachment {
             .group(Reporter::Source, &make.context.us, &server, make.service);
         Self {
             series: group,
-            // Read before the pools are made: at worst they are looked at once too often.
-            identity: AtomicU64::new(generation(make.context)),
-            pools: ArcSwap::from_pointee(Pools::new(make, spec, label)),
+            identity: AtomicU64::default(),
+            pools: ArcSwap::from_pointee(Pools::new(label)),
             turn: Mutex::default(),
         }
     }
 
     /// Follows the policy: connections stay wherever what they were opened for stays the same.
-    pub(super) fn update(&self, make: Make<'_>, spec: &EndpointSpec, label: Label) {
+    pub(super) fn update(&self, make: Make<'_>, label: Arc<Label>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
-        if pools.label.tls == label.tls && pools.label.http == label.http && pools.main.is_ok() {
+        if pools.label.tls == label.tls && pools.label.http == label.http {
             pools.configure(make.limits);
         } else {
-            let is_same_peer = pools.label.tls == label.tls;
-            let expected = tls_target(make, &label);
+            let ends = pools.main.get().is_some() && pools.label.tls != label.tls;
+            let expected = ends.then(|| tls_target(make, &label));
             // The last use of the old ones closes their connections.
-            self.pools.store(Arc::new(Pools::new(make, spec, label)));
-            if !is_same_peer {
+            self.pools.store(Arc::new(Pools::new(label)));
+            if let Some(expected) = expected {
                 // Handshakes that are under way are judged by what is expected now.
                 if let Ok(Some(tls)) = expected {
                     pools.each(|pool| _ = pool.set_tls(&tls.config));
@@ -106,22 +106,40 @@ impl Attachment {
         }
     }
 
-    /// The connections for a request of this version.
-    pub(crate) fn pool(&self, version: Version, make: impl FnOnce() -> PoolSeed) -> Result<Pool, NoPool> {
+    /// The connections for a request of this version to the endpoint, which is one of `cluster`.
+    pub(crate) fn pool(&self, version: Version, of: (&ClusterRuntime, SocketAddr)) -> Result<Pool, NoPool> {
         let pools = self.pools.load();
-        let main = pools.main.as_ref().map_err(NoPool::clone)?;
-        let is_open = pools.label.http == HttpVersion::Negotiate && pools.label.tls == EndpointTls::Plain;
-        if version == Version::HTTP_2 && is_open {
-            return Ok(pools.http2.get_or_init(|| make().http2(main)).clone());
+        match pools.main.get() {
+            Some(main) if version != Version::HTTP_2 => Ok(main.clone()),
+            Some(main) => Ok(pools.for_http2(main, of.0)),
+            None => self.first_pool(version, of),
         }
-        Ok(main.clone())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_pool(&self, version: Version, (cluster, address): (&ClusterRuntime, SocketAddr)) -> Result<Pool, NoPool> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // ORDER: all of it is read in turn, so that whatever changes it is in force, or finds the pool.
+        let (pools, settings) = (self.pools.load(), cluster.state.settings());
+        let make = cluster.make(&settings.limits);
+        if pools.main.get().is_none() {
+            // Read before the pool is made: at worst it is looked at once too often.
+            self.identity.store(generation(make.context), Ordering::Relaxed);
+        }
+        let main = pools.main_or_made(make, address)?;
+        drop(turn);
+        Ok(match version {
+            Version::HTTP_2 => pools.for_http2(main, cluster),
+            _ => main.clone(),
+        })
     }
 
     /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
     pub(super) fn identity_changed(&self, make: Make<'_>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
-        let (Ok(pool), Some(identity)) = (&pools.main, &make.context.identity) else {
+        let (Some(pool), Some(identity)) = (pools.main.get(), &make.context.identity) else {
             return;
         };
         let current = identity.current();
@@ -139,7 +157,7 @@ impl Attachment {
     /// Ends connections to peers whose certificate has expired.
     pub(super) fn end_expired(&self, context: &Context) {
         let pools = self.pools.load();
-        if let (Ok(pool), Some(identity), true) = (&pools.main, &context.identity, self.is_mutual_tls()) {
+        if let (Some(pool), Some(identity), true) = (pools.main.get(), &context.identity, self.is_mutual_tls()) {
             let now = identity.current().clock().now();
             let is_over = |peer: &PeerIdentity| peer.not_after() < now;
             end(context, EndReason::NotTrusted, pool, |peer| {
@@ -150,7 +168,9 @@ impl Attachment {
 
     /// Whether new connections would use an older identity than this one.
     pub(super) fn is_behind(&self, generation: u64) -> bool {
-        self.identity.load(Ordering::Relaxed) < generation && self.is_mutual_tls()
+        let pools = self.pools.load();
+        let is_made = pools.main.get().is_some();
+        is_made && pools.label.tls != EndpointTls::Plain && self.identity.load(Ordering::Relaxed) < generation
     }
 
     pub(super) fn permit_released(&self) {
@@ -167,7 +187,7 @@ impl Attachment {
     /// The proven identity of the peer that answered the newest handshake.
     pub(crate) fn peer(&self) -> Option<Arc<str>> {
         let pools = self.pools.load();
-        let peer = pools.main.as_ref().ok()?.newest_peer()?;
+        let peer = pools.main.get()?.newest_peer()?;
         peer.identity.as_ref().map(|identity| identity.id().as_str().into())
     }
 
@@ -187,34 +207,41 @@ impl Attachment {
     }
 }
 
-/// What a second pool of an endpoint is made of.
-#[derive(Debug)]
-pub(crate) struct PoolSeed {
-    pub(crate) cluster: Weak<ClusterRuntime>,
-    pub(crate) limits: Limits,
-}
-
-impl PoolSeed {
-    fn http2(self, main: &Pool) -> Pool {
-        let config = config(&self.limits, HttpVersion::Http2);
-        Pool::new(main.address(), None, config, Permits(self.cluster))
-    }
-}
-
 impl Pools {
-    fn new(make: Make<'_>, spec: &EndpointSpec, label: Label) -> Self {
-        let config = config(make.limits, label.http);
-        let tls = tls_target(make, &label);
-        let main = tls.map(|tls| Pool::new(spec.address, tls, config, Permits(make.cluster.clone())));
+    const fn new(label: Arc<Label>) -> Self {
         Self {
             label,
-            main,
+            main: OnceLock::new(),
             http2: OnceLock::new(),
         }
     }
 
+    fn main_or_made(&self, make: Make<'_>, address: SocketAddr) -> Result<&Pool, NoPool> {
+        if let Some(main) = self.main.get() {
+            return Ok(main);
+        }
+        let tls = tls_target(make, &self.label)?;
+        let config = config(make.limits, self.label.http);
+        let permits = Permits(Weak::clone(make.cluster));
+        Ok(self.main.get_or_init(|| Pool::new(address, tls, config, permits)))
+    }
+
+    /// The connections for HTTP/2: of their own, where the policy leaves the version open.
+    fn for_http2(&self, main: &Pool, cluster: &ClusterRuntime) -> Pool {
+        if self.label.http != HttpVersion::Negotiate || self.label.tls != EndpointTls::Plain {
+            return main.clone();
+        }
+        let make = || {
+            let settings = cluster.state.settings();
+            let make = cluster.make(&settings.limits);
+            let config = config(make.limits, HttpVersion::Http2);
+            Pool::new(main.address(), None, config, Permits(Weak::clone(make.cluster)))
+        };
+        self.http2.get_or_init(make).clone()
+    }
+
     fn configure(&self, limits: &Limits) {
-        if let Ok(pool) = &self.main {
+        if let Some(pool) = self.main.get() {
             pool.configure(config(limits, self.label.http));
         }
         if let Some(pool) = self.http2.get() {
@@ -223,7 +250,7 @@ impl Pools {
     }
 
     fn each(&self, mut act: impl FnMut(&Pool)) {
-        self.main.iter().chain(self.http2.get()).for_each(&mut act);
+        self.main.get().into_iter().chain(self.http2.get()).for_each(&mut act);
     }
 }
 

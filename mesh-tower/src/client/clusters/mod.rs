@@ -174,12 +174,12 @@ impl Clusters {
         cluster
     }
 
-    fn find_or_add(&self, key: &ClusterKey, settings: &ClusterSettings, namespace: &str) -> Arc<ClusterRuntime> {
+    fn find_or_add(&self, key: &ClusterKey, settings: &Arc<ClusterSettings>, namespace: &str) -> Arc<ClusterRuntime> {
         let mut known = self.known();
         if let Some(cluster) = known.get(key).and_then(Weak::upgrade) {
             return cluster;
         }
-        let cluster = ClusterRuntime::new(&self.context, key.clone(), settings.clone(), namespace);
+        let cluster = ClusterRuntime::new(&self.context, key.clone(), Arc::clone(settings), namespace);
         known.retain(|_, cluster| cluster.strong_count() > 0);
         known.insert(key.clone(), Arc::downgrade(&cluster));
         cluster

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use mesh_core::decide::cluster::{Cluster, ClusterKey, ClusterSettings, EndpointSpec, EndpointStats};
 use mesh_core::decide::health::HealthEvent;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::Context;
-use super::attachment::{Attachment, Label, Make, PoolSeed};
+use super::attachment::{Attachment, Label, Make};
 use crate::discovery::{Update, follow};
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Destination, Metrics, Party, Reporter, SeriesGroup, ServiceMetrics};
@@ -43,7 +43,8 @@ pub(crate) struct ClusterRuntime {
     pub(crate) name: Arc<str>,
     destination: Destination,
     context: Arc<Context>,
-    readiness: watch::Sender<Readiness>,
+    /// Where names are resolved; without them the endpoints are known.
+    readiness: OnceLock<watch::Sender<Readiness>>,
     discovery: Mutex<Discovery>,
     me: Weak<Self>,
 }
@@ -54,6 +55,9 @@ struct Discovery {
     /// Of the policy that the parameters come from.
     generation: u64,
     http: HttpVersion,
+    /// Whether all endpoints were known once, be it none.
+    was_known: bool,
+    /// Where there are names among them: what resolving them changes needs all.
     listed: Vec<ResolvedEndpoint>,
     resolved: BTreeMap<Arc<str>, Vec<IpAddr>>,
     following: Option<Following>,
@@ -75,17 +79,17 @@ impl ClusterRuntime {
     pub(super) fn new(
         context: &Arc<Context>,
         key: ClusterKey,
-        settings: ClusterSettings,
+        settings: Arc<ClusterSettings>,
         namespace: &str,
     ) -> Arc<Self> {
-        let destination = Destination::of_host(&key.service, namespace);
+        let destination = Destination::of_service(&key.service, namespace);
         Self::with_destination(context, key, settings, destination)
     }
 
     pub(super) fn passthrough(context: &Arc<Context>, key: ClusterKey) -> Arc<Self> {
-        let settings = ClusterSettings::default();
+        let settings: Arc<ClusterSettings> = Arc::default();
         let endpoint = ResolvedEndpoint::by_host(&key.service, key.port);
-        let target = ResolvedTarget::passthrough(key.clone(), settings.clone(), endpoint);
+        let target = ResolvedTarget::passthrough(key.clone(), Arc::clone(&settings), endpoint);
         let cluster = Self::with_destination(context, key, settings, Destination::passthrough());
         cluster.configure(target, 0);
         cluster
@@ -94,7 +98,7 @@ impl ClusterRuntime {
     fn with_destination(
         context: &Arc<Context>,
         key: ClusterKey,
-        settings: ClusterSettings,
+        settings: Arc<ClusterSettings>,
         to: Destination,
     ) -> Arc<Self> {
         let metrics = &context.metrics;
@@ -105,7 +109,7 @@ impl ClusterRuntime {
             state: Cluster::new(key, settings),
             destination: to,
             context: Arc::clone(context),
-            readiness: watch::Sender::new(Readiness::Resolving),
+            readiness: OnceLock::new(),
             discovery: Mutex::default(),
             me: me.clone(),
         })
@@ -137,6 +141,9 @@ impl ClusterRuntime {
         (discovery.http, discovery.listed) = (target.http, target.endpoints);
         self.follow_names(&mut discovery);
         self.place(&discovery);
+        if discovery.following.is_none() {
+            discovery.listed = Vec::new();
+        }
     }
 
     /// Resolves exactly the names that the policy lists.
@@ -150,14 +157,24 @@ impl ClusterRuntime {
         names.dedup();
         discovery.resolved.retain(|name, _| names.contains(name));
         if names.is_empty() {
-            discovery.following = None;
-            self.readiness.send_replace(Readiness::Known);
+            (discovery.following, discovery.was_known) = (None, true);
+            self.now_known();
         } else if discovery
             .following
             .as_ref()
             .is_none_or(|following| following.names != names)
         {
+            self.readiness.get_or_init(|| match discovery.was_known {
+                true => watch::Sender::new(Readiness::Known),
+                false => watch::Sender::new(Readiness::Resolving),
+            });
             discovery.following = self.start_following(names);
+        }
+    }
+
+    fn now_known(&self) {
+        if let Some(readiness) = self.readiness.get() {
+            readiness.send_replace(Readiness::Known);
         }
     }
 
@@ -176,22 +193,29 @@ impl ClusterRuntime {
         match update {
             Update::Addresses(addresses) => {
                 let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+                if discovery.following.is_none() {
+                    // A policy without names came first.
+                    return ControlFlow::Break(());
+                }
                 discovery.resolved.clone_from(addresses);
                 self.place(&discovery);
                 drop(discovery);
-                self.readiness.send_replace(Readiness::Known);
+                self.now_known();
             }
             Update::Failed(error) => {
                 tracing::warn!(cluster = %self.name, %error, "no endpoints");
                 let reason = error.to_string().into();
                 // A reload may have known addresses already.
-                self.readiness.send_if_modified(|readiness| {
+                let fail = |readiness: &mut Readiness| {
                     let is_news = *readiness != Readiness::Known;
                     if is_news {
                         *readiness = Readiness::Failed(reason);
                     }
                     is_news
-                });
+                };
+                if let Some(readiness) = self.readiness.get() {
+                    readiness.send_if_modified(fail);
+                }
             }
         }
         ControlFlow::Continue(())
@@ -204,15 +228,12 @@ impl ClusterRuntime {
         // What is removed ends with the last request on it.
         self.state.set_endpoints(
             discovery.addresses(),
-            |spec, label| Attachment::new(make, spec, label),
-            |endpoint, label| {
-                let spec = EndpointSpec::new(endpoint.address(), endpoint.weight());
-                endpoint.attachment().update(make, &spec, label);
-            },
+            |_, label| Attachment::new(make, label),
+            |endpoint, label| endpoint.attachment().update(make, label),
         );
     }
 
-    fn make<'a>(&'a self, limits: &'a Limits) -> Make<'a> {
+    pub(super) fn make<'a>(&'a self, limits: &'a Limits) -> Make<'a> {
         Make {
             context: &self.context,
             cluster: &self.me,
@@ -224,22 +245,18 @@ impl ClusterRuntime {
 
     /// Waits until the endpoints are known, or are known to be unknown.
     pub(crate) async fn ready(&self) -> Readiness {
-        let mut readiness = self.readiness.subscribe();
+        let Some(readiness) = self.readiness.get() else {
+            return Readiness::Known;
+        };
+        let mut readiness = readiness.subscribe();
         let known = readiness.wait_for(|readiness| *readiness != Readiness::Resolving).await;
         known.map_or(Readiness::Known, |readiness| readiness.clone())
     }
 
     /// Whether requests need not wait for DNS.
     pub(crate) fn is_ready(&self) -> bool {
-        *self.readiness.borrow() == Readiness::Known
-    }
-
-    /// What the second pool of an endpoint needs.
-    pub(crate) fn seed(&self) -> PoolSeed {
-        PoolSeed {
-            cluster: self.me.clone(),
-            limits: self.state.settings().limits.clone(),
-        }
+        let readiness = self.readiness.get();
+        readiness.is_none_or(|readiness| *readiness.borrow() == Readiness::Known)
     }
 
     pub(super) fn identity_changed(&self) {
@@ -348,14 +365,18 @@ fn describe_endpoint(endpoint: &EndpointStats, attachment: Option<&Attachment>, 
 }
 
 impl Discovery {
-    /// Every address, with what the policy says of it.
-    fn addresses(&self) -> Vec<(EndpointSpec, Label)> {
-        let mut addresses = Vec::with_capacity(self.listed.len());
+    /// Every address, with what the policy says of it; neighbours of whom it says the same share that.
+    fn addresses(&self) -> Vec<(EndpointSpec, Arc<Label>)> {
+        let mut addresses: Vec<(EndpointSpec, Arc<Label>)> = Vec::with_capacity(self.listed.len());
         for endpoint in &self.listed {
-            let label = || Label {
+            let label = Label {
                 tls: endpoint.tls.clone(),
                 http: self.http,
                 labels: Arc::clone(&endpoint.labels),
+            };
+            let label = match addresses.last() {
+                Some((_, before)) if **before == label => Arc::clone(before),
+                _ => Arc::new(label),
             };
             let ips: &[IpAddr] = match &endpoint.address {
                 EndpointAddress::Ip(ip) => std::slice::from_ref(ip),
@@ -365,7 +386,7 @@ impl Discovery {
             let specs = ips
                 .iter()
                 .map(|ip| EndpointSpec::new(SocketAddr::new(*ip, endpoint.port), endpoint.weight));
-            addresses.extend(specs.map(|spec| (spec, label())));
+            addresses.extend(specs.map(|spec| (spec, Arc::clone(&label))));
         }
         addresses
     }

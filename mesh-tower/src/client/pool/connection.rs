@@ -22,7 +22,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Shared, driver::Driver, error::WaitError, permits::Permit, state::Protocol, timer::Timers};
+use super::{
+    Shared,
+    driver::{Driven, Driver},
+    error::WaitError,
+    permits::Permit,
+    state::Protocol,
+    timer::Timers,
+};
 use crate::{
     body::{Body, BoxError},
     client::connect::{self, ConnectError, Connected, HttpVersion, Peer, TlsTarget},
@@ -213,6 +220,11 @@ impl Returned {
     }
 }
 
+async fn begin_http1(io: Guarded) -> hyper::Result<(http1::SendRequest<Body>, Driven)> {
+    let (sender, driver) = http1::Builder::new().handshake(TokioIo::new(io)).await?;
+    Ok((sender, Box::pin(driver.with_upgrades())))
+}
+
 /// A connection that is being made. Its drop settles it when the task ends early.
 pub(super) struct Opening {
     shared: Arc<Shared>,
@@ -231,7 +243,8 @@ impl Opening {
 
     /// Makes the connection, serves it to the pool and drives it until it is closed.
     pub(super) async fn run(mut self) {
-        match self.establish().await {
+        // Boxed, so that a connection keeps no room for how it was made.
+        match Box::pin(self.establish()).await {
             Ok((connection, guarded)) => self.drive(connection, guarded).await,
             Err(error) => self.fail(Arc::new(error)),
         }
@@ -259,12 +272,13 @@ impl Opening {
     async fn drive(self, connection: Arc<Connection>, io: Guarded) {
         match protocol(self.shared.config().version, &connection.peer) {
             Protocol::Http1 => self.drive_http1(connection, io).await,
-            Protocol::Http2 => self.drive_http2(connection, io).await,
+            // Boxed, so that connections of HTTP/1 keep no room for it.
+            Protocol::Http2 => Box::pin(self.drive_http2(connection, io)).await,
         }
     }
 
     async fn drive_http1(mut self, connection: Arc<Connection>, io: Guarded) {
-        let (sender, driver) = match http1::Builder::new().handshake(TokioIo::new(io)).await {
+        let (sender, driver) = match Box::pin(begin_http1(io)).await {
             Ok(parts) => parts,
             Err(error) => return self.fail_http(&connection, Some(error.into())),
         };
@@ -276,7 +290,7 @@ impl Opening {
                 self.shared.put_http1(Arc::clone(&connection), sender);
             }
         };
-        let ended = connection.driver.run(driver.with_upgrades(), look).await;
+        let ended = connection.driver.run(driver, look).await;
         drop(connection.returned.take());
         log_end(&connection, &ended);
         self.fail_http(&connection, ended.err().map(Into::into));

@@ -19,7 +19,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 /// A connection as hyper gives it, whose type has no name.
-type Driven = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+pub(super) type Driven = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 thread_local! {
     /// Whether this thread takes the body of an answer that is all there: that rings for its next part, and there is none.
@@ -108,12 +108,8 @@ impl Driver {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub(super) async fn run(
-        &self,
-        driven: impl Future<Output = hyper::Result<()>> + Send + 'static,
-        mut look: impl FnMut(&mut Context<'_>),
-    ) -> hyper::Result<()> {
-        *self.slot() = Slot::Driven(Box::pin(driven));
+    pub(super) async fn run(&self, driven: Driven, mut look: impl FnMut(&mut Context<'_>)) -> hyper::Result<()> {
+        *self.slot() = Slot::Driven(driven);
         let _closing = Closing(self);
         poll_fn(|cx| {
             let polled = self.poll_task(cx);

@@ -1,6 +1,6 @@
 //! The labels of Istio's metrics: who calls, who answers, and which service was asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use mesh_core::policy::model::Labels;
 use mesh_core::workload::Workload;
@@ -88,9 +88,12 @@ impl SecurityPolicy {
     }
 }
 
-/// One end of a request: the labels `source_*` or `destination_*` that speak of a workload.
+/// One end of a request: the labels `source_*` or `destination_*` that speak of a workload. Clones share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Party {
+pub struct Party(Arc<Names>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Names {
     pub(super) workload: Arc<str>,
     pub(super) canonical_service: Arc<str>,
     pub(super) canonical_revision: Arc<str>,
@@ -105,17 +108,18 @@ impl Party {
     /// A party that nothing is known of.
     #[must_use]
     pub fn unknown() -> Self {
-        let unknown: Arc<str> = UNKNOWN.into();
-        Self {
-            workload: Arc::clone(&unknown),
-            canonical_service: Arc::clone(&unknown),
-            canonical_revision: LATEST.into(),
-            namespace: Arc::clone(&unknown),
-            principal: Arc::clone(&unknown),
-            app: Arc::clone(&unknown),
-            version: Arc::clone(&unknown),
-            cluster: unknown,
-        }
+        // Of most endpoints nothing is known.
+        static NOBODY: LazyLock<Party> = LazyLock::new(|| Party(Arc::new(Names::unknown())));
+        NOBODY.clone()
+    }
+
+    /// What its labels say.
+    pub(super) fn names(&self) -> &Names {
+        &self.0
+    }
+
+    fn names_mut(&mut self) -> &mut Names {
+        Arc::make_mut(&mut self.0)
     }
 
     /// This process.
@@ -134,7 +138,7 @@ impl Party {
             Some(account) => Self::of_peer(&principal(trust_domain, namespace, account)),
             None => Self::unknown(),
         };
-        party.namespace = known(namespace);
+        party.names_mut().namespace = known(namespace);
         party.with_labels(labels)
     }
 
@@ -145,19 +149,20 @@ impl Party {
     #[must_use]
     pub fn of_peer(spiffe_id: &str) -> Self {
         let mut party = Self::unknown();
-        party.principal = known(spiffe_id);
+        party.names_mut().principal = known(spiffe_id);
         let Some((namespace, account)) = namespace_and_account(spiffe_id) else {
             return party;
         };
-        party.namespace = known(namespace);
+        party.names_mut().namespace = known(namespace);
         party.named(account)
     }
 
     /// The same party with the name of its workload, which is its canonical service, too, until labels say otherwise.
     #[must_use]
     pub fn named(mut self, workload: &str) -> Self {
-        self.workload = known(workload);
-        self.canonical_service = Arc::clone(&self.workload);
+        let names = self.names_mut();
+        names.workload = known(workload);
+        names.canonical_service = Arc::clone(&names.workload);
         self
     }
 
@@ -166,17 +171,18 @@ impl Party {
     pub fn with_labels(mut self, labels: &Labels) -> Self {
         let first = |keys: &[&str]| keys.iter().find_map(|key| labels.get(*key)).map(|value| known(value));
         if let Some(app) = labels.get("app") {
-            self.app = known(app);
-            self.workload = Arc::clone(&self.app);
+            let names = self.names_mut();
+            names.app = known(app);
+            names.workload = Arc::clone(&names.app);
         }
         if let Some(version) = labels.get("version") {
-            self.version = known(version);
+            self.names_mut().version = known(version);
         }
         if let Some(name) = first(&NAME_LABELS) {
-            self.canonical_service = name;
+            self.names_mut().canonical_service = name;
         }
         if let Some(revision) = first(&REVISION_LABELS) {
-            self.canonical_revision = revision;
+            self.names_mut().canonical_revision = revision;
         }
         self
     }
@@ -184,15 +190,31 @@ impl Party {
     /// The same party with the identity that it has shown.
     #[must_use]
     pub fn with_principal(mut self, spiffe_id: &str) -> Self {
-        self.principal = known(spiffe_id);
+        self.names_mut().principal = known(spiffe_id);
         self
     }
 
     /// The same party in a named cluster.
     #[must_use]
     pub fn in_cluster(mut self, cluster: &str) -> Self {
-        self.cluster = known(cluster);
+        self.names_mut().cluster = known(cluster);
         self
+    }
+}
+
+impl Names {
+    fn unknown() -> Self {
+        let unknown: Arc<str> = UNKNOWN.into();
+        Self {
+            workload: Arc::clone(&unknown),
+            canonical_service: Arc::clone(&unknown),
+            canonical_revision: LATEST.into(),
+            namespace: Arc::clone(&unknown),
+            principal: Arc::clone(&unknown),
+            app: Arc::clone(&unknown),
+            version: Arc::clone(&unknown),
+            cluster: unknown,
+        }
     }
 }
 
@@ -227,6 +249,14 @@ impl Destination {
         match (labels.next(), labels.next(), labels.next()) {
             (Some(name), Some(own_namespace), Some("svc")) => Self::new(host, name, own_namespace),
             _ => Self::new(host, host, namespace),
+        }
+    }
+
+    /// A service that the policy knows, whose host is `host`.
+    pub(crate) fn of_service(host: &Arc<str>, namespace: &str) -> Self {
+        Self {
+            host: Arc::clone(host),
+            ..Self::of_host(host, namespace)
         }
     }
 

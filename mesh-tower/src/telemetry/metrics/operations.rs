@@ -14,6 +14,7 @@ use super::connections::ConnectionMetrics;
 use super::identity::IdentityMetrics;
 use super::registry::Registry;
 use super::series::OVERFLOW;
+use super::services::ServiceMetrics;
 use super::tokens::TokenMetrics;
 
 /// How a reload ended.
@@ -24,18 +25,6 @@ pub enum ReloadResult {
     Ok,
     /// The new policy was refused; the last good one stays in force.
     Rejected,
-}
-
-/// What another try led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RetryResult {
-    /// The try was answered as the policy wants it.
-    Success,
-    /// The try failed, too.
-    Failure,
-    /// There was no try: the retry budget was spent.
-    BudgetExhausted,
 }
 
 /// Which end of a connection the mesh is.
@@ -90,6 +79,7 @@ impl Operations {
     pub(super) fn new(registry: Arc<Registry>, services_limit: usize) -> Self {
         describe(&registry);
         super::checks::describe(&registry);
+        super::services::describe(&registry);
         announce_build(&registry);
         let sides = ["client", "server"];
         Self {
@@ -134,10 +124,19 @@ impl Operations {
         } else {
             OVERFLOW
         };
-        services
-            .entry(name.into())
-            .or_insert_with(|| ServiceMetrics::new(&self.registry, name, self.budget_exhausted.clone()))
-            .clone()
+        if let Some(overflow) = services.get(name) {
+            return overflow.clone();
+        }
+        let name: Arc<str> = name.into();
+        let service = ServiceMetrics::new(&self.registry, &name, self.budget_exhausted.clone());
+        services.insert(name, service.clone());
+        service
+    }
+
+    /// The metrics of all services.
+    pub(super) fn all_services(&self) -> Vec<ServiceMetrics> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.values().cloned().collect()
     }
 
     pub(super) fn connection(&self, side: Side) -> ConnectionGuard {
@@ -184,14 +183,6 @@ fn describe(registry: &Registry) {
     for (name, text) in [
         ("mesh_policy_reloads_total", "Reloads of the policy, by result."),
         (
-            "mesh_outlier_ejections_total",
-            "Endpoints that were ejected, by service.",
-        ),
-        (
-            "mesh_retries_total",
-            "Further tries of requests, by service and result.",
-        ),
-        (
             "mesh_retry_budget_exhausted_total",
             "Further tries that the retry budget forbade.",
         ),
@@ -227,7 +218,6 @@ fn describe(registry: &Registry) {
             "mesh_policy_last_reload_success_timestamp_seconds",
             "When the policy in force was loaded, in Unix time.",
         ),
-        ("mesh_outlier_ejected", "Endpoints that are ejected now, by service."),
         ("mesh_connections", "Open connections, by side."),
         ("mesh_build_info", "The version of the mesh."),
         (
@@ -296,66 +286,6 @@ impl PolicyMetrics {
         self.generation.set(generation as f64);
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.loaded_at.set(since.as_secs_f64());
-    }
-}
-
-/// The operational metrics of one service. Clones share them.
-#[derive(Clone)]
-pub struct ServiceMetrics {
-    ejections: Counter,
-    ejected: Gauge,
-    retried: Counter,
-    retry_failed: Counter,
-    retry_forbidden: Counter,
-    budget_exhausted: Counter,
-}
-
-impl fmt::Debug for ServiceMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServiceMetrics").finish_non_exhaustive()
-    }
-}
-
-impl ServiceMetrics {
-    fn new(registry: &Registry, service: &str, budget_exhausted: Counter) -> Self {
-        let name: Arc<str> = service.into();
-        let service = || Label::new("service", metrics::SharedString::from(Arc::clone(&name)));
-        let retries = |result| {
-            registry.counter(
-                "mesh_retries_total",
-                vec![service(), Label::from_static_parts("result", result)],
-            )
-        };
-        Self {
-            ejections: registry.counter("mesh_outlier_ejections_total", vec![service()]),
-            ejected: registry.gauge("mesh_outlier_ejected", vec![service()]),
-            retried: retries("success"),
-            retry_failed: retries("failure"),
-            retry_forbidden: retries("budget_exhausted"),
-            budget_exhausted,
-        }
-    }
-
-    /// Counts an ejection (`mesh_outlier_ejections_total`).
-    pub fn ejection(&self) {
-        self.ejections.increment(1);
-    }
-
-    /// States how many endpoints are ejected now (`mesh_outlier_ejected`).
-    pub fn ejected_now(&self, endpoints: usize) {
-        self.ejected.set(endpoints as f64);
-    }
-
-    /// Counts another try, or that there could be none (`mesh_retries_total`, `mesh_retry_budget_exhausted_total`).
-    pub fn retry(&self, result: RetryResult) {
-        match result {
-            RetryResult::Success => self.retried.increment(1),
-            RetryResult::Failure => self.retry_failed.increment(1),
-            RetryResult::BudgetExhausted => {
-                self.retry_forbidden.increment(1);
-                self.budget_exhausted.increment(1);
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::{DURATION_BUCKETS_MS, UserRecorder, checks};
+use super::{UserRecorder, checks};
 
 static METADATA: Metadata<'static> = Metadata::new("mesh", Level::INFO, Some(module_path!()));
 
@@ -28,9 +28,8 @@ impl fmt::Debug for Registry {
 impl Registry {
     pub(super) fn new(user: Option<UserRecorder>) -> Self {
         let own = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(super::series::DURATION.into()), &DURATION_BUCKETS_MS)
-            .and_then(|own| own.set_buckets_for_metric(Matcher::Full(checks::DURATION.into()), &checks::BUCKETS))
-            // They fail for an empty list of buckets only.
+            .set_buckets_for_metric(Matcher::Full(checks::DURATION.into()), &checks::BUCKETS)
+            // It fails for an empty list of buckets only.
             .unwrap_or_default()
             .build_recorder();
         let exporter = own.handle();
@@ -64,6 +63,11 @@ impl Registry {
         }
     }
 
+    /// The user's recorder alone.
+    pub(super) fn user(&self) -> Option<Users<'_>> {
+        self.user.as_deref().map(|user| Users(user))
+    }
+
     pub(super) fn describe_counter(&self, name: &'static str, text: &'static str) {
         self.each(|recorder| recorder.describe_counter(KeyName::from(name), Some(Unit::Count), text.into()));
     }
@@ -93,6 +97,24 @@ impl Registry {
         if let Some(user) = &self.user {
             tell(&**user);
         }
+    }
+}
+
+/// Makes handles that record into the user's recorder only.
+#[derive(Clone, Copy)]
+pub(super) struct Users<'r>(&'r dyn Recorder);
+
+impl Users<'_> {
+    pub(super) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.0.register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    pub(super) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.0.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    pub(super) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.0.register_histogram(&Key::from_parts(name, labels), &METADATA)
     }
 }
 

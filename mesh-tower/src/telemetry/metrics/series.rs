@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use metrics::{Counter, Histogram, Label, SharedString};
+use metrics::{Counter, Label, SharedString};
 
 use super::MetricsOptions;
 use super::labels::{Destination, Party, Protocol, Reporter, SecurityPolicy};
 use super::registry::Registry;
+use super::tally::{Tally, Totals, UserSeries};
 
 pub(super) const REQUESTS: &str = "istio_requests_total";
 pub(super) const DURATION: &str = "istio_request_duration_milliseconds";
+pub(super) const REQUESTS_HELP: &str = "Requests, by caller, destination and response.";
+pub(super) const DURATION_HELP: &str = "Time from a request's start to the end of its response, in milliseconds.";
 const SERIES_OVERFLOW: &str = "mesh_metric_series_overflow_total";
 /// The destination of what is past the limits.
 pub(super) const OVERFLOW: &str = "__overflow__";
@@ -82,10 +85,9 @@ struct Inner {
 #[derive(Clone)]
 struct Series {
     key: Key,
-    requests: Counter,
-    duration: Histogram,
-    /// Counts requests that ended up here for want of a series of their own.
-    overflowed: Counter,
+    tally: Arc<Tally>,
+    /// Counts requests that ended up here for want of a series of their own; none where that is what the series is.
+    overflowed: Option<Counter>,
 }
 
 /// The labels that differ from request to request.
@@ -138,6 +140,13 @@ impl SeriesGroup {
             None => self.inner.register(key).record(request.duration),
         }
     }
+
+    /// Tells the labels of all series that are counted here, and what was counted.
+    pub(super) fn each(&self, mut tell: impl FnMut(Vec<Label>, Totals)) {
+        for series in self.inner.series.load().iter().filter(|series| self.inner.owns(series)) {
+            tell(self.inner.family.labels_with(series.key), series.tally.totals());
+        }
+    }
 }
 
 fn find(known: &[Series], key: Key) -> Option<&Series> {
@@ -146,9 +155,10 @@ fn find(known: &[Series], key: Key) -> Option<&Series> {
 
 impl Series {
     fn record(&self, duration: Duration) {
-        self.requests.increment(1);
-        self.duration.record(duration.as_secs_f64() * 1_000.0);
-        self.overflowed.increment(1);
+        self.tally.record(duration);
+        if let Some(overflowed) = &self.overflowed {
+            overflowed.increment(1);
+        }
     }
 }
 
@@ -173,16 +183,23 @@ impl Inner {
     }
 
     fn make(&self, key: Key) -> Series {
-        let labels = self.family.labels_with(key);
+        let users = self.registry.user().map(|user| {
+            let labels = self.family.labels_with(key);
+            UserSeries {
+                requests: user.counter(REQUESTS, labels.clone()),
+                duration: user.histogram(DURATION, labels),
+            }
+        });
         Series {
             key,
-            requests: self.registry.counter(REQUESTS, labels.clone()),
-            duration: self.registry.histogram(DURATION, labels),
-            overflowed: match self.overflow {
-                Some(_) => Counter::noop(),
-                None => self.budget.overflowed.clone(),
-            },
+            tally: Arc::new(Tally::new(users)),
+            overflowed: self.overflow.is_none().then(|| self.budget.overflowed.clone()),
         }
+    }
+
+    /// Whether a series is counted here, and not where requests are counted once there are too many.
+    const fn owns(&self, series: &Series) -> bool {
+        self.overflow.is_none() || series.overflowed.is_none()
     }
 }
 
@@ -258,7 +275,7 @@ impl Family {
 
     /// All 25 labels, in Istio's order and spelling.
     fn labels_with(&self, key: Key) -> Vec<Label> {
-        let (source, destination, service) = (&self.source, &self.destination, &self.service);
+        let (source, destination, service) = (self.source.names(), self.destination.names(), &self.service);
         let shared = |name: &'static str, value: &Arc<str>| Label::new(name, SharedString::from(Arc::clone(value)));
         vec![
             Label::from_static_parts("reporter", self.reporter.as_str()),
@@ -303,11 +320,8 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(registry: &Registry, options: &MetricsOptions) -> Self {
-        registry.describe_counter(REQUESTS, "Requests, by caller, destination and response.");
-        registry.describe_histogram(
-            DURATION,
-            "Time from a request's start to the end of its response, in milliseconds.",
-        );
+        registry.describe_counter(REQUESTS, REQUESTS_HELP);
+        registry.describe_histogram(DURATION, DURATION_HELP);
         registry.describe_counter(
             SERIES_OVERFLOW,
             "Requests that were counted in a common series, there being too many series.",

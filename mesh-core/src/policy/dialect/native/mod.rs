@@ -28,7 +28,7 @@ use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::ledger::Ledger;
 use crate::policy::model::Policy;
 use crate::policy::reader::{Fields, Reader};
-use crate::policy::source::{Key, Node, SourceSpan, Value};
+use crate::policy::source::{Key, Node, Value};
 
 mod access_pattern;
 mod authorization;
@@ -86,11 +86,14 @@ pub const SECTIONS: &[&str] = &[
     "deferred",
 ];
 
-/// Reads the settings of the mesh, if the document has any, and says where they are.
-pub(in crate::policy) fn settings(cx: &Reader<'_>, node: &Node, policy: &mut Policy) -> Option<SourceSpan> {
-    let settings = node.get("mesh").filter(|node| !node.is_null())?;
+/// The settings of the mesh, if a document has any.
+pub(in crate::policy) fn settings(node: &Node) -> Option<&Node> {
+    node.get("mesh").filter(|node| !node.is_null())
+}
+
+/// Reads these settings.
+pub(in crate::policy) fn read_settings(cx: &Reader<'_>, settings: &Node, policy: &mut Policy) {
     mesh::read(cx, settings, policy);
-    Some(settings.span)
 }
 
 /// Reads all sections but `mesh`.

@@ -231,3 +231,11 @@ fn a_pool_may_outlive_its_runtime() {
 
     assert_eq!(pool.stats(), PoolStats::default());
 }
+
+/// There is one for each connection, for as long as it is open.
+#[test]
+fn the_task_of_a_connection_keeps_no_room_for_how_it_was_made() {
+    let pool = Pool::new(([127, 0, 0, 1], 80).into(), None, PoolConfig::default(), Unlimited);
+    let task = Opening::new(Arc::clone(pool.shared()), None).run();
+    assert!(size_of_val(&task) <= 1024, "{} bytes", size_of_val(&task));
+}

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_core::policy::model::Labels;
 use mesh_core::workload::Workload;
+use metrics::{Key, Level, Metadata, Recorder};
 
 use super::*;
 
@@ -207,23 +208,35 @@ fn a_server_tells_how_the_connection_was_secured() {
 fn unknown_parties_have_istios_words() {
     let party = Party::unknown();
     assert_eq!(
-        (&*party.workload, &*party.canonical_revision, &*party.cluster),
+        (
+            &*party.names().workload,
+            &*party.names().canonical_revision,
+            &*party.names().cluster
+        ),
         ("unknown", "latest", "unknown")
     );
 
     let peer = Party::of_peer("spiffe://td/ns/a/sa/b");
     assert_eq!(
-        (&*peer.namespace, &*peer.workload, &*peer.canonical_service),
+        (
+            &*peer.names().namespace,
+            &*peer.names().workload,
+            &*peer.names().canonical_service
+        ),
         ("a", "b", "b")
     );
     assert_eq!(
-        (&*peer.app, &*peer.version, &*peer.canonical_revision),
+        (
+            &*peer.names().app,
+            &*peer.names().version,
+            &*peer.names().canonical_revision
+        ),
         ("unknown", "unknown", "latest")
     );
 
     let foreign = Party::of_peer("spiffe://td/billing/payments");
     assert_eq!(
-        (&*foreign.principal, &*foreign.namespace),
+        (&*foreign.names().principal, &*foreign.names().namespace),
         ("spiffe://td/billing/payments", "unknown")
     );
 }
@@ -239,13 +252,22 @@ fn canonical_names_follow_istios_order() {
         ("service.istio.io/canonical-revision", "1"),
     ]);
     let party = Party::unknown().with_labels(&all);
-    assert_eq!((&*party.canonical_service, &*party.canonical_revision), ("a", "1"));
-    assert_eq!((&*party.app, &*party.version, &*party.workload), ("c", "3", "c"));
+    assert_eq!(
+        (&*party.names().canonical_service, &*party.names().canonical_revision),
+        ("a", "1")
+    );
+    assert_eq!(
+        (&*party.names().app, &*party.names().version, &*party.names().workload),
+        ("c", "3", "c")
+    );
 
     let kubernetes = labels(&[("app.kubernetes.io/name", "b"), ("app.kubernetes.io/version", "2")]);
     let party = Party::unknown().named("w").with_labels(&kubernetes);
-    assert_eq!((&*party.canonical_service, &*party.canonical_revision), ("b", "2"));
-    assert_eq!((&*party.workload, &*party.app), ("w", "unknown"));
+    assert_eq!(
+        (&*party.names().canonical_service, &*party.names().canonical_revision),
+        ("b", "2")
+    );
+    assert_eq!((&*party.names().workload, &*party.names().app), ("w", "unknown"));
 }
 
 #[test]
@@ -314,6 +336,42 @@ fn durations_fall_into_envoys_buckets() {
     let sum = named(&samples, "istio_request_duration_milliseconds_sum")[0].2;
     assert!((sum - 4_000_014.4).abs() < 0.001, "{sum}");
     assert_eq!(named(&samples, "istio_request_duration_milliseconds_count")[0].2, 4.0);
+}
+
+/// Requests are counted and written by the mesh itself; the rest by the exporter, which was there first.
+#[test]
+fn series_of_requests_read_as_the_exporter_would_write_them() {
+    let metrics = Metrics::default();
+    let group = metrics.group(Reporter::Source, &web(), &orders(), &orders_service());
+    let micros = [1, 400, 500, 7_000, 7_000, 250_000, 4_000_000_000];
+    for micros in micros {
+        group.record(&RequestRecord::new(Protocol::Http, 200, Duration::from_micros(micros)));
+    }
+
+    let name = |name: &str| metrics_exporter_prometheus::Matcher::Full(name.into());
+    let builder = metrics_exporter_prometheus::PrometheusBuilder::new();
+    let builder = builder.set_buckets_for_metric(name(series::DURATION), &DURATION_BUCKETS_MS);
+    let exporter = builder.unwrap().build_recorder();
+    let recorder: &dyn Recorder = &exporter;
+    let metadata = Metadata::new("mesh", Level::INFO, None);
+    recorder.describe_counter(series::REQUESTS.into(), None, series::REQUESTS_HELP.into());
+    recorder.describe_histogram(series::DURATION.into(), None, series::DURATION_HELP.into());
+    group.each(|labels, _| {
+        let requests = recorder.register_counter(&Key::from_parts(series::REQUESTS, labels.clone()), &metadata);
+        let duration = recorder.register_histogram(&Key::from_parts(series::DURATION, labels), &metadata);
+        for micros in micros {
+            requests.increment(1);
+            duration.record(Duration::from_micros(micros).as_secs_f64() * 1_000.0);
+        }
+    });
+
+    let of_requests = |text: String| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("istio_request"));
+        lines.map(str::to_owned).collect()
+    };
+    let expected = of_requests(exporter.handle().render());
+    assert_eq!(expected.len(), 2 * 2 + 1 + 20 + 2);
+    assert_eq!(of_requests(metrics.render()), expected);
 }
 
 /// The queries that users run over Istio's metrics need these to be there, and to add up.
