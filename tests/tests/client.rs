@@ -458,3 +458,31 @@ async fn connections_and_handshakes_of_the_client_are_counted() {
     });
     assert!(failed.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
 }
+
+/// A gRPC status in the headers is told when these come, and is still there when the answer ends.
+#[tokio::test]
+async fn a_call_that_fails_in_its_headers_counts_once_against_its_endpoint() {
+    let a = Backend::start("a").await;
+    a.say("grpc-status", "14");
+    let world = World::new();
+    let outliers = "outliers: { consecutive_5xx: 2, max_ejected_percent: 100 }";
+    let text = format!(
+        "services:\n  orders: {{ endpoints: [\"{}\"], {outliers} }}\n",
+        a.address
+    );
+    world.write("orders.yaml", &text);
+    let (mesh, client) = world.client("default", "web").await;
+    let call = || Request::post("http://orders/shop.Orders/Get").header("content-type", "application/grpc");
+    let ejections = || {
+        let text = mesh.metrics().render();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("mesh_outlier_ejections_total"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+    };
+
+    assert_eq!(send(&client, call()).await.unwrap().status, 200);
+    assert_eq!(ejections(), Some(0), "of two failures that it takes");
+    assert_eq!(send(&client, call()).await.unwrap().status, 200);
+    assert_eq!(ejections(), Some(1));
+}

@@ -14,7 +14,7 @@ use mesh_core::time::Timestamp;
 use super::clusters::Attachment;
 use super::connect::ConnectError;
 use super::error::Error;
-use super::exchange::{Exchange, Held};
+use super::exchange::{Exchange, Held, Judgement};
 use super::pool::{Failure, Pool, SendError, SendErrorKind};
 use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
@@ -143,7 +143,7 @@ impl<'a> Tries<'a> {
     ) -> Result<Started, Error> {
         let held = self.place(&exchange.shared, retry, now)?;
         exchange.attempts = number;
-        exchange.verdict = None;
+        exchange.judgement = Judgement::Open;
         let equipped = self.equip(&held, now, &exchange.shared);
         exchange.held = Some(held);
         equipped.inspect_err(|error| self.account_for(exchange, error))
@@ -207,8 +207,12 @@ impl<'a> Tries<'a> {
         };
         // What the headers alone say: failures count at once, and once; successes at the end of the body.
         match verdict {
-            Some(verdict) if verdict != Verdict::Success => self.record(exchange, verdict),
-            _ => exchange.verdict = verdict,
+            Some(verdict) if verdict != Verdict::Success => {
+                exchange.judgement = Judgement::Told;
+                self.record(exchange, verdict);
+            }
+            Some(verdict) => exchange.judgement = Judgement::Expected(verdict),
+            None => {}
         }
         attempt
     }

@@ -50,8 +50,8 @@ pub(super) struct Exchange {
     served: Option<(Option<Timestamp>, u16)>,
     grpc_status: Option<u8>,
     response_bytes: u64,
-    /// What the headers said of the endpoint; a gRPC call is judged by its trailers.
-    pub(super) verdict: Option<Verdict>,
+    /// What the try that is under way, or answered, says of its endpoint.
+    pub(super) judgement: Judgement,
     /// What the try holds that is under way, or whose answer it is.
     pub(super) held: Option<Held>,
     is_settled: bool,
@@ -92,7 +92,7 @@ impl Exchange {
             served: None,
             grpc_status: None,
             response_bytes: 0,
-            verdict: None,
+            judgement: Judgement::Open,
             held: None,
             is_settled: false,
             shared,
@@ -119,7 +119,7 @@ impl Exchange {
             served: None,
             grpc_status: None,
             response_bytes: 0,
-            verdict: None,
+            judgement: Judgement::Open,
             held: None,
             is_settled: true,
         })
@@ -259,6 +259,17 @@ impl Drop for Exchange {
     }
 }
 
+/// What a try says of its endpoint: once, whatever comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Its end will tell; a gRPC call is judged by its trailers.
+    Open,
+    /// This, if it ends well.
+    Expected(Verdict),
+    /// The endpoint's failure was told at once.
+    Told,
+}
+
 /// What a try holds while it is under way, and while its answer is.
 pub(super) struct Held {
     pub(super) in_flight: InFlight<Attachment>,
@@ -300,13 +311,20 @@ impl Exchange {
         if let Some(status) = trailers.and_then(grpc_status) {
             self.grpc_status = Some(status);
         }
-        let by_trailers = self.grpc_status.map(Verdict::from_grpc_status);
-        if let Some(verdict) = self.verdict.take().or(by_trailers) {
+        let by_trailers = || self.grpc_status.map(Verdict::from_grpc_status);
+        let verdict = match self.judgement {
+            Judgement::Expected(verdict) => Some(verdict),
+            _ => by_trailers(),
+        };
+        if let Some(verdict) = verdict {
             self.judge(verdict, now);
         }
     }
 
-    fn judge(&self, verdict: Verdict, now: Timestamp) {
+    fn judge(&mut self, verdict: Verdict, now: Timestamp) {
+        if std::mem::replace(&mut self.judgement, Judgement::Told) == Judgement::Told {
+            return;
+        }
         let (Some(cluster), Some(held)) = (&self.cluster, &self.held) else {
             return;
         };
