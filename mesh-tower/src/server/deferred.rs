@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::Response;
 use pin_project_lite::pin_project;
@@ -41,10 +41,12 @@ impl<B: Begin<E>, E> Future for Deferred<B, E> {
         if let Some(begin) = this.begin.take() {
             *this.answered = Some(begin.begin());
         }
-        match this.answered {
-            Some(answered) => answered.as_mut().poll(cx),
-            // INVARIANT: the first poll begins.
-            None => Poll::Pending,
-        }
+        // INVARIANT: the first poll begins.
+        let Some(answered) = this.answered else {
+            return Poll::Pending;
+        };
+        let answer = ready!(answered.as_mut().poll(cx));
+        *this.answered = None;
+        Poll::Ready(answer)
     }
 }

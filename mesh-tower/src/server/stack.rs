@@ -88,7 +88,12 @@ where
     E: Into<X>,
 {
     match arrived.let_in(&live, &mut request, admission).await {
-        Ok((judged, for_response)) => answer(arrived, &live, request, judged, for_response, app).await,
+        Ok((judged, for_response)) => {
+            let answering = answer(arrived, &live, request, judged, for_response, app);
+            // Answers that take their time must not keep a policy that is replaced meanwhile.
+            drop(live);
+            answering.await
+        }
         Err(refused) => Ok(refused.answer(arrived.exchange)),
     }
 }
