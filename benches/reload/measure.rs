@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mesh_core::policy::{Loaded, Loader};
 use mesh_core::snapshot::{Compiler, Snapshot};
 use mesh_core::workload::Workload;
+use mesh_tower::reload::Processors;
 use serde::Serialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -96,7 +97,7 @@ fn held(stats: Stats) -> isize {
 /// How a policy becomes a snapshot.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// From nothing.
+    /// From nothing, by all processors, as a service starts.
     Fresh,
     /// As the one after others.
     Known(Box<(Loader, Compiler)>),
@@ -106,7 +107,7 @@ impl Way {
     fn load(&mut self, files: &[File]) -> Loaded {
         let files = files.iter().map(|(name, bytes)| (name.as_str(), bytes));
         match self {
-            Self::Fresh => Loaded::from_files(files),
+            Self::Fresh => Loader::default().load_with(files, &Processors::default()),
             Self::Known(known) => known.0.load(files),
         }
     }
@@ -114,7 +115,10 @@ impl Way {
     fn compile(&mut self, loaded: &mut Loaded) -> Snapshot {
         let workload = Workload::new("shop", "orders").label("app", "orders");
         let snapshot = match self {
-            Self::Fresh => Snapshot::compile(loaded.policy.as_ref().expect("a policy"), &workload, 1),
+            Self::Fresh => {
+                let policy = loaded.policy.as_ref().expect("a policy");
+                Snapshot::compile_with(policy, &workload, 1, &Processors::default())
+            }
             Self::Known(known) => known.1.compile(loaded.policy.take().expect("a policy"), &workload, 1),
         };
         snapshot.expect("a policy that compiles")

@@ -21,4 +21,5 @@ pub mod request;
 pub mod snapshot;
 pub mod time;
 pub mod trial;
+pub mod workers;
 pub mod workload;

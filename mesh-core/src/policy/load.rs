@@ -19,6 +19,7 @@ use super::loader::Loader;
 use super::model::{MeshSettings, Policy};
 use super::reader::Reader;
 use super::source::{Document, Key, Node, SourceSpan, Sources, Value, parse};
+use crate::workers::{self, Alone, Workers};
 
 /// Reads all files as one policy: together they are in force, or none of them is.
 ///
@@ -55,7 +56,7 @@ pub fn load(sources: &Sources, report: &mut Report) -> Option<Policy> {
     let mut documents: Vec<Read> = documents.map(Read::Tree).collect();
     let mut documents: Vec<&mut Read> = documents.iter_mut().collect();
     let (mut mesh, mut checked) = (MeshSettings::default(), Checked::default());
-    let policy = load_documents(sources, &mut documents, &mut mesh, &mut checked, report);
+    let policy = load_documents((sources, &Alone), &mut documents, &mut mesh, &mut checked, report);
     policy.ok().flatten()
 }
 
@@ -181,13 +182,21 @@ impl Fragment {
 #[derive(Debug)]
 pub(super) struct OtherMesh;
 
+/// What native documents say, by the addresses of their outermost nodes.
+type Lowered = FxHashMap<usize, Arc<Fragment>>;
+
+/// The address of a node, which it has as long as its document is kept.
+fn address(node: &Node) -> usize {
+    std::ptr::from_ref(node).addr()
+}
+
 /// Where a policy is put together.
 struct Loading<'s> {
     sources: &'s Sources,
     policy: Policy,
     ledger: Ledger,
-    /// Native documents that were lowered now, each with the document.
-    lowered: Vec<(*const Node, Arc<Fragment>)>,
+    /// Native documents that were lowered now.
+    lowered: Lowered,
 }
 
 /// Reads documents as one policy. Native ones among them are exchanged for what they say, as long as it holds: for a mesh
@@ -197,13 +206,12 @@ struct Loading<'s> {
 ///
 /// Where these settings turn out to be others: then the trees are needed again.
 pub(super) fn load_documents(
-    sources: &Sources,
+    (sources, workers): (&Sources, &dyn Workers),
     documents: &mut [&mut Read],
     lowered_for: &mut MeshSettings,
     checked: &mut Checked,
     report: &mut Report,
 ) -> Result<Option<Policy>, OtherMesh> {
-    let trees: Vec<Document> = documents.iter().filter_map(|read| read.tree()).cloned().collect();
     let mut found = Found::default();
     for document in &*documents {
         match &**document {
@@ -225,6 +233,7 @@ pub(super) fn load_documents(
         return Err(OtherMesh);
     }
     lowered_for.clone_from(&loading.policy.mesh);
+    loading.lower(&items, workers);
     for item in &items {
         loading.item(report, item);
     }
@@ -235,7 +244,8 @@ pub(super) fn load_documents(
         lowered,
         ..
     } = loading;
-    keep(documents, lowered);
+    keep(documents, &lowered, workers);
+    let trees: Vec<Document> = documents.iter().filter_map(|read| read.tree()).cloned().collect();
     ledger.tell_duplicates(report);
     kubernetes::resolve(&mut policy, report);
     smi::resolve(&mut policy);
@@ -244,7 +254,7 @@ pub(super) fn load_documents(
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);
-    check::check_known(&policy, &known, checked, report);
+    check::check_known((&policy, workers), &known, checked, report);
     Ok((!report.has_errors()).then_some(policy))
 }
 
@@ -258,14 +268,14 @@ impl Read {
 }
 
 /// Keeps what documents say in the place of their trees.
-fn keep(documents: &mut [&mut Read], lowered: Vec<(*const Node, Arc<Fragment>)>) {
-    let mut lowered: FxHashMap<*const Node, Arc<Fragment>> = lowered.into_iter().collect();
-    for document in documents {
-        let Read::Tree(tree) = &**document else { continue };
-        if let Some(fragment) = lowered.remove(&Arc::as_ptr(&tree.root)) {
-            **document = Read::Lowered(fragment);
+fn keep(documents: &mut [&mut Read], lowered: &Lowered, workers: &dyn Workers) {
+    // To free a tree is work, too.
+    workers::for_each(workers, documents, |document| {
+        let Read::Tree(tree) = &**document else { return };
+        if let Some(fragment) = lowered.get(&address(&tree.root)) {
+            **document = Read::Lowered(Arc::clone(fragment));
         }
-    }
+    });
 }
 
 /// What others are made of is read before them, wherever it stands.
@@ -364,7 +374,7 @@ impl<'s> Loading<'s> {
             sources,
             policy: Policy::default(),
             ledger: Ledger::default(),
-            lowered: Vec::new(),
+            lowered: FxHashMap::default(),
         }
     }
 
@@ -393,6 +403,23 @@ impl<'s> Loading<'s> {
         self.ledger.define(SETTINGS, &super::model::Meta::default(), span);
     }
 
+    /// Lowers native documents, which do not depend on each other.
+    fn lower(&mut self, items: &[Item<'_>], workers: &dyn Workers) {
+        let native = items.iter().filter_map(|item| match item {
+            Item::Native(node) => Some((*node, None)),
+            Item::Object(..) | Item::Lowered(_) => None,
+        });
+        let mut native: Vec<(&Node, Option<Arc<Fragment>>)> = native.collect();
+        let (sources, mesh) = (self.sources, &self.policy.mesh);
+        workers::for_each(workers, &mut native, |(node, fragment)| {
+            *fragment = Some(Arc::new(Fragment::lower(sources, node, mesh)));
+        });
+        let lowered = native.into_iter();
+        self.lowered = lowered
+            .filter_map(|(node, fragment)| Some((address(node), fragment?)))
+            .collect();
+    }
+
     fn item(&mut self, report: &mut Report, item: &Item<'_>) {
         match item {
             Item::Object(dialect, object) if !(dialect.is_settings)(object.kind) => {
@@ -400,9 +427,9 @@ impl<'s> Loading<'s> {
             }
             Item::Object(..) => {}
             Item::Native(node) => {
-                let fragment = Arc::new(Fragment::lower(self.sources, node, &self.policy.mesh));
-                fragment.add_to((&mut self.policy, &mut self.ledger), report);
-                self.lowered.push((std::ptr::from_ref(*node), fragment));
+                if let Some(fragment) = self.lowered.get(&address(node)) {
+                    fragment.add_to((&mut self.policy, &mut self.ledger), report);
+                }
             }
             Item::Lowered(fragment) => fragment.add_to((&mut self.policy, &mut self.ledger), report),
         }

@@ -12,6 +12,7 @@ use crate::decide::jwt::InvalidTokenRule;
 use crate::decide::route::{MatchError, Router};
 use crate::decide::shape::InvalidShape;
 use crate::policy::model::{MeshSettings, Origin, Policy};
+use crate::workers::{self, Workers};
 use crate::workload::Workload;
 
 /// A policy that cannot be compiled.
@@ -74,11 +75,36 @@ impl CompileError {
     }
 }
 
-pub(super) fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
-    let authorizer = authorizer(policy, workload, &mut KnownRules::default())?;
-    let outbound = compile_outbound(policy, workload, &authorizer, (&mut KnownRoutes::default(), None))?;
+pub(super) fn compile(
+    policy: &Policy,
+    workload: &Workload,
+    generation: u64,
+    workers: &dyn Workers,
+) -> Result<Snapshot, CompileError> {
+    let known = (&mut KnownRules::default(), &mut KnownRoutes::default());
+    let (authorizer, outbound) = halves(policy, workload, known, workers)?;
     let inbound = compile_inbound(policy, workload, authorizer, &outbound)?;
     Ok(outbound.snapshot(policy, &Arc::new(workload.clone()), inbound, generation))
+}
+
+/// Who may do what, and what routes and services say: one at the same time as the other, where somebody helps.
+pub(super) fn halves(
+    policy: &Policy,
+    workload: &Workload,
+    (rules, routes): (&mut KnownRules, &mut KnownRoutes),
+    workers: &dyn Workers,
+) -> Result<(Authorizer, Outbound), CompileError> {
+    let (mut compiled, mut hosts, mut routes) = (None, None, Some(routes));
+    let mut left = || compiled = Some(authorizer(policy, workload, rules));
+    let mut right = || hosts = routes.take().map(|known| Hosts::compile(policy, workload, known));
+    let mut both: [&mut (dyn FnMut() + Send); 2] = [&mut left, &mut right];
+    workers::for_each(workers, &mut both, |half| half());
+    // Both were done: the first problem is that of the rules.
+    let authorizer = compiled.unwrap_or_else(|| authorizer(policy, workload, &mut KnownRules::default()))?;
+    let mut none = KnownRoutes::default();
+    let hosts = hosts.unwrap_or_else(|| Hosts::compile(policy, workload, &mut none))?;
+    let outbound = hosts.outbound(policy, &authorizer, None);
+    Ok((authorizer, outbound))
 }
 
 /// What a policy says of who may do what.
@@ -109,28 +135,50 @@ pub(super) fn compile_outbound(
     authorizer: &Authorizer,
     (known, last): (&mut KnownRoutes, Option<&Outbound>),
 ) -> Result<Outbound, CompileError> {
-    let registry = Registry::new(policy, workload);
-    let mesh = registry.mesh();
-    let mut builder = Builder::new(registry, known);
-    let router = Router::new(builder.mesh_hosts()?);
-    let gateways = builder.gateways()?;
-    let external = External::compile(authorizer.providers(), &policy.authorizers, |authorizer| {
-        builder.target(&authorizer.service, None, Some(authorizer.port))
-    });
-    let last = last.filter(|last| *last.target_names == *builder.target_names());
-    let (target_names, targets) = match last {
-        Some(last) => (Arc::clone(&last.target_names), Arc::clone(&last.targets)),
-        None => (builder.target_names().into(), builder.targets()),
-    };
-    known.end();
-    Ok(Outbound {
-        mesh,
-        router: Arc::new(router),
-        target_names,
-        targets,
-        gateways: gateways.into(),
-        external: Arc::new(external),
-    })
+    Ok(Hosts::compile(policy, workload, known)?.outbound(policy, authorizer, last))
+}
+
+/// The hosts of clients and gateways, whose rules name targets that are not built yet.
+struct Hosts<'a> {
+    mesh: MeshSettings,
+    builder: Builder<'a>,
+    router: Router,
+    gateways: Vec<GatewayConfig>,
+}
+
+impl<'a> Hosts<'a> {
+    fn compile(policy: &'a Policy, workload: &'a Workload, known: &'a mut KnownRoutes) -> Result<Self, CompileError> {
+        let registry = Registry::new(policy, workload);
+        let mesh = registry.mesh();
+        let mut builder = Builder::new(registry, known);
+        Ok(Self {
+            mesh,
+            router: Router::new(builder.mesh_hosts()?),
+            gateways: builder.gateways()?,
+            builder,
+        })
+    }
+
+    fn outbound(self, policy: &Policy, authorizer: &Authorizer, last: Option<&Outbound>) -> Outbound {
+        let mut builder = self.builder;
+        let external = External::compile(authorizer.providers(), &policy.authorizers, |authorizer| {
+            builder.target(&authorizer.service, None, Some(authorizer.port))
+        });
+        let last = last.filter(|last| *last.target_names == *builder.target_names());
+        let (target_names, targets) = match last {
+            Some(last) => (Arc::clone(&last.target_names), Arc::clone(&last.targets)),
+            None => (builder.target_names().into(), builder.targets()),
+        };
+        builder.end();
+        Outbound {
+            mesh: self.mesh,
+            router: Arc::new(self.router),
+            target_names,
+            targets,
+            gateways: self.gateways.into(),
+            external: Arc::new(external),
+        }
+    }
 }
 
 pub(super) fn compile_inbound(

@@ -7,6 +7,7 @@ use super::known::KnownRoutes;
 use super::{CompileError, Snapshot};
 use crate::decide::authz::{Authorizer, KnownRules};
 use crate::policy::model::Policy;
+use crate::workers::{Alone, Workers};
 use crate::workload::Workload;
 
 /// Compiles the policies of one process, and keeps what it can for the next one.
@@ -39,27 +40,23 @@ impl Compiler {
     ///
     /// As for [`Snapshot::compile`]. What was compiled before stays known.
     pub fn compile(&mut self, policy: Policy, workload: &Workload, generation: u64) -> Result<Snapshot, CompileError> {
-        let last = self.last.as_ref().filter(|last| *last.workload == *workload);
-        if self.routes_of != *workload {
-            self.routes = KnownRoutes::default();
-            self.routes_of = workload.clone();
-        }
-        let authorizer = match last.filter(|last| has_same_rules(&last.policy, &policy)) {
-            Some(last) => last.authorizer.clone(),
-            None => super::compile::authorizer(&policy, workload, &mut self.rules)?,
-        };
-        let of_same_services = last.filter(|last| has_same_services(&last.policy, &policy));
-        // Whoever is asked about requests is a target, too.
-        let is_same = |last: &&Last| {
-            last.authorizer.providers() == authorizer.providers() && has_same_routes(&last.policy, &policy)
-        };
-        let outbound = match of_same_services.filter(is_same) {
-            Some(last) => last.outbound.clone(),
-            None => {
-                let known = (&mut self.routes, of_same_services.map(|last| &last.outbound));
-                compile_outbound(&policy, workload, &authorizer, known)?
-            }
-        };
+        self.compile_with(policy, workload, generation, &Alone)
+    }
+
+    /// The same with the help of further threads, which changes nothing but the time that it takes. They help with the first
+    /// policy: of the others most is known.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compile`](Self::compile).
+    pub fn compile_with(
+        &mut self,
+        policy: Policy,
+        workload: &Workload,
+        generation: u64,
+        workers: &dyn Workers,
+    ) -> Result<Snapshot, CompileError> {
+        let (authorizer, outbound) = self.halves(&policy, workload, workers)?;
         let inbound = compile_inbound(&policy, workload, authorizer.clone(), &outbound)?;
         let workload = Arc::new(workload.clone());
         let snapshot = outbound.snapshot(&policy, &workload, inbound, generation);
@@ -70,6 +67,40 @@ impl Compiler {
             authorizer,
         });
         Ok(snapshot)
+    }
+
+    /// Compiles what is not known, or has changed.
+    fn halves(
+        &mut self,
+        policy: &Policy,
+        workload: &Workload,
+        workers: &dyn Workers,
+    ) -> Result<(Authorizer, Outbound), CompileError> {
+        let last = self.last.as_ref().filter(|last| *last.workload == *workload);
+        if self.routes_of != *workload {
+            self.routes = KnownRoutes::default();
+            self.routes_of = workload.clone();
+        }
+        let Some(last) = last else {
+            return super::compile::halves(policy, workload, (&mut self.rules, &mut self.routes), workers);
+        };
+        let authorizer = match has_same_rules(&last.policy, policy) {
+            true => last.authorizer.clone(),
+            false => super::compile::authorizer(policy, workload, &mut self.rules)?,
+        };
+        let of_same_services = Some(last).filter(|last| has_same_services(&last.policy, policy));
+        // Whoever is asked about requests is a target, too.
+        let is_same = |last: &&Last| {
+            last.authorizer.providers() == authorizer.providers() && has_same_routes(&last.policy, policy)
+        };
+        let outbound = match of_same_services.filter(is_same) {
+            Some(last) => last.outbound.clone(),
+            None => {
+                let known = (&mut self.routes, of_same_services.map(|last| &last.outbound));
+                compile_outbound(policy, workload, &authorizer, known)?
+            }
+        };
+        Ok((authorizer, outbound))
     }
 }
 

@@ -38,6 +38,7 @@ pub use target::{
 use crate::decide::route::Router;
 use crate::policy::model::{MeshSettings, Policy};
 use crate::request::{Options, Transport};
+use crate::workers::{Alone, Workers};
 use crate::workload::Workload;
 
 /// What a policy means for one workload.
@@ -69,7 +70,21 @@ impl Snapshot {
     ///
     /// [`CompileError`] for a policy that no dialect would have let through: a regex that is none.
     pub fn compile(policy: &Policy, workload: &Workload, generation: u64) -> Result<Self, CompileError> {
-        compile::compile(policy, workload, generation)
+        compile::compile(policy, workload, generation, &Alone)
+    }
+
+    /// The same with the help of further threads, which changes nothing but the time that it takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compile`](Self::compile).
+    pub fn compile_with(
+        policy: &Policy,
+        workload: &Workload,
+        generation: u64,
+        workers: &dyn Workers,
+    ) -> Result<Self, CompileError> {
+        compile::compile(policy, workload, generation, workers)
     }
 
     /// How requests are read that this workload receives.

@@ -113,6 +113,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Keeps what was made for the next policy.
+    pub(super) fn end(self) {
+        self.known.end();
+    }
+
     /// The targets that were named, in order.
     pub(super) fn target_names(&self) -> &[TargetName] {
         &self.targets

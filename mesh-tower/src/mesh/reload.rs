@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use mesh_core::policy::Loader;
 use mesh_core::snapshot::{Compiler, Snapshot};
+use mesh_core::workers::{Alone, Workers};
 use mesh_core::workload::Workload;
 
 use super::status::{PolicyStatus, Rejected, unix_seconds};
 use super::{Live, PolicyError, Shared};
+use crate::reload::Processors;
 use crate::reload::watch::{FileSet, PolicyFiles, ReadError, Watcher};
 use crate::telemetry::metrics::ReloadResult;
 
@@ -66,11 +68,13 @@ impl Policies {
     fn compile_now(&mut self, set: FileSet, generation: u64) -> Result<Compiled, PolicyError> {
         let names = set.files.iter().map(|file| file.name.clone()).collect();
         let files = set.files.iter().map(|file| (file.name.as_str(), &file.bytes));
-        let mut loaded = self.loader.load(files).in_force();
+        // Before the first policy there are no requests to take processors from.
+        let workers: &dyn Workers = if generation == 1 { &Processors } else { &Alone };
+        let mut loaded = self.loader.load_with(files, workers).in_force();
         let Some(policy) = loaded.policy.take() else {
             return Err(PolicyError::Invalid(Box::new(loaded)));
         };
-        let compiled = self.compiler.compile(policy, &self.workload, generation);
+        let compiled = self.compiler.compile_with(policy, &self.workload, generation, workers);
         let snapshot = compiled.map_err(PolicyError::Compile)?;
         let mut warnings = set.warnings;
         warnings.extend(loaded.report.lines(&loaded.sources));

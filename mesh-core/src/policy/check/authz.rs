@@ -10,13 +10,20 @@ use crate::policy::model::authz::{
 };
 use crate::policy::model::identity::MtlsMode;
 use crate::policy::model::{MeshSettings, Policy};
+use crate::workers::Workers;
 
-pub(super) fn check(policy: &Policy, modes: &Modes<'_>, patterns: &mut Kept<Rule>, report: &mut Report) {
+pub(super) fn check(
+    (policy, workers): (&Policy, &dyn Workers),
+    modes: &Modes<'_>,
+    patterns: &mut Kept<Rule>,
+    report: &mut Report,
+) {
+    let lists = policy.authorizations.iter().map(|one| &one.rules);
+    patterns.look(lists, workers, |rules, report| {
+        rules.iter().for_each(|rule| check_patterns(rule, &policy.mesh, report));
+    });
     for one in &policy.authorizations {
-        patterns.report(&one.rules, report, |report| {
-            let rules = one.rules.iter();
-            rules.for_each(|rule| check_patterns(rule, &policy.mesh, report));
-        });
+        patterns.report(&one.rules, report);
         if one.enforcement == Enforcement::Enforced {
             check_meaning(one, modes, report);
         }
@@ -221,10 +228,10 @@ fn foreign(pattern: &Pattern, mesh: &MeshSettings) -> Option<(String, String)> {
     };
     let never =
         |reason: &str, help: String| Some((format!("principal {} can never match: {reason}", shown(pattern)), help));
+    let mut names = std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
     let Some((domain, path)) = text.split_once('/') else {
         let is_part = matches!(pattern, Pattern::Prefix(_));
-        let names = names_of(mesh);
-        return match is_part && names.iter().any(|name| name.starts_with(text.as_str())) {
+        return match is_part && names.any(|name| name.starts_with(text.as_str())) {
             true => None,
             false => never(
                 "it is no identity",
@@ -232,17 +239,19 @@ fn foreign(pattern: &Pattern, mesh: &MeshSettings) -> Option<(String, String)> {
             ),
         };
     };
-    let names = names_of(mesh);
     if domain == "spiffe:" {
         return never("`spiffe://` is left out of principals", "remove `spiffe://`".into());
     }
-    if !names.contains(domain) {
-        let names: Vec<&str> = names.into_iter().collect();
+    if !names.any(|name| name == domain) {
+        let names: Vec<&str> = names_of(mesh).into_iter().collect();
         let reason = format!("trust domain {} is not the mesh's, {}", quoted(domain), listed(&names));
         return never(&reason, "correct it, or make it an alias of the mesh's".into());
     }
-    let parts: Vec<&str> = path.split('/').collect();
-    let is_id = match (pattern, parts.as_slice()) {
+    // Of more parts only the first are looked at.
+    let mut parts = [""; 4];
+    let found = parts.iter_mut().zip(path.split('/'));
+    let count = found.map(|(place, part)| *place = part).count();
+    let is_id = match (pattern, parts.get(..count).unwrap_or_default()) {
         (Pattern::Prefix(_), [kind]) => "ns".starts_with(kind),
         (Pattern::Prefix(_), ["ns", _]) => true,
         (Pattern::Prefix(_), ["ns", _, kind]) => "sa".starts_with(kind),

@@ -6,6 +6,7 @@ use crate::policy::diagnostic::Report;
 use crate::policy::model::authz::Rule;
 use crate::policy::model::route::RouteRule;
 use crate::policy::model::{MeshSettings, Shared};
+use crate::workers::{self, Workers};
 
 /// What was found in the last policy.
 #[derive(Debug, Default)]
@@ -50,18 +51,34 @@ impl<T> Default for Kept<T> {
     }
 }
 
+impl<T: Send + Sync> Kept<T> {
+    /// Looks at the lists that are new, each by itself, for [`report`](Self::report).
+    pub(super) fn look<'p>(
+        &mut self,
+        lists: impl Iterator<Item = &'p Shared<T>>,
+        workers: &dyn Workers,
+        check: impl Fn(&[T], &mut Report) + Sync,
+    ) where
+        T: 'p,
+    {
+        let is_new = |list: &&Shared<T>| !self.last.contains_key(&list.address());
+        let mut new: Vec<(&Shared<T>, Report)> = lists.filter(is_new).map(|list| (list, Report::new())).collect();
+        workers::for_each(workers, &mut new, |(list, found)| check(list, found));
+        let found = new
+            .into_iter()
+            .map(|(list, found)| (list.address(), (list.clone(), found)));
+        self.now.extend(found);
+    }
+}
+
 impl<T> Kept<T> {
-    /// Reports what is found in a list, which is looked at where it is new.
-    pub(super) fn report(&mut self, list: &Shared<T>, report: &mut Report, check: impl FnOnce(&mut Report)) {
+    /// Reports what was found in a list.
+    pub(super) fn report(&mut self, list: &Shared<T>, report: &mut Report) {
         let address = list.address();
-        let (_, found) = self.now.entry(address).or_insert_with(|| {
-            self.last.remove(&address).unwrap_or_else(|| {
-                let mut found = Report::new();
-                check(&mut found);
-                (list.clone(), found)
-            })
-        });
-        if !found.is_empty() {
+        if let Some(known) = self.last.remove(&address) {
+            self.now.insert(address, known);
+        }
+        if let Some((_, found)) = self.now.get(&address).filter(|(_, found)| !found.is_empty()) {
             report.append(found.clone());
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::diagnostic::Report;
 use super::dialect::istio::delegate::Documents;
 use super::model::{Meta, Origin, Policy};
+use crate::workers::{Alone, Workers};
 use modes::Modes;
 
 mod authorizers;
@@ -34,7 +35,7 @@ pub(crate) use tokens::MeshHosts;
 /// Reports everything about the policy that only shows across its items.
 pub fn check(policy: &Policy, report: &mut Report) {
     let known = Known::of(BTreeSet::new(), true);
-    check_known(policy, &known, &mut Checked::default(), report);
+    check_known((policy, &Alone), &known, &mut Checked::default(), report);
 }
 
 /// What is surely known, after files were read that may have errors.
@@ -69,7 +70,12 @@ impl Known {
     }
 }
 
-pub(super) fn check_known(policy: &Policy, known: &Known, checked: &mut Checked, report: &mut Report) {
+pub(super) fn check_known(
+    (policy, workers): (&Policy, &dyn Workers),
+    known: &Known,
+    checked: &mut Checked,
+    report: &mut Report,
+) {
     references::check(policy, known, report);
     authorizers::check(policy, known, report);
     hosts::check(policy, report);
@@ -80,20 +86,20 @@ pub(super) fn check_known(policy: &Policy, known: &Known, checked: &mut Checked,
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
         checked.begin(&policy.mesh);
-        check_meaning(policy, checked, report);
+        check_meaning((policy, workers), checked, report);
         checked.end();
     }
 }
 
 /// What loads, and hardly does what was meant.
-fn check_meaning(policy: &Policy, checked: &mut Checked, report: &mut Report) {
-    reach::check(policy, &mut checked.reach, report);
+fn check_meaning((policy, workers): (&Policy, &dyn Workers), checked: &mut Checked, report: &mut Report) {
+    reach::check((policy, workers), &mut checked.reach, report);
     tokens::check(policy, report);
     tokens::check_claims(policy, report);
     rules::check(policy, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);
-    authz::check(policy, &modes, &mut checked.patterns, report);
+    authz::check((policy, workers), &modes, &mut checked.patterns, report);
     traffic::check(policy, &modes, report);
     traffic::check_names(policy, report);
     services::check(policy, report);

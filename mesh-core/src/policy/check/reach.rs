@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,16 +16,19 @@ use crate::policy::model::route::{
     Binding, PathCase, RouteMatch, RouteRule, RouteTable, RuleOrder, StreamMatch, StringMatch,
 };
 use crate::policy::model::{Labels, Origin, Policy};
+use crate::workers::Workers;
 
 /// Matches that are compared with one, of those that share its path and a condition. What is beyond stays unnoticed.
 const COMPARED: usize = 64;
 
-pub(super) fn check(policy: &Policy, kept: &mut Kept<RouteRule>, report: &mut Report) {
+pub(super) fn check((policy, workers): (&Policy, &dyn Workers), kept: &mut Kept<RouteRule>, report: &mut Report) {
+    let written = policy.routes.iter().filter(|table| table.order == RuleOrder::Written);
+    kept.look(written.map(|table| &table.rules), workers, |rules, report| {
+        check_rules(rules.iter().map(of_requests), report);
+    });
     for table in &policy.routes {
         match table.order {
-            RuleOrder::Written => kept.report(&table.rules, report, |report| {
-                check_rules(table.rules.iter().map(of_requests), report);
-            }),
+            RuleOrder::Written => kept.report(&table.rules, report),
             RuleOrder::Specific => check_regexes(table, report),
         }
         for rules in [&table.tls, &table.tcp] {
@@ -108,33 +112,48 @@ const THERE: &StringMatch = &StringMatch::Present;
 struct Seen<'p> {
     matches: Vec<(usize, Vec<Need<'p>>)>,
     rules: Vec<&'p Origin>,
-    by_path: FxHashMap<(PathKey<'p>, Option<Need<'p>>), Vec<usize>>,
+    by_path: FxHashMap<(PathKey<'p>, Option<Need<'p>>), Chain>,
+    links: Vec<Link>,
     paths: FxHashSet<PathKey<'p>>,
     lengths: BTreeSet<usize>,
     /// Whether there is a path whose case does not count.
     has_folded: bool,
 }
 
+/// Matches that are found by the same path and condition, in order.
+struct Chain {
+    first: usize,
+    last: usize,
+}
+
+/// A match, and the next link of its chain.
+struct Link {
+    index: usize,
+    next: Option<usize>,
+}
+
 fn check_rules<'p>(rules: impl Iterator<Item = Rule<'p>>, report: &mut Report) {
     let mut seen = Seen::default();
-    for rule in rules {
+    for mut rule in rules {
         let index = seen.rules.len();
-        let covering: Vec<Option<usize>> = rule.matches.iter().map(|one| seen.covering(one)).collect();
         seen.rules.push(rule.origin);
-        let is_only = rule.matches.len() == 1;
-        let by_own = |seen: &mut Seen<'p>, (one, before): (&Conditions<'p>, &Option<usize>)| {
-            let own = match is_only {
-                true => *before,
-                false => seen.covering(one),
-            };
-            // What is covered covers nothing more.
+        // What is covered covers nothing more.
+        if let [one] = rule.matches.as_mut_slice() {
+            match seen.covering(one) {
+                None => seen.add(index, one),
+                Some(first) => report.push(unreachable(&rule, (first, true), &seen)),
+            }
+            continue;
+        }
+        let covering: Vec<Option<usize>> = rule.matches.iter().map(|one| seen.covering(one)).collect();
+        let by_own = |one: &mut Conditions<'p>| {
+            let own = seen.covering(one);
             if own.is_none() {
                 seen.add(index, one);
             }
             own
         };
-        let all = rule.matches.iter().zip(&covering);
-        let own: Vec<Option<usize>> = all.map(|one| by_own(&mut seen, one)).collect();
+        let own: Vec<Option<usize>> = rule.matches.iter_mut().map(by_own).collect();
         if let Some(first) = covering
             .iter()
             .copied()
@@ -191,10 +210,7 @@ fn ineffective(one: &Conditions<'_>, is_own: bool, seen: &Seen<'_>, cover: usize
 impl<'p> Seen<'p> {
     fn takes_all(&self, rule: usize) -> bool {
         let nothing = self.by_path.get(&(PathKey::Any, None));
-        let mut matches = nothing
-            .into_iter()
-            .flatten()
-            .filter_map(|index| self.matches.get(*index));
+        let mut matches = self.chained(nothing);
         matches.any(|(of, needs)| *of == rule && needs.is_empty())
     }
 
@@ -207,12 +223,10 @@ impl<'p> Seen<'p> {
     fn covering_path(&self, path: &PathKey<'p>, one: &Conditions<'p>) -> Option<usize> {
         let mut best: Option<usize> = None;
         // Most paths are no other match's, nor are their beginnings.
-        for key in self.wider(path).into_iter().filter(|key| self.paths.contains(key)) {
+        for key in self.wider(path) {
             let conditions = one.needs.iter().chain(&one.implied).cloned().map(Some);
             for condition in conditions.chain([None]) {
-                let candidates = self.by_path.get(&(key.clone(), condition));
-                let candidates = candidates.into_iter().flatten().take(COMPARED);
-                let mut covers = candidates.filter_map(|index| self.matches.get(*index));
+                let mut covers = self.chained(self.by_path.get(&(key.clone(), condition))).take(COMPARED);
                 let holds = |need: &Need<'_>| one.needs.contains(need) || one.implied.contains(need);
                 let found = covers.find(|(_, needs)| needs.iter().all(holds));
                 best = [best, found.map(|(rule, _)| *rule)].into_iter().flatten().min();
@@ -221,22 +235,35 @@ impl<'p> Seen<'p> {
         best
     }
 
-    /// The conditions on a path that hold wherever this one does.
+    /// The matches of a chain, each with its rule.
+    fn chained<'s>(&'s self, chain: Option<&Chain>) -> impl Iterator<Item = &'s (usize, Vec<Need<'p>>)> {
+        let link = |at: usize| self.links.get(at);
+        let links = std::iter::successors(chain.and_then(|chain| link(chain.first)), move |one| link(one.next?));
+        links.filter_map(|one| self.matches.get(one.index))
+    }
+
+    /// The conditions on a path that hold wherever this one does, of those that there are.
     fn wider<'k>(&self, path: &'k PathKey<'p>) -> Vec<PathKey<'k>> {
-        let mut keys = vec![PathKey::Any];
+        let mut keys = Vec::new();
+        let mut add = |key: PathKey<'k>| {
+            if self.paths.contains(&key) {
+                keys.push(key);
+            }
+        };
+        add(PathKey::Any);
         if *path != PathKey::Any {
-            keys.push(path.clone());
+            add(path.clone());
         }
         let (PathKey::Exact(case, text) | PathKey::Prefix(case, text)) = path else {
             return keys;
         };
         if *case == PathCase::Sensitive {
-            self.add_wider(path, *case, |range| text.get(range).map(Cow::Borrowed), &mut keys);
+            self.add_wider(path, *case, |range| text.get(range).map(Cow::Borrowed), &mut add);
         }
         if self.has_folded {
             let folded = text.to_ascii_lowercase();
             let part = |range| folded.get(range).map(|part: &str| Cow::Owned(part.to_owned()));
-            self.add_wider(path, PathCase::Folded, part, &mut keys);
+            self.add_wider(path, PathCase::Folded, part, &mut add);
         }
         keys
     }
@@ -247,19 +274,25 @@ impl<'p> Seen<'p> {
         path: &PathKey<'_>,
         case: PathCase,
         part: impl Fn(std::ops::RangeTo<usize>) -> Option<Cow<'k, str>>,
-        keys: &mut Vec<PathKey<'k>>,
+        add: &mut impl FnMut(PathKey<'k>),
     ) {
         let (PathKey::Exact(_, text) | PathKey::Prefix(_, text)) = path else {
             return;
         };
         if matches!(path, PathKey::Exact(..)) {
-            keys.extend(part(..text.len()).map(|text| PathKey::Exact(case, text)));
+            part(..text.len())
+                .map(|text| PathKey::Exact(case, text))
+                .into_iter()
+                .for_each(&mut *add);
         }
         let lengths = self.lengths.range(..=text.len());
-        keys.extend(lengths.filter_map(|length| Some(PathKey::Prefix(case, part(..*length)?))));
+        lengths
+            .filter_map(|length| Some(PathKey::Prefix(case, part(..*length)?)))
+            .for_each(add);
     }
 
-    fn add(&mut self, rule: usize, one: &Conditions<'p>) {
+    /// Adds a match, whose conditions are kept here from now on.
+    fn add(&mut self, rule: usize, one: &mut Conditions<'p>) {
         let index = self.matches.len();
         let condition = one.needs.last();
         for path in &one.paths {
@@ -272,9 +305,19 @@ impl<'p> Seen<'p> {
             );
             self.paths.insert(path.clone());
             let key = (path.clone(), condition.cloned());
-            self.by_path.entry(key).or_default().push(index);
+            let at = self.links.len();
+            self.links.push(Link { index, next: None });
+            match self.by_path.entry(key) {
+                Entry::Vacant(free) => _ = free.insert(Chain { first: at, last: at }),
+                Entry::Occupied(mut chain) => {
+                    let last = std::mem::replace(&mut chain.get_mut().last, at);
+                    if let Some(last) = self.links.get_mut(last) {
+                        last.next = Some(at);
+                    }
+                }
+            }
         }
-        self.matches.push((rule, one.needs.clone()));
+        self.matches.push((rule, std::mem::take(&mut one.needs)));
     }
 }
 
@@ -283,7 +326,7 @@ impl<'p> Rule<'p> {
     fn new(origin: &'p Origin, delegated: Option<&'p Origin>, matches: impl Iterator<Item = Conditions<'p>>) -> Self {
         let mut matches: Vec<Conditions<'p>> = matches.collect();
         if matches.is_empty() {
-            matches.push(Conditions::anything(origin));
+            matches.push(Conditions::of(origin, vec![PathKey::Any]));
         }
         Self {
             origin,
@@ -302,8 +345,7 @@ fn of_requests(rule: &RouteRule) -> Rule<'_> {
 }
 
 fn of_request(one: &RouteMatch) -> Conditions<'_> {
-    let mut conditions = Conditions::anything(&one.origin);
-    conditions.paths = path_keys(one.path.as_ref(), one.path_case);
+    let mut conditions = Conditions::of(&one.origin, path_keys(one.path.as_ref(), one.path_case));
     conditions.needs.extend(one.method.as_ref().map(Need::Method));
     conditions.needs.extend(one.scheme.as_ref().map(Need::Scheme));
     conditions.text(one.authority.as_ref(), Need::Authority);
@@ -332,10 +374,11 @@ fn of_request(one: &RouteMatch) -> Conditions<'_> {
 }
 
 fn of_connections(one: &StreamMatch) -> Conditions<'_> {
-    let mut conditions = Conditions::anything(&one.origin);
-    if !one.sni_hosts.is_empty() {
-        conditions.paths = one.sni_hosts.iter().map(|host| host_key(host)).collect();
-    }
+    let hosts = match one.sni_hosts.as_slice() {
+        [] => vec![PathKey::Any],
+        hosts => hosts.iter().map(|host| host_key(host)).collect(),
+    };
+    let mut conditions = Conditions::of(&one.origin, hosts);
     if !one.destination_subnets.is_empty() {
         conditions.rare(format!("destination {:?}", one.destination_subnets));
     }
@@ -386,10 +429,10 @@ fn folded(text: &str, case: PathCase) -> Cow<'_, str> {
 }
 
 impl<'p> Conditions<'p> {
-    fn anything(origin: &'p Origin) -> Self {
+    const fn of(origin: &'p Origin, paths: Vec<PathKey<'p>>) -> Self {
         Self {
             origin,
-            paths: vec![PathKey::Any],
+            paths,
             needs: Vec::new(),
             implied: Vec::new(),
         }

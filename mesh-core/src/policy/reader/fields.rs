@@ -16,25 +16,28 @@ pub(super) struct Asked {
     known: Vec<&'static str>,
 }
 
-/// The lengths that keys have, as bits: nearly all fields that are asked for are not given, and most of them tell it by this.
+/// What keys look like, as bits: nearly all fields that are asked for are not given, and most of them tell it by this.
 #[derive(Clone, Copy, Debug)]
-struct Lengths(u64);
+struct Looks(u64);
 
-impl Lengths {
+impl Looks {
     fn of(entries: &[(Key, Node)]) -> Self {
-        Self(
-            entries
-                .iter()
-                .fold(0, |lengths, (key, _)| lengths | Self::bit(key.name.length())),
-        )
+        Self(entries.iter().fold(0, |looks, (key, _)| looks | Self::bit(&key.name)))
     }
 
-    const fn bit(length: usize) -> u64 {
-        1 << (length % 64)
+    /// Of the length and both ends.
+    const fn bit(name: &str) -> u64 {
+        let name = name.as_bytes();
+        let (Some(first), Some(last)) = (name.first(), name.last()) else {
+            return 1;
+        };
+        // What makes the names that a dialect has differ.
+        let look = name.len() * 7 + (*first as usize) * 3 + *last as usize;
+        1 << (look % 64)
     }
 
     const fn may_have(self, name: &str) -> bool {
-        self.0 & Self::bit(name.len()) != 0
+        self.0 & Self::bit(name) != 0
     }
 }
 
@@ -48,7 +51,7 @@ pub struct Fields<'r, 'a, 'n> {
     reader: &'r Reader<'a>,
     span: SourceSpan,
     entries: &'n [(Key, Node)],
-    lengths: Lengths,
+    looks: Looks,
     asked: Asked,
     /// Names of which one must be given, and none is; told at the end, unless one of them is misspelt.
     missing: RefCell<Vec<Vec<String>>>,
@@ -64,7 +67,7 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
             reader,
             span,
             entries,
-            lengths: Lengths::of(entries),
+            looks: Looks::of(entries),
             asked,
             missing: RefCell::default(),
             errors_before: reader.errors(),
@@ -79,11 +82,18 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
     }
 
     /// The entry of a field, if it is given and not `null`; it counts as read.
+    // In line, since nearly all fields are not given, and the name is known where it is asked for.
+    #[inline]
     pub fn entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
         self.asked.known.push(name);
-        if self.reader.spelling == Spelling::Exact && !self.lengths.may_have(name) {
-            return None;
+        match self.reader.spelling == Spelling::Exact && !self.looks.may_have(name) {
+            true => None,
+            false => self.find(name),
         }
+    }
+
+    #[inline(never)]
+    fn find(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
         let mut found: Option<(&'n Key, &'n Node)> = None;
         for ((key, node), taken) in self.entries.iter().zip(&mut self.asked.taken) {
             if !is_named(key, name, self.reader.spelling) {
@@ -99,11 +109,13 @@ impl<'r, 'a, 'n> Fields<'r, 'a, 'n> {
     }
 
     /// The value of a field, if it is given and not `null`; it counts as read.
+    #[inline]
     pub fn node(&mut self, name: &'static str) -> Option<&'n Node> {
         self.entry(name).map(|(_, node)| node)
     }
 
     /// Reads a field that may be absent. `None` also where it is given and wrong.
+    #[inline]
     pub fn optional<T>(
         &mut self,
         name: &'static str,

@@ -101,7 +101,7 @@ impl SourceFile {
 }
 
 fn line_starts(text: &str) -> Arc<[u32]> {
-    let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+    let breaks = text.match_indices('\n');
     std::iter::once(0)
         .chain(breaks.map(|(index, _)| offset(index + 1)))
         .collect()

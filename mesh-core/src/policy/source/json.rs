@@ -21,6 +21,8 @@ pub(super) fn parse(file: FileId, text: &Arc<str>) -> Option<Document> {
         bytes: text.as_bytes(),
         at: 0,
         nodes: 0,
+        items: Vec::new(),
+        entries: Vec::new(),
     };
     parser.blanks();
     if !matches!(parser.peek()?, b'{' | b'[') {
@@ -37,6 +39,10 @@ struct Parser<'t> {
     bytes: &'t [u8],
     at: usize,
     nodes: usize,
+    /// The items of the lists that are open, those of the innermost last: a list is made once its length is known.
+    items: Vec<Node>,
+    /// The same of mappings.
+    entries: Vec<(Key, Node)>,
 }
 
 impl Parser<'_> {
@@ -88,29 +94,32 @@ impl Parser<'_> {
     }
 
     fn sequence(&mut self, depth: usize) -> Option<Value> {
-        let mut items = Vec::new();
+        let first = self.items.len();
         self.open(depth)?;
         if self.take(b']') {
-            return Some(Value::Sequence(items));
+            return Some(Value::Sequence(Vec::new()));
         }
         loop {
-            items.push(self.value(depth + 1)?);
+            let item = self.value(depth + 1)?;
+            self.items.push(item);
             if self.is_last(b']')? {
-                return Some(Value::Sequence(items));
+                return Some(Value::Sequence(self.items.drain(first..).collect()));
             }
         }
     }
 
     fn mapping(&mut self, depth: usize) -> Option<Value> {
-        let mut entries = Vec::new();
+        let first = self.entries.len();
         self.open(depth)?;
         if self.take(b'}') {
-            return Some(Value::Mapping(entries));
+            return Some(Value::Mapping(Vec::new()));
         }
         loop {
             let key = self.key()?;
-            entries.push((key, self.value(depth + 1)?));
+            let value = self.value(depth + 1)?;
+            self.entries.push((key, value));
             if self.is_last(b'}')? {
+                let entries: Vec<(Key, Node)> = self.entries.drain(first..).collect();
                 return is_without_duplicates(&entries).then_some(Value::Mapping(entries));
             }
         }
@@ -154,16 +163,23 @@ impl Parser<'_> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
+            self.skip_plain();
             match self.peek()? {
                 b'"' => break,
                 b'\\' => return self.escaped(start),
-                b' '..=b'~' => self.at += 1,
                 _ => self.wide()?,
             }
         }
         let text = Text::piece(self.text, offset(start), offset(self.at));
         self.at += 1;
         Some(text)
+    }
+
+    /// Passes over characters that stand for themselves, and end no string.
+    fn skip_plain(&mut self) {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        self.at += rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
     }
 
     /// Takes a character beyond ASCII, unless YAML may see more than text in it.
@@ -269,6 +285,6 @@ fn is_without_duplicates(entries: &[(Key, Node)]) -> bool {
             .windows(2)
             .all(|pair| !matches!(pair, [left, right] if left == right));
     }
-    let earlier = |index: usize, key: &Key| entries.iter().take(index).any(|(other, _)| other.name == key.name);
+    let earlier = |index: usize, key: &Key| entries.iter().take(index).any(|(other, _)| other.name.is(&key.name));
     (0..).zip(entries).all(|(index, (key, _))| !earlier(index, key))
 }

@@ -1,9 +1,12 @@
 //! A loader that has read other files before gives what one gives that has not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::policy::diagnostic::Paint;
+use crate::workers::Workers;
 
 /// What a file may hold: all dialects, settings of the mesh, names that others have too, and mistakes.
 const TEXTS: &[&str] = &[
@@ -41,6 +44,68 @@ fn assert_same(known: &Loaded, fresh: &Loaded) {
     );
     assert_eq!(known.report.summary(), fresh.report.summary());
     assert_eq!(known.policy, fresh.policy);
+}
+
+/// The thread that asks and two others, and how often they were asked.
+#[derive(Default)]
+struct Three(AtomicUsize);
+
+impl Workers for Three {
+    fn run(&self, work: &(dyn Fn() + Sync)) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            scope.spawn(work);
+            work();
+        });
+    }
+}
+
+/// Nobody, who does not even do the work of the thread that asks.
+struct Nobody;
+
+impl Workers for Nobody {
+    fn run(&self, _: &(dyn Fn() + Sync)) {}
+}
+
+/// Files with these texts, which are together long enough for help.
+fn long(choice: &[usize]) -> Vec<(String, String)> {
+    let comment = ["# ", &"x".repeat(70_000), "\n"].concat();
+    let mut files: Vec<_> = (0..)
+        .zip(choice)
+        .map(|(number, text)| (format!("{number}.yaml"), TEXTS[*text].to_owned()))
+        .collect();
+    files[0].1.push_str(&comment);
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn who_helps_changes_nothing(choice in proptest::collection::vec(0..TEXTS.len(), 2..12)) {
+        let files = long(&choice);
+        let read = || files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let alone = Loaded::from_files(read());
+        assert_same(&Loader::default().load_with(read(), &Three::default()), &alone);
+        assert_same(&Loader::default().load_with(read(), &Nobody), &alone);
+    }
+}
+
+#[test]
+fn help_is_asked_for_where_it_is_worth_it() {
+    let asked = |loader: &mut Loader, files: &[(String, String)]| {
+        let workers = Three::default();
+        let files = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        assert!(loader.load_with(files, &workers).policy.is_some());
+        workers.0.into_inner()
+    };
+    let mut loader = Loader::default();
+    let many = long(&[0, 2, 9]);
+    assert!(asked(&mut loader, &many) >= 2, "parsed and lowered");
+    assert_eq!(asked(&mut loader, &many), 0, "nothing has changed");
+    let few: Vec<_> = [0, 2, 9].map(|text| (text.to_string(), TEXTS[text].to_owned())).into();
+    assert_eq!(asked(&mut Loader::default(), &few), 0, "little to read");
 }
 
 proptest! {

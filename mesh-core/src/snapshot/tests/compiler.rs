@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::Loader;
 use crate::snapshot::Compiler;
+use crate::workers::Workers;
 
 /// What each file may hold: services, what they are called with, and who may call.
 const TEXTS: [&[&str]; 4] = [
@@ -57,6 +58,39 @@ proptest! {
             let known = compiler.compile(policy, &workload, generation).unwrap();
             assert_eq!(format!("{known:?}"), format!("{fresh:?}"));
         }
+    }
+}
+
+/// The thread that asks and another one.
+struct Two;
+
+impl Workers for Two {
+    fn run(&self, work: &(dyn Fn() + Sync)) {
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
+    }
+}
+
+#[test]
+fn both_halves_at_once_are_the_same_as_one_after_the_other() {
+    let workload = Workload::new("shop", "orders").label("app", "orders");
+    for choice in 0..7 {
+        let texts = TEXTS.map(|texts| texts[choice % texts.len()]);
+        let policy = Loader::default()
+            .load(["a", "b", "c", "d"].into_iter().zip(texts))
+            .policy
+            .unwrap();
+        let alone = format!("{:?}", Snapshot::compile(&policy, &workload, 1).unwrap());
+        let both = Snapshot::compile_with(&policy, &workload, 1, &Two).unwrap();
+        assert_eq!(format!("{both:?}"), alone);
+        let mut compiler = Compiler::default();
+        let first = compiler.compile_with(policy.clone(), &workload, 1, &Two).unwrap();
+        assert_eq!(format!("{first:?}"), alone);
+        // What was compiled is known.
+        let again = compiler.compile_with(policy, &workload, 1, &Two).unwrap();
+        assert!(Arc::ptr_eq(&again.outbound, &first.outbound));
     }
 }
 

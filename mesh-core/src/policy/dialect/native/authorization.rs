@@ -132,10 +132,15 @@ impl Form for RuleForm {
             }
         }
         fields.finish();
-        rule.from
-            .extend(Some(source).filter(|source| *source != Source::default()));
-        rule.to
-            .extend(Some(operation).filter(|operation| *operation != Operation::default()));
+        // Both are large, and nearly always the only ones.
+        if source != Source::default() {
+            rule.from.reserve_exact(1);
+            rule.from.push(source);
+        }
+        if operation != Operation::default() {
+            rule.to.reserve_exact(1);
+            rule.to.push(operation);
+        }
         rule.origin = cx.origin(node.span);
         Some(rule)
     }

@@ -138,7 +138,7 @@ impl<K: Place, F: Form> Form for Pairs<K, F> {
 }
 
 fn pairs<K: Place, F: Form>(cx: &Reader<'_>, entries: &[(Key, Node)], scope: Scope<'_>) -> Vec<(K::Of, F::Of)> {
-    let mut pairs: Vec<(K::Of, F::Of)> = Vec::new();
+    let mut pairs: Vec<(K::Of, F::Of)> = Vec::with_capacity(entries.len());
     for (key, node) in entries {
         let value = cx.in_key(key, || F::read(cx, node, scope));
         let Some(name) = K::read_key(cx, key) else { continue };

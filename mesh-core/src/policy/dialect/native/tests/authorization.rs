@@ -95,6 +95,15 @@ fn every_condition_and_its_not_form_can_be_set() {
     assert!(found.from.is_empty());
 }
 
+/// Callers and operations are large, and rules are many.
+#[test]
+fn a_rule_keeps_no_memory_for_what_it_does_not_say() {
+    let policy = entry("allow: [{ from: [cluster.local/ns/b/sa/c], methods: [GET], paths: [/a] }]");
+    let rule = &policy.rules[0];
+    assert_eq!((rule.from.len(), rule.to.len()), (1, 1));
+    assert_eq!((rule.from.capacity(), rule.to.capacity()), (1, 1));
+}
+
 #[test]
 fn entries_that_are_wrong_are_told() {
     assert_lines(
