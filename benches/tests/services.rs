@@ -55,7 +55,8 @@ fn series_keep_at_most_a_kibibyte_and_no_samples() {
     let folded = kept(&region) / SERVICES;
 
     assert!(once > 100 && once <= SERIES, "{once} bytes");
-    assert_eq!((often, folded), (once, once));
+    // A hundred samples would be more than a kibibyte; what else the process does meanwhile is no byte of a series.
+    assert!(often <= once + 16 && folded <= once + 16, "{once}, {often}, {folded} bytes");
 }
 
 fn group(metrics: &Metrics, number: usize) -> SeriesGroup {
