@@ -56,7 +56,10 @@ fn series_keep_at_most_a_kibibyte_and_no_samples() {
 
     assert!(once > 100 && once <= SERIES, "{once} bytes");
     // A hundred samples would be more than a kibibyte; what else the process does meanwhile is no byte of a series.
-    assert!(often <= once + 16 && folded <= once + 16, "{once}, {often}, {folded} bytes");
+    assert!(
+        often <= once + 16 && folded <= once + 16,
+        "{once}, {often}, {folded} bytes"
+    );
 }
 
 fn group(metrics: &Metrics, number: usize) -> SeriesGroup {
