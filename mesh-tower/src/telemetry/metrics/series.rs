@@ -133,12 +133,13 @@ impl SeriesGroup {
         if known.len() < self.inner.budget.codes_limit {
             return self.inner.register(key).record(request.duration);
         }
-        self.inner.budget.overflowed.increment(1);
         let key = key.collapsed();
-        match find(&known, key) {
-            Some(series) => series.record(request.duration),
-            None => self.inner.register(key).record(request.duration),
+        let series = find(&known, key).cloned().unwrap_or_else(|| self.inner.register(key));
+        // One that stands in for others counts by itself.
+        if series.overflowed.is_none() {
+            self.inner.budget.overflowed.increment(1);
         }
+        series.record(request.duration);
     }
 
     /// Tells the labels of all series that are counted here, and what was counted.

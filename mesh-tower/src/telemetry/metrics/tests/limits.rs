@@ -54,6 +54,25 @@ fn destinations_past_the_limit_share_the_overflow() {
     assert_eq!(named(&samples, "mesh_metric_series_overflow_total")[0].2, 9_950.0);
 }
 
+/// Past both limits, of destinations and of codes.
+#[test]
+fn a_request_in_the_overflow_is_told_once() {
+    let metrics = Metrics::new(MetricsOptions {
+        series_limit: 0,
+        codes_limit: 2,
+        ..MetricsOptions::default()
+    });
+    let group = metrics.group(Reporter::Source, &web(), &orders(), &orders_service());
+    for response_code in 200..210 {
+        group.record(&RequestRecord { response_code, ..ok() });
+    }
+
+    let samples = scrape(&metrics.render());
+    assert_eq!(named(&samples, "mesh_metric_series_overflow_total")[0].2, 10.0);
+    let requests = named(&samples, "istio_requests_total");
+    assert_eq!(requests.iter().map(|(.., count)| count).sum::<f64>(), 10.0);
+}
+
 #[test]
 fn the_limit_holds_for_the_codes_of_all_groups_together() {
     let metrics = Metrics::new(MetricsOptions {
