@@ -65,7 +65,7 @@ impl<'a> Tries<'a> {
         let mut retry_permit = None;
         for number in 1.. {
             // One response in one place: it is large, and each further hand that it went through would move it.
-            let mut result = match self.start(exchange, retry_permit.take(), (number, now)) {
+            let result = match self.start(exchange, retry_permit.take(), (number, now)) {
                 Ok(started) => {
                     let begun = exchange.shared.clock.instant(now);
                     let sent = started.pool.send_until(started.request, started.at, begun).await;
@@ -73,7 +73,7 @@ impl<'a> Tries<'a> {
                 }
                 Err(error) => Err(Failed::refused(error)),
             };
-            let attempt = match &mut result {
+            let attempt = match &result {
                 Ok(response) => self.answered(exchange, response),
                 Err(failed) => failed.attempt,
             };
