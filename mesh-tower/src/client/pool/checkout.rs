@@ -27,7 +27,12 @@ use crate::client::connect::ConnectError;
 impl Shared {
     /// Gets a connection that is free now.
     pub(super) fn take(self: &Arc<Self>, now: Instant) -> Option<(Lease, Sender)> {
-        let grant = self.state().take_ready(now)?;
+        let grant = {
+            let mut state = self.state();
+            let grant = state.take_ready(now)?;
+            self.turns.has_active(state.active);
+            grant
+        };
         Some(Lease::new(Arc::clone(self), grant))
     }
 
@@ -194,6 +199,7 @@ impl Lease {
         let refused = {
             let mut state = self.shared.state();
             state.end_request();
+            self.shared.turns.has_active(state.active);
             match (self.protocol, sender) {
                 (Protocol::Http1, Some(sender)) if sender.is_ready() => {
                     state.put_http1(Arc::clone(&self.connection), sender)

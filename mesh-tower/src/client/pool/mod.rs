@@ -61,6 +61,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod turns;
 
 pub(crate) use checkout::Lease;
 pub use config::{Http2Keepalive, PoolConfig};
@@ -72,6 +73,7 @@ use connection::{Connection, Opening};
 use error::WaitError;
 use permits::AnyPermits;
 use state::{Discarded, Protocol, State};
+use turns::Turns;
 
 /// The connections to one endpoint. Clones share them.
 ///
@@ -116,6 +118,7 @@ struct Shared {
     state: Mutex<State>,
     newest_peer: ArcSwapOption<Peer>,
     sweeper: Mutex<Option<AbortHandle>>,
+    turns: Turns,
 }
 
 impl Pool {
@@ -141,6 +144,7 @@ impl Pool {
             state: Mutex::new(State::new(config)),
             newest_peer: ArcSwapOption::empty(),
             sweeper: Mutex::new(None),
+            turns: Turns::default(),
         });
         Self {
             handle: Arc::new(Owner { shared }),
@@ -298,6 +302,7 @@ impl Shared {
 
     fn opened(self: &Arc<Self>, connection: &Arc<Connection>, protocol: Protocol) {
         self.newest_peer.store(Some(Arc::clone(connection.peer())));
+        self.turns.opened(protocol);
         {
             let mut state = self.state();
             if !state.opened(connection, protocol) {

@@ -76,6 +76,7 @@ impl Pool {
         if !is_plain {
             strip_hop_by_hop(request.headers_mut(), shared.config().upgrades);
         }
+        shared.turns.after_others().await;
         loop {
             let (lease, mut sender) = match shared.take(now) {
                 Some(granted) => granted,

@@ -73,7 +73,8 @@ pub(super) struct State {
     waiters: VecDeque<Waiter>,
     open: FxHashMap<u64, Arc<Connection>>,
     connecting: usize,
-    active: usize,
+    /// Requests that have a connection.
+    pub(super) active: usize,
     protocol: Option<Protocol>,
     closed: bool,
     next_id: u64,

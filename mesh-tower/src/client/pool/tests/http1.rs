@@ -1,6 +1,7 @@
 use std::{
     io::{Read, Write},
     num::NonZeroU32,
+    pin::pin,
     sync::mpsc,
 };
 
@@ -370,6 +371,32 @@ async fn an_upgrade_request_never_gives_its_connection_back() {
     pool.configure(PoolConfig::default());
     assert_eq!(read(pool.send(upgrade()).await.unwrap()).await.connection, 1);
     assert_eq!(ask(&pool, "/").await.connection, 1);
+}
+
+/// Answers that have come are read before the requests are written that follow from them.
+#[tokio::test]
+async fn on_one_thread_a_request_lets_others_go_first() {
+    let server = Server::http1().await;
+    let pool = pool(&server);
+    assert_eq!(ask(&pool, "/").await.connection, 0);
+    let held = unread(&pool).await;
+    let mut second = pin!(pool.send(get("/")));
+
+    assert!(poll_once(&mut second).await.is_pending());
+    assert_eq!(pool.stats().pending, 0, "it has not asked for a connection yet");
+    assert!(poll_once(&mut second).await.is_pending());
+    assert_eq!(pool.stats().pending, 1);
+    assert_eq!(read(second.await.unwrap()).await.connection, 1);
+
+    // Where no other request is under way, there is none to wait for.
+    drop(held);
+    until("nothing is under way", || {
+        pool.stats().active == 0 && pool.stats().idle > 0
+    })
+    .await;
+    let mut alone = pin!(pool.send(get("/")));
+    assert!(poll_once(&mut alone).await.is_pending());
+    assert_eq!(pool.stats().active, 1);
 }
 
 /// A server on a thread of its own, so that its `FIN` can arrive while no task of ours runs.
