@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -21,15 +20,15 @@ pin_project! {
     pub(crate) struct Dormant<F> {
         #[pin]
         future: F,
-        alarm: Arc<Alarm>,
-        waker: Waker,
+        // Of the task that polled it last: mostly the only one.
+        alarm: Option<(Arc<Alarm>, Waker)>,
     }
 }
 
 /// Notes that the future was woken, and wakes its task.
 struct Alarm {
     has_rung: AtomicBool,
-    task: AtomicWaker,
+    task: Waker,
 }
 
 impl Wake for Alarm {
@@ -38,20 +37,26 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, Ordering::Release);
-        self.task.wake();
+        // ORDER: either the next poll sees this, or this sees that poll begun, whose task is woken again.
+        self.has_rung.swap(true, Ordering::AcqRel);
+        self.task.wake_by_ref();
     }
 }
 
+/// An alarm for a task, and the waker that rings it.
+fn alarm_of(task: &Waker) -> (Arc<Alarm>, Waker) {
+    let alarm = Arc::new(Alarm {
+        // The first poll has the future say what it waits for.
+        has_rung: AtomicBool::new(true),
+        task: task.clone(),
+    });
+    let waker = Waker::from(Arc::clone(&alarm));
+    (alarm, waker)
+}
+
 impl<F> Dormant<F> {
-    pub(crate) fn new(future: F) -> Self {
-        let alarm = Arc::new(Alarm {
-            // The first poll has the future say what it waits for.
-            has_rung: AtomicBool::new(true),
-            task: AtomicWaker::new(),
-        });
-        let waker = Waker::from(Arc::clone(&alarm));
-        Self { future, alarm, waker }
+    pub(crate) const fn new(future: F) -> Self {
+        Self { future, alarm: None }
     }
 }
 
@@ -60,19 +65,26 @@ impl<F: Future> Future for Dormant<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // ORDER: whoever rings after this wakes the task; whoever rang before it is seen below.
-        this.alarm.task.register(cx.waker());
-        if !this.alarm.has_rung.load(Ordering::Acquire) {
+        if this
+            .alarm
+            .as_ref()
+            .is_some_and(|(alarm, _)| !alarm.task.will_wake(cx.waker()))
+        {
+            *this.alarm = None;
+        }
+        let (alarm, waker) = this.alarm.get_or_insert_with(|| alarm_of(cx.waker()));
+        // ORDER: exchanged, not only read: see the alarm.
+        if !alarm.has_rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
-        this.alarm.has_rung.store(false, Ordering::Release);
-        this.future.poll(&mut Context::from_waker(this.waker))
+        this.future.poll(&mut Context::from_waker(waker))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::pin::pin;
 
     use futures_util::task::noop_waker;
     use tokio::sync::oneshot;
@@ -96,6 +108,31 @@ mod tests {
         assert_eq!(dormant.as_mut().poll(&mut cx), Poll::Ready(7));
         drop(dormant);
         assert_eq!(polls, 2);
+    }
+
+    #[test]
+    fn whoever_polls_it_last_is_woken() {
+        let (sender, receiver) = oneshot::channel();
+        let mut dormant = pin!(Dormant::new(receiver));
+        let (first, second) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        for task in [&first, &second] {
+            let waker = Waker::from(Arc::clone(task));
+            assert!(dormant.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        sender.send(7).unwrap();
+        assert_eq!(
+            [&first, &second].map(|task| task.0.load(Ordering::Relaxed)),
+            [false, true]
+        );
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[tokio::test]

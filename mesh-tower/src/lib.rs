@@ -38,6 +38,7 @@ pub mod clock;
 pub mod discovery;
 mod dormant;
 pub mod gateway;
+mod in_place;
 pub mod layer;
 pub mod mesh;
 pub mod reload;

@@ -17,6 +17,7 @@ use mesh_core::time::Timestamp;
 use super::clusters::{Attachment, ClusterRuntime};
 use crate::body::{Body, DeadlineExceeded, End, OnEnd};
 use crate::brought::Brought;
+use crate::in_place::boxed;
 use crate::mesh::Shared;
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, grpc_status};
@@ -75,7 +76,7 @@ impl Exchange {
             false => Correlation::default(),
         };
         span.in_trace(correlation.trace());
-        Box::new(Self {
+        boxed(|| Self {
             start: shared.clock.now(),
             span,
             route: None,

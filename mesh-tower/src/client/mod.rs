@@ -26,6 +26,7 @@ use tower_service::Service;
 pub use error::Error;
 
 use crate::body::{Body, BoxError};
+use crate::in_place::{boxed, pinned};
 use crate::mesh::Shared;
 use stack::{Via, exchange};
 
@@ -61,10 +62,10 @@ impl Client {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let request = Box::new(request.map(Body::new));
+        let request = boxed(|| request.map(Body::new));
         let (shared, via) = (Arc::clone(&self.shared), self.via.clone());
         ResponseFuture {
-            inner: Box::pin(exchange(shared, via, request)),
+            inner: pinned(|| exchange(shared, via, request)),
         }
     }
 }

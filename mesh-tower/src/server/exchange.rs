@@ -17,6 +17,7 @@ use super::connection::{Connection, Security};
 use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::brought::Brought;
+use crate::in_place::boxed;
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
@@ -73,7 +74,7 @@ impl Exchange {
         };
         span.in_trace(correlation.trace());
         connection.conduct.begins();
-        let exchange = Box::new(Self {
+        let exchange = boxed(|| Self {
             connection: Arc::clone(connection),
             span,
             origin: None,

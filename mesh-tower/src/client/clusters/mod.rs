@@ -223,17 +223,30 @@ impl Clusters {
 /// The clusters of one target, by port. Reading takes no lock.
 #[derive(Debug, Default)]
 pub(crate) struct TargetRuntime {
+    /// Of the port that was asked for first: most targets have no other.
+    first: OnceLock<(u16, Arc<ClusterRuntime>)>,
     by_port: ArcSwap<Vec<(u16, Arc<ClusterRuntime>)>>,
 }
 
 impl TargetRuntime {
     fn get(&self, port: u16) -> Option<Arc<ClusterRuntime>> {
+        match self.first.get() {
+            Some((number, cluster)) if *number == port => Some(Arc::clone(cluster)),
+            _ => self.get_other(port),
+        }
+    }
+
+    #[cold]
+    fn get_other(&self, port: u16) -> Option<Arc<ClusterRuntime>> {
         let known = self.by_port.load();
         let found = known.iter().find(|(number, _)| *number == port);
         found.map(|(_, cluster)| Arc::clone(cluster))
     }
 
     fn add(&self, port: u16, cluster: &Arc<ClusterRuntime>) {
+        if self.first.get_or_init(|| (port, Arc::clone(cluster))).0 == port {
+            return;
+        }
         self.by_port.rcu(|known| {
             let mut known = Vec::clone(known);
             if known.iter().all(|(number, _)| *number != port) {
