@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 use crate::session::{Control, Row, Session};
 
 /// Every round of every row, and under which circumstances.
-pub(crate) fn of(session: &Session, versions: &[String], options: &Options) -> Value {
+pub(crate) fn of(session: &Session, turns: &[Row], versions: &[String], options: &Options) -> Value {
     json!({
         "versions": versions,
         "seed": options.seed,
@@ -17,6 +17,7 @@ pub(crate) fn of(session: &Session, versions: &[String], options: &Options) -> V
         "is_quiet": session.controls.is_quiet(),
         "control": { "first": control(session.controls.before), "last": control(session.controls.after) },
         "rows": session.rows.iter().map(row).collect::<Vec<_>>(),
+        "turns": turns.iter().map(row).collect::<Vec<_>>(),
     })
 }
 

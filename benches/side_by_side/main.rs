@@ -29,6 +29,7 @@ mod session;
 mod stage;
 mod statistics;
 mod summary;
+mod turns;
 mod usage;
 
 use std::path::Path;
@@ -66,7 +67,8 @@ fn play(role: Role) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match role {
         Role::Server(side) => runtime.block_on(server::run(side)),
-        Role::Client(side, load) => runtime.block_on(client::run(side, load)),
+        Role::Client(side, load) => runtime.block_on(client::run(side, client::Task::Load(load))),
+        Role::Turns(side) => runtime.block_on(client::run(side, client::Task::Turns)),
     }
 }
 
@@ -96,14 +98,15 @@ fn compare(options: &Options) -> Outcome {
     let versions = stage.peers.versions();
     versions.iter().for_each(|version| println!("{version}"));
     let session = Session::run(&stage, options)?;
+    let turns = turns::take(&stage, options);
     let summaries = Summary::all(&session.rows);
-    print!("{}", report::text(&session, &summaries, options));
+    print!("{}", report::text(&session, &summaries, &turns, options));
     if let Some(file) = &options.json {
         let figures: Vec<_> = summaries.iter().map(|summary| &summary.figures).collect();
         write(file, &figures)?;
     }
     if let Some(file) = &options.details {
-        write(file, &details::of(&session, &versions, options))?;
+        write(file, &details::of(&session, &turns, &versions, options))?;
     }
     Ok(())
 }

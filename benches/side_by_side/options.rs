@@ -13,7 +13,8 @@ usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
   --quick          two short rounds, about a minute; too short for anything but a look, and said so in the output
   --rounds N       rounds of the rows with HTTP/1.1 and 1 KiB (default 7); other rows are in every second one
   --only TEXT      only rows whose name contains TEXT, and the bare pairs they are compared with; may be repeated
-  --seed N         the order within the rounds (default 1)
+  --turns N        turns of the rows with HTTP/1.1 and 1 KiB and without proxies (default 80; 0 for none)
+  --seed N         the order within the rounds and turns (default 1)
   --json FILE      write one object a row: configuration, protocol, body, rps, p50_us, p99_us, p999_us,
                    cpu_s_per_100k, peak_rss_mib, rounds
   --details FILE   write every round of every row, the versions, and the two runs of the control
@@ -27,6 +28,9 @@ with one worker thread. The client sends at 32 requests at a time (saturation: r
 2 000 a second (200 a second for streams; p50, p99, p99.9, CPU), counted from the moment at which a request was due.
 CPU is that of all these processes together, peak memory the sum of their peaks. Ratios are taken within a round,
 against the bare pair with as much encryption.
+After the rounds the bars are measured by turns: services and clients that stay for ten turns run one after another,
+for 200 ms with 32 requests at a time and for 200 ms at the fixed rate, of which the first 50 do not count. Ratios are
+taken within a turn of all.
 
   bare_pool     hyper-util's pooled client, axum       mesh_plain, mesh_mtls   this library on both sides
   tower         tower and tower-http by hand           ..._mtls                mutual TLS 1.3
@@ -45,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     pub(crate) saturation: Duration,
     pub(crate) fixed: Duration,
+    /// How often the pairs that stay take their turn.
+    pub(crate) turns: usize,
 }
 
 impl Plan {
@@ -53,12 +59,14 @@ impl Plan {
         warm_up: Duration::from_millis(250),
         saturation: Duration::from_millis(1_000),
         fixed: Duration::from_millis(1_200),
+        turns: 80,
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 2,
         warm_up: Duration::from_millis(100),
         saturation: Duration::from_millis(250),
         fixed: Duration::from_millis(300),
+        turns: 10,
     };
 }
 
@@ -94,6 +102,7 @@ impl Asked {
                 "--bench" => {}
                 "--quick" => reading.is_quick = true,
                 "--rounds" => reading.rounds = Some(number(&arg, &value()?)?),
+                "--turns" => reading.turns = Some(number(&arg, &value()?)?),
                 "--seed" => reading.seed = Some(number(&arg, &value()?)?),
                 "--only" => reading.only.push(value()?),
                 "--json" => reading.json = Some(value()?.into()),
@@ -111,6 +120,7 @@ impl Asked {
 struct Reading {
     is_quick: bool,
     rounds: Option<u64>,
+    turns: Option<u64>,
     seed: Option<u64>,
     only: Vec<String>,
     json: Option<PathBuf>,
@@ -126,8 +136,13 @@ impl Reading {
             Some(Ok(rounds)) if rounds > 0 => rounds,
             Some(_) => return Err("`--rounds` needs a number of at least 1".to_owned()),
         };
+        let turns = match self.turns.map(usize::try_from) {
+            None => plan.turns,
+            Some(Ok(turns)) => turns,
+            Some(Err(_)) => return Err("`--turns` needs a smaller number".to_owned()),
+        };
         Ok(Options {
-            plan: Plan { rounds, ..plan },
+            plan: Plan { rounds, turns, ..plan },
             is_quick: self.is_quick,
             only: self.only,
             seed: self.seed.unwrap_or(1),

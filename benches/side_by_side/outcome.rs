@@ -22,6 +22,15 @@ pub(crate) struct Saturation {
     pub(crate) failures: Failures,
 }
 
+/// The same of a short turn; what it cost is measured from outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Burst {
+    pub(crate) requests: u64,
+    /// Until the last of them had ended.
+    pub(crate) seconds: f64,
+    pub(crate) failures: Failures,
+}
+
 /// Requests at a fixed rate, their time from the instant at which they were due.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fixed {

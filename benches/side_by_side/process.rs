@@ -1,6 +1,6 @@
 //! Processes of a run: the service, the load client, proxies.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Process {
         let mut command = Command::new(own);
         role.put_into(&mut command);
         command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Self::start(command, role.name().to_owned())
@@ -58,8 +58,17 @@ impl Process {
         self.child.id()
     }
 
-    /// The first line that it prints.
-    pub(crate) fn first_line(&mut self) -> Result<String, String> {
+    /// Writes a line to it.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<(), String> {
+        let told = match &mut self.child.stdin {
+            Some(input) => writeln!(input, "{line}").is_ok(),
+            None => false,
+        };
+        if told { Ok(()) } else { Err(self.complaint()) }
+    }
+
+    /// The next line that it prints, of which nothing may come before it is waited for.
+    pub(crate) fn line(&mut self) -> Result<String, String> {
         let out = self.child.stdout.as_mut();
         let out = out.ok_or_else(|| format!("{} has no output", self.name))?;
         let mut line = String::new();

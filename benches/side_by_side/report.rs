@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::matrix::{Cell, Configuration, Traffic};
 use crate::options::Options;
-use crate::session::{Controls, Session};
+use crate::session::{Controls, Row, Session};
 use crate::statistics::Spread;
 use crate::summary::{Ratios, Summary};
 
@@ -61,7 +61,7 @@ pub(crate) const BARS: [Bar; 3] = [
 ];
 
 /// Everything that a session is told by.
-pub(crate) fn text(session: &Session, summaries: &[Summary], options: &Options) -> String {
+pub(crate) fn text(session: &Session, summaries: &[Summary], turns: &[Row], options: &Options) -> String {
     let mut text = String::new();
     if options.is_quick {
         text.push_str("\nQUICK: rounds are few and short; these figures are for a look, not for quoting.\n");
@@ -70,9 +70,10 @@ pub(crate) fn text(session: &Session, summaries: &[Summary], options: &Options) 
         table(&mut text, traffic, summaries);
     }
     text.push_str(LEGEND);
-    bars(&mut text, summaries, session.controls.is_quiet());
+    bars(&mut text, summaries, "rounds", session.controls.is_quiet());
     controls(&mut text, &session.controls);
-    for failure in session.rows.iter().flat_map(|row| &row.failures) {
+    by_turns(&mut text, &Summary::all(turns));
+    for failure in session.rows.iter().chain(turns).flat_map(|row| &row.failures) {
         let _ = writeln!(text, "FAILED {failure}");
     }
     text
@@ -84,6 +85,18 @@ peaks of memory, of client, service and proxies together. p50, p99, p99.9, at ra
 pair with as much encryption; p50 added: over the bare pair in plain text; median [95 % interval of the median, bootstrap].
 p99 and p99.9 of a virtual machine are noise: they are told, not to be steered by.
 ";
+
+/// What the pairs that stay came to: neighbours slow all of them at once, so a machine that is not quiet widens the intervals, which tell it.
+fn by_turns(text: &mut String, summaries: &[Summary]) {
+    let Some(first) = summaries.first() else { return };
+    let _ = writeln!(
+        text,
+        "\nBy turns: pairs that stay, {} turns each; p99 and p99.9 are those of a turn of 300 requests",
+        first.figures.rounds
+    );
+    table(text, first.cell.traffic, summaries);
+    bars(text, summaries, "turns", true);
+}
 
 fn traffics(summaries: &[Summary]) -> Vec<Traffic> {
     let mut traffics: Vec<Traffic> = summaries.iter().map(|summary| summary.cell.traffic).collect();
@@ -140,7 +153,7 @@ fn with_interval(spread: &Spread, digits: usize) -> String {
     format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", spread.median)
 }
 
-fn bars(text: &mut String, summaries: &[Summary], is_quiet: bool) {
+fn bars(text: &mut String, summaries: &[Summary], of: &str, is_quiet: bool) {
     let cell = Cell {
         configuration: Configuration::MeshMtls,
         traffic: Traffic::Http1Small,
@@ -149,7 +162,7 @@ fn bars(text: &mut String, summaries: &[Summary], is_quiet: bool) {
         return;
     };
     let Some(ratios) = mesh.ratios else { return };
-    let _ = writeln!(text, "\nBars, h1, 1KiB, {} rounds", mesh.figures.rounds);
+    let _ = writeln!(text, "\nBars, h1, 1KiB, {} {of}", mesh.figures.rounds);
     for bar in BARS {
         let spread = (bar.of)(&ratios);
         let sign = if bar.is_upper { "<=" } else { ">=" };

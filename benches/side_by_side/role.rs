@@ -16,6 +16,8 @@ const ROLE: &str = "MESH_SIDE_BY_SIDE_ROLE";
 pub(crate) enum Role {
     Server(Side),
     Client(Side, Load),
+    /// A client that stays, and sends when it is told to.
+    Turns(Side),
 }
 
 /// What both sides are told.
@@ -46,6 +48,18 @@ pub(crate) struct Load {
     pub(crate) proxies: Vec<u32>,
 }
 
+/// What a client that stays is told to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Turn {
+    /// As many requests as go through.
+    Burst(Duration),
+    AtRate {
+        /// For which nothing is measured.
+        warm_up: Duration,
+        length: Duration,
+    },
+}
+
 impl Role {
     /// The role of this process, if it has one.
     pub(crate) fn own() -> Option<Result<Self, String>> {
@@ -61,7 +75,7 @@ impl Role {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Server(_) => "the service",
-            Self::Client(..) => "the load client",
+            Self::Client(..) | Self::Turns(_) => "the load client",
         }
     }
 }

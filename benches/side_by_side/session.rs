@@ -66,12 +66,7 @@ impl Session {
                 .is_none_or(|product| stage.peers.has(product))
         };
         let cells = Cell::chosen(&options.only).into_iter().filter(has_program);
-        let row = |cell| Row {
-            cell,
-            rounds: BTreeMap::new(),
-            failures: Vec::new(),
-        };
-        let mut rows: Vec<Row> = cells.map(row).collect();
+        let mut rows: Vec<Row> = cells.map(Row::new).collect();
         if rows.is_empty() {
             return Err("no row has such a name; `--list` tells which there are".to_owned());
         }
@@ -105,6 +100,20 @@ pub(crate) const fn is_due(cell: Cell, round: usize) -> bool {
 }
 
 impl Row {
+    pub(crate) const fn new(cell: Cell) -> Self {
+        Self {
+            cell,
+            rounds: BTreeMap::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Notes why it has no figures of a turn.
+    pub(crate) fn fail(&mut self, turn: usize, why: &str) {
+        let failure = format!("{}, turn {}: {why}", self.cell.name(), turn + 1);
+        self.failures.push(failure);
+    }
+
     fn measure(&mut self, stage: &Stage, plan: Plan, round: usize) {
         match stage.run(self.cell, plan) {
             Ok(outcome) => drop(self.rounds.insert(round, outcome)),

@@ -29,7 +29,7 @@ impl Stage {
         let [service, first, second] = free_ports()?;
         let side = self.side(cell, service, &directory)?;
         let mut server = Process::role(&Role::Server(side.clone()))?;
-        server.first_line()?;
+        server.line()?;
         let (proxies, entry) = self.proxies(cell, service, [first, second], &directory)?;
         let load = Load {
             warm_up: plan.warm_up,
@@ -39,9 +39,22 @@ impl Stage {
             proxies: proxies.iter().map(Process::id).collect(),
         };
         let side = Side { address: entry, ..side };
-        let told = Process::role(&Role::Client(side, load))?.first_line()?;
+        let told = Process::role(&Role::Client(side, load))?.line()?;
         let outcome: Outcome = serde_json::from_str(&told).map_err(|error| format!("`{told}`: {error}"))?;
         checked(outcome)
+    }
+
+    /// Starts a service and a client that stay, without proxies: the service first.
+    pub(crate) fn pair(&self, cell: Cell) -> Result<[Process; 2], String> {
+        let directory = self.directory.join(format!("turns-{}", cell.name().replace('/', "-")));
+        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        let [service] = free_ports()?;
+        let side = self.side(cell, service, &directory)?;
+        let mut server = Process::role(&Role::Server(side.clone()))?;
+        server.line()?;
+        let mut client = Process::role(&Role::Turns(side))?;
+        client.line()?;
+        Ok([server, client])
     }
 
     /// As many requests as go through the bare pair: tells how fast the machine is just now.
@@ -115,7 +128,7 @@ fn policy_text(cell: Cell, service: SocketAddr, log: &Path) -> String {
 }
 
 /// Fewer requests cost less, so that a run with failures would flatter.
-fn checked(outcome: Outcome) -> Result<Outcome, String> {
+pub(crate) fn checked(outcome: Outcome) -> Result<Outcome, String> {
     let complaint = |failures: &Failures| {
         let first = failures.first.as_ref()?;
         Some(format!(

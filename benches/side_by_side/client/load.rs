@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::pace::Pace;
 use super::{BoxError, Sends};
-use crate::outcome::{Failures, Fixed, Outcome, Saturation};
+use crate::outcome::{Burst, Failures, Fixed, Outcome, Saturation};
 use crate::role::Load;
 use crate::service::{GRPC_STATUS, Question};
 use crate::statistics::per_mille;
@@ -29,23 +29,15 @@ pub(super) async fn run<S: Sends>(
     load: &Load,
     rate: u32,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let run = Arc::new(Run {
-        sender,
-        question,
-        processes: [&[std::process::id(), load.server], load.proxies.as_slice()].concat(),
-        done: AtomicU64::new(0),
-        is_over: AtomicBool::new(false),
-        under_way: AtomicUsize::new(0),
-        failures: Mutex::default(),
-        latencies: Mutex::default(),
-    });
-    // Where not one request goes through, there is nothing to measure.
-    let first = timeout(REST, run.exchange()).await;
-    first.map_err(|_| "no answer")?.map_err(|error| error.to_string())?;
+    let processes = [&[std::process::id(), load.server], load.proxies.as_slice()].concat();
+    let run = Run::begin(sender, question, processes).await?;
     let saturation = run.saturate(load).await;
     let fixed = match load.fixed {
         Duration::ZERO => None,
-        _ => Some(run.at_rate(load, rate).await.map_err(|error| error.to_string())?),
+        _ => {
+            let fixed = run.at_rate(load.warm_up, load.fixed, rate).await;
+            Some(fixed.map_err(|error| error.to_string())?)
+        }
     };
     Ok(Outcome {
         saturation,
@@ -55,7 +47,7 @@ pub(super) async fn run<S: Sends>(
     })
 }
 
-struct Run<S> {
+pub(super) struct Run<S> {
     sender: S,
     question: Question,
     /// All that take part.
@@ -82,6 +74,27 @@ struct Window {
 }
 
 impl<S: Sends> Run<S> {
+    /// Sends a first request: where not one goes through, there is nothing to measure.
+    pub(super) async fn begin(
+        sender: S,
+        question: Question,
+        processes: Vec<u32>,
+    ) -> Result<Arc<Self>, Box<dyn std::error::Error>> {
+        let run = Arc::new(Self {
+            sender,
+            question,
+            processes,
+            done: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            failures: Mutex::default(),
+            latencies: Mutex::default(),
+        });
+        let first = timeout(REST, run.exchange()).await;
+        first.map_err(|_| "no answer")?.map_err(|error| error.to_string())?;
+        Ok(run)
+    }
+
     async fn exchange(&self) -> Result<(), BoxError> {
         let response = self.sender.send(self.question.request()).await?;
         if response.status() != http::StatusCode::OK {
@@ -125,7 +138,9 @@ impl<S: Sends> Run<S> {
         }
     }
 
-    async fn saturate(self: &Arc<Self>, load: &Load) -> Saturation {
+    /// Requests that follow each other, until it is over.
+    fn lanes(self: &Arc<Self>) -> JoinSet<()> {
+        self.is_over.store(false, Ordering::Relaxed);
         let mut lanes = JoinSet::new();
         for _ in 0..LANES {
             let run = Arc::clone(self);
@@ -135,6 +150,26 @@ impl<S: Sends> Run<S> {
                 }
             });
         }
+        lanes
+    }
+
+    /// As many requests as go through in a time, all of which have ended. Whoever asks for it measures what it costs.
+    pub(super) async fn burst(self: &Arc<Self>, length: Duration) -> Burst {
+        let (begin, before) = (Instant::now(), self.done.load(Ordering::Relaxed));
+        let lanes = self.lanes();
+        sleep(length).await;
+        self.is_over.store(true, Ordering::Relaxed);
+        let is_stuck = timeout(REST, lanes.join_all()).await.is_err();
+        let requests = self.done.load(Ordering::Relaxed) - before;
+        Burst {
+            requests,
+            seconds: begin.elapsed().as_secs_f64(),
+            failures: self.failures(requests == 0, is_stuck),
+        }
+    }
+
+    async fn saturate(self: &Arc<Self>, load: &Load) -> Saturation {
+        let lanes = self.lanes();
         sleep(load.warm_up).await;
         let begin = self.read();
         sleep(load.saturation).await;
@@ -144,21 +179,27 @@ impl<S: Sends> Run<S> {
         Saturation {
             rps: window.rps,
             cpu_s_per_100k: window.cpu_s_per_100k,
-            failures: self.failures(&window, rest.is_err()),
+            failures: self.failures(window.rps == 0.0, rest.is_err()),
         }
     }
 
-    async fn at_rate(self: &Arc<Self>, load: &Load, rate: u32) -> Result<Fixed, BoxError> {
+    pub(super) async fn at_rate(
+        self: &Arc<Self>,
+        warm_up: Duration,
+        length: Duration,
+        rate: u32,
+    ) -> Result<Fixed, BoxError> {
+        // What was given up in an earlier phase is under way no more.
+        self.under_way.store(0, Ordering::Relaxed);
         let mut pace = Pace::new(rate)?;
         let mut lanes = JoinSet::new();
-        self.send_until(Instant::now() + load.warm_up, &mut pace, &mut lanes)
-            .await?;
+        self.send_until(Instant::now() + warm_up, &mut pace, &mut lanes).await?;
         let begin = self.read();
         self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.send_until(begin.at + load.fixed, &mut pace, &mut lanes).await?;
+        self.send_until(begin.at + length, &mut pace, &mut lanes).await?;
         let window = self.since(&begin);
         let rest = timeout(REST, lanes.join_all()).await;
-        let failures = self.failures(&window, rest.is_err());
+        let failures = self.failures(window.rps == 0.0, rest.is_err());
         let mut latencies = std::mem::take(&mut *self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
         latencies.sort_unstable();
         let micros = |share| per_mille(&latencies, share) as f64 / 1_000.0;
@@ -200,9 +241,9 @@ impl<S: Sends> Run<S> {
     }
 
     /// What failed in a phase; what has not ended is one failure more, and a phase in which nothing did is one, too.
-    fn failures(&self, window: &Window, is_stuck: bool) -> Failures {
+    fn failures(&self, is_nothing: bool, is_stuck: bool) -> Failures {
         let mut failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
-        if window.rps == 0.0 {
+        if is_nothing {
             failures.add(&"nothing went through");
         }
         if is_stuck {

@@ -4,6 +4,7 @@ mod load;
 pub(crate) mod pace;
 mod pool;
 mod stack;
+mod turns;
 
 use std::future::Future;
 
@@ -14,7 +15,6 @@ use mesh_tower::Body;
 
 use crate::identities::WEB;
 use crate::matrix::Flavour;
-use crate::outcome::Outcome;
 use crate::role::{Load, Side};
 use crate::server::mesh;
 use crate::service::Question;
@@ -28,30 +28,45 @@ pub(crate) trait Sends: Clone + Send + Sync + 'static {
     fn send(&self, request: Request<Bytes>) -> impl Future<Output = Result<Response<Self::Body>, BoxError>> + Send;
 }
 
-/// Measures, and prints what came out as a line of JSON.
-pub(crate) async fn run(side: Side, load: Load) -> Result<(), Box<dyn std::error::Error>> {
+/// What the client is there for.
+pub(crate) enum Task {
+    /// Both phases once, after which it ends.
+    Load(Load),
+    /// Turns, when it is told so.
+    Turns,
+}
+
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+/// Measures, and prints what came out in lines of JSON.
+pub(crate) async fn run(side: Side, task: Task) -> Done {
     let authority = match side.flavour {
         Flavour::Mesh => "orders".to_owned(),
         Flavour::Bare | Flavour::Tower => side.address.to_string(),
     };
     let question = Question::new(side.traffic, &authority);
-    let outcome = measured(&side, &load, question).await?;
-    println!("{}", serde_json::to_string(&outcome)?);
-    Ok(())
+    let rate = side.traffic.rate();
+    match (side.flavour, side.is_tls) {
+        (Flavour::Bare, false) => work(pool::plain(&side), question, task, rate).await,
+        (Flavour::Bare, true) => work(pool::tls(&side)?, question, task, rate).await,
+        (Flavour::Tower, false) => work(stack::around(pool::plain(&side)), question, task, rate).await,
+        (Flavour::Tower, true) => work(stack::around(pool::tls(&side)?), question, task, rate).await,
+        (Flavour::Mesh, _) => {
+            let mesh = mesh(&side, Workload::new("shop", WEB)).await?;
+            work(mesh.client(), question, task, rate).await
+        }
+    }
 }
 
-async fn measured(side: &Side, load: &Load, question: Question) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let rate = side.traffic.rate();
-    Ok(match (side.flavour, side.is_tls) {
-        (Flavour::Bare, false) => load::run(pool::plain(side), question, load, rate).await?,
-        (Flavour::Bare, true) => load::run(pool::tls(side)?, question, load, rate).await?,
-        (Flavour::Tower, false) => load::run(stack::around(pool::plain(side)), question, load, rate).await?,
-        (Flavour::Tower, true) => load::run(stack::around(pool::tls(side)?), question, load, rate).await?,
-        (Flavour::Mesh, _) => {
-            let mesh = mesh(side, Workload::new("shop", WEB)).await?;
-            load::run(mesh.client(), question, load, rate).await?
+async fn work(sender: impl Sends, question: Question, task: Task, rate: u32) -> Done {
+    match task {
+        Task::Load(load) => {
+            let outcome = load::run(sender, question, &load, rate).await?;
+            println!("{}", serde_json::to_string(&outcome)?);
+            Ok(())
         }
-    })
+        Task::Turns => turns::run(sender, question, rate).await,
+    }
 }
 
 impl Sends for mesh_tower::client::Client {

@@ -43,6 +43,8 @@ mod stage;
 mod statistics;
 #[path = "../summary.rs"]
 mod summary;
+#[path = "../turns.rs"]
+mod turns;
 #[path = "../usage.rs"]
 mod usage;
 
@@ -52,4 +54,5 @@ mod of_report;
 mod of_session;
 mod of_statistics;
 mod of_summary;
+mod of_turns;
 mod of_usage;

@@ -46,3 +46,10 @@ fn cargo_gets_names_and_people_get_help() {
     assert_eq!(asked("--list --bench"), Ok(Asked::List));
     assert_eq!(asked("--quick --help"), Ok(Asked::Help));
 }
+
+#[test]
+fn turns_can_be_left_out() {
+    assert_eq!(run("--bench").plan.turns, Plan::DEFAULT.turns);
+    assert_eq!(run("--turns 0").plan.turns, 0);
+    assert!(asked("--turns many").unwrap_err().contains("whole number"));
+}
