@@ -17,7 +17,6 @@ use super::connection::{Connection, Security};
 use super::running::DeniedMeanwhile;
 use crate::body::{Body, End, OnEnd};
 use crate::brought::Brought;
-use crate::in_place::boxed;
 use crate::telemetry::access_log::AccessRecord;
 use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
@@ -74,7 +73,7 @@ impl Exchange {
         };
         span.in_trace(correlation.trace());
         connection.conduct.begins();
-        let exchange = boxed(|| Self {
+        let exchange = Box::new(Self {
             connection: Arc::clone(connection),
             span,
             origin: None,

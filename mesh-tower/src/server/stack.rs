@@ -31,7 +31,6 @@ use super::exchange::Exchange;
 use super::ext_authz::{self, ForResponse};
 use crate::body::{Body, BoxError};
 use crate::brought::Brought;
-use crate::in_place::pinned;
 use crate::mesh::Live;
 use crate::telemetry::trace::Correlation;
 
@@ -67,9 +66,9 @@ where
     let mut arrived = Arrived::begin(connection, &live, &mut request);
     match admit(&live.snapshot, connection, &mut request, &mut arrived.exchange) {
         Ok(Admission::Judged(Admitted::Through(judged))) => {
-            pinned(|| answer(arrived, &live, request, judged, ForResponse::default(), app))
+            Box::pin(answer(arrived, &live, request, judged, ForResponse::default(), app))
         }
-        Ok(admission) => pinned(|| serve_later(Guard::into_inner(live), arrived, request, admission, app)),
+        Ok(admission) => Box::pin(serve_later(Guard::into_inner(live), arrived, request, admission, app)),
         Err(refusal) => Box::pin(ready(Ok(Refused::from(refusal).answer(arrived.exchange)))),
     }
 }
