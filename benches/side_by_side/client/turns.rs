@@ -1,4 +1,4 @@
-//! A client that stays, and sends when it is told to: one word a line, one line of JSON as the answer.
+//! A client that stays, and sends when it is told to: a line of JSON as the question, one as the answer.
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 

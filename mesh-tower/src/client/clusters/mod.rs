@@ -236,7 +236,7 @@ impl TargetRuntime {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn get_other(&self, port: u16) -> Option<Arc<ClusterRuntime>> {
         let known = self.by_port.load();
         let found = known.iter().find(|(number, _)| *number == port);

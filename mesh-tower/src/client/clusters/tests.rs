@@ -55,6 +55,21 @@ async fn a_reload_changes_parameters_and_keeps_the_state() {
 }
 
 #[tokio::test]
+async fn a_target_knows_each_of_its_ports() {
+    let clusters = clusters();
+    let live = clusters.apply(policy(1));
+    let ports = [8080, 9090, 7070];
+    let dialled = ports.map(|port| dial(&clusters, &live, port));
+
+    for (port, cluster) in ports.iter().zip(&dialled) {
+        assert_eq!(cluster.key().port, *port);
+        let known = live.targets[0].get(*port);
+        assert!(known.is_some_and(|known| Arc::ptr_eq(&known, cluster)), "{port}");
+    }
+    assert!(live.targets[0].get(1).is_none());
+}
+
+#[tokio::test]
 async fn a_request_of_an_old_policy_does_not_bring_its_parameters_back() {
     let clusters = clusters();
     let (old, new) = (clusters.apply(policy(1)), clusters.apply(policy(2)));

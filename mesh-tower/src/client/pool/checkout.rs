@@ -199,8 +199,7 @@ impl Lease {
         let refused = {
             let mut state = self.shared.state();
             state.end_request();
-            self.shared.turns.has_active(state.active);
-            match (self.protocol, sender) {
+            let refused = match (self.protocol, sender) {
                 (Protocol::Http1, Some(sender)) if sender.is_ready() => {
                     state.put_http1(Arc::clone(&self.connection), sender)
                 }
@@ -216,7 +215,10 @@ impl Lease {
                     state.end_stream(self.connection.id());
                     None
                 }
-            }
+            };
+            // A connection that is back may have gone to the next request.
+            self.shared.turns.has_active(state.active);
+            refused
         };
         drop(refused);
     }
