@@ -320,6 +320,35 @@ async fn an_ejection_outlives_a_reload() {
     assert_eq!(a.hits(), 3);
 }
 
+#[tokio::test]
+async fn an_endpoint_of_another_version_is_counted_as_that_and_keeps_its_connection() {
+    let backend = Backend::start("a").await;
+    let world = World::new();
+    let text = |version: &str| {
+        format!(
+            "services:\n  orders:\n    endpoints: [{{ address: \"{}\", labels: {{ version: {version} }} }}]\n",
+            backend.address
+        )
+    };
+    world.write("orders.yaml", &text("v1"));
+    let (mesh, client) = world.client("default", "web").await;
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    let is_counted = |version: &str| {
+        let text = mesh.metrics().render();
+        let label = format!("destination_version=\"{version}\"");
+        text.lines()
+            .any(|line| line.starts_with("istio_requests_total") && line.contains(&label))
+    };
+    assert!(is_counted("v1") && !is_counted("v2"), "{}", mesh.metrics().render());
+
+    world.write("orders.yaml", &text("v2"));
+    generation(&mesh, 2).await;
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+
+    assert!(is_counted("v2"), "{}", mesh.metrics().render());
+    assert_eq!(backend.connections(), 1);
+}
+
 /// I15.
 #[tokio::test]
 async fn a_bad_first_policy_refuses_to_start_in_words() {

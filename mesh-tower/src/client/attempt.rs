@@ -11,7 +11,7 @@ use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::traffic::{PreviousHosts, RetryCondition};
 use mesh_core::time::Timestamp;
 
-use super::clusters::Attachment;
+use super::clusters::Way;
 use super::connect::ConnectError;
 use super::error::Error;
 use super::exchange::{Exchange, Held, Judgement};
@@ -174,11 +174,11 @@ impl<'a> Tries<'a> {
 
     fn equip(&mut self, held: &Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
         let endpoint = held.in_flight.endpoint();
-        let attachment = endpoint.attachment();
-        let pool = attachment
-            .pool(self.version, (&*self.plan.cluster, endpoint.address()))
+        let Way { pool, speaks_http2 } = endpoint
+            .attachment()
+            .way(self.version, (&*self.plan.cluster, endpoint.address()))
             .map_err(|error| Error::new(Outcome::TlsFailure).message(error.to_string()))?;
-        let copies = self.wants_copy(attachment);
+        let copies = self.wants_copy(speaks_http2);
         let unrepeatable = || Error::new(Outcome::UpstreamReset).message("the request cannot be sent again");
         let request = self.request.take(copies).ok_or_else(unrepeatable)?;
         let limit = self.plan.deadline.next(now);
@@ -267,21 +267,21 @@ impl<'a> Tries<'a> {
     }
 
     /// Whether a try may fail in a way that the policy answers with another one, and that does not give the request back.
-    fn wants_copy(&self, endpoint: &Attachment) -> Copies {
+    fn wants_copy(&self, speaks_http2: bool) -> Copies {
         let retry = &self.plan.retry;
         let needs = |condition: &RetryCondition| match condition {
             // Such requests come back.
             RetryCondition::ConnectFailure | RetryCondition::ResetBeforeRequest => false,
-            RetryCondition::RefusedStream => endpoint.speaks_http2(self.version),
+            RetryCondition::RefusedStream => speaks_http2,
             RetryCondition::RetriableStatusCodes => !retry.on.codes.is_empty() && self.plan.repeat == Repeat::Safe,
             RetryCondition::EnvoyRatelimited => self.plan.repeat == Repeat::Safe,
             RetryCondition::RetriableHeaders | RetryCondition::Http3PostConnectFailure => false,
             RetryCondition::FiveXx
             | RetryCondition::GatewayError
             | RetryCondition::Reset
-            | RetryCondition::Retriable4xx => self.plan.repeat == Repeat::Safe || endpoint.speaks_http2(self.version),
+            | RetryCondition::Retriable4xx => self.plan.repeat == Repeat::Safe || speaks_http2,
             // The rest are gRPC's, which is HTTP/2.
-            _ => endpoint.speaks_http2(self.version),
+            _ => speaks_http2,
         };
         if retry.attempts > 0 && (retry.on.classes.is_some() || retry.on.conditions.iter().any(needs)) {
             Copies::Keep

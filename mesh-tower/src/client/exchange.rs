@@ -184,9 +184,7 @@ impl Exchange {
         let mut record = RequestRecord::new(self.head.protocol, status, duration);
         record.grpc_status = self.head.grpc_code(self.grpc_status, outcome);
         record.flags = flags;
-        if let Some(series) = self.series() {
-            series.record(&record);
-        }
+        self.count(&record);
         self.finish_span(outcome, status);
         if self.head.is_logged() {
             let access_log = &self.shared.access_log;
@@ -204,10 +202,15 @@ impl Exchange {
         }
     }
 
-    fn series(&self) -> Option<&SeriesGroup> {
-        let served = self.endpoint().map(|endpoint| &endpoint.attachment().series);
-        let known = served.or_else(|| self.cluster.as_ref().map(|cluster| &cluster.unserved));
-        known.or(self.fallback.as_ref())
+    /// Counts the request where it came to.
+    fn count(&self, record: &RequestRecord) {
+        if let Some(endpoint) = self.endpoint() {
+            return endpoint.attachment().record(record);
+        }
+        let unserved = self.cluster.as_ref().map(|cluster| &cluster.unserved);
+        if let Some(series) = unserved.or(self.fallback.as_ref()) {
+            series.record(record);
+        }
     }
 
     fn finish_span(&self, outcome: Outcome, status: u16) {

@@ -21,7 +21,7 @@ use super::Context;
 use super::runtime::ClusterRuntime;
 use crate::client::connect::{self, ConnectError, ConnectOptions, Keepalive, Peer, TlsTarget};
 use crate::client::pool::{self, ConnectionPermits, Http2Keepalive, Pool, PoolConfig};
-use crate::telemetry::metrics::{Destination, EndReason, Party, Reporter, SeriesGroup, Side};
+use crate::telemetry::metrics::{Destination, EndReason, Party, Reporter, RequestRecord, SeriesGroup, Side};
 
 /// What a policy says of an endpoint beside its address.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,25 @@ pub(super) struct Label {
     pub(super) tls: EndpointTls,
     pub(super) http: HttpVersion,
     pub(super) labels: Arc<Labels>,
+}
+
+impl Label {
+    /// Whether a request of this version travels, or may travel, by HTTP/2.
+    fn speaks_http2(&self, version: Version) -> bool {
+        match self.http {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+            _ => self.tls != EndpointTls::Plain || version == Version::HTTP_2,
+        }
+    }
+}
+
+/// How a request gets to an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) pool: Pool,
+    /// Whether it travels, or may travel, by HTTP/2.
+    pub(crate) speaks_http2: bool,
 }
 
 /// Why an endpoint cannot be connected to at all.
@@ -44,17 +63,17 @@ pub(crate) enum NoPool {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pools: ArcSwap<Pools>,
-    pub(crate) series: SeriesGroup,
     /// The generation of the identity that new connections use.
     identity: AtomicU64,
     /// Held while pools are made or changed, so that what was read last is what stays.
     turn: Mutex<()>,
 }
 
-/// The connections as the policy in force wants them. Of many endpoints, few are called: pools are made with their first use.
+/// Connections and series as the policy in force wants them. Of many endpoints, few are called: pools are made with their first use.
 #[derive(Debug)]
 struct Pools {
     label: Arc<Label>,
+    series: SeriesGroup,
     main: OnceLock<Pool>,
     /// HTTP/2 in plain text, for requests that are HTTP/2 where the policy leaves the version open.
     http2: OnceLock<Pool>,
@@ -72,15 +91,9 @@ pub(super) struct Make<'a> {
 
 impl Attachment {
     pub(super) fn new(make: Make<'_>, label: Arc<Label>) -> Self {
-        let server = party(&label);
-        let group = make
-            .context
-            .metrics
-            .group(Reporter::Source, &make.context.us, &server, make.service);
         Self {
-            series: group,
             identity: AtomicU64::default(),
-            pools: ArcSwap::from_pointee(Pools::new(label)),
+            pools: ArcSwap::from_pointee(Pools::new(make, label)),
             turn: Mutex::default(),
         }
     }
@@ -89,50 +102,64 @@ impl Attachment {
     pub(super) fn update(&self, make: Make<'_>, label: Arc<Label>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
-        if pools.label.tls == label.tls && pools.label.http == label.http {
+        let is_same_peer = pools.label.tls == label.tls;
+        if is_same_peer && pools.label.http == label.http {
             pools.configure(make.limits);
-        } else {
-            let ends = pools.main.get().is_some() && pools.label.tls != label.tls;
-            let expected = ends.then(|| tls_target(make, &label));
-            // The last use of the old ones closes their connections.
-            self.pools.store(Arc::new(Pools::new(label)));
-            if let Some(expected) = expected {
-                // Handshakes that are under way are judged by what is expected now.
-                if let Ok(Some(tls)) = expected {
-                    pools.each(|pool| _ = pool.set_tls(&tls.config));
-                }
-                pools.each(|pool| end(make.context, EndReason::Identity, pool, |_| true));
+            if pools.label != label {
+                self.pools.store(Arc::new(pools.under(make, label)));
             }
+            return;
+        }
+        let ends = !is_same_peer && pools.is_used();
+        let expected = ends.then(|| tls_target(make, &label));
+        // The last use of the old ones closes their connections.
+        self.pools.store(Arc::new(Pools::new(make, label)));
+        if let Some(expected) = expected {
+            // Handshakes that are under way are judged by what is expected now.
+            if let Ok(Some(tls)) = expected {
+                pools.each(|pool| _ = pool.set_tls(&tls.config));
+            }
+            pools.each(|pool| end(make.context, EndReason::Identity, pool, |_| true));
         }
     }
 
-    /// The connections for a request of this version to the endpoint, which is one of `cluster`.
-    pub(crate) fn pool(&self, version: Version, of: (&ClusterRuntime, SocketAddr)) -> Result<Pool, NoPool> {
+    /// The way for a request of this version to the endpoint, which is one of `cluster`.
+    pub(crate) fn way(&self, version: Version, of: (&ClusterRuntime, SocketAddr)) -> Result<Way, NoPool> {
         let pools = self.pools.load();
-        match pools.main.get() {
-            Some(main) if version != Version::HTTP_2 => Ok(main.clone()),
-            Some(main) => Ok(pools.for_http2(main, of.0)),
-            None => self.first_pool(version, of),
-        }
+        let pool = match pools.place(version).0.get() {
+            Some(pool) => pool.clone(),
+            None => self.first_pool(version, of)?,
+        };
+        Ok(Way {
+            pool,
+            speaks_http2: pools.label.speaks_http2(version),
+        })
     }
 
     #[cold]
     #[inline(never)]
     fn first_pool(&self, version: Version, (cluster, address): (&ClusterRuntime, SocketAddr)) -> Result<Pool, NoPool> {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // ORDER: all of it is read in turn, so that whatever changes it is in force, or finds the pool.
         let (pools, settings) = (self.pools.load(), cluster.state.settings());
         let make = cluster.make(&settings.limits);
-        if pools.main.get().is_none() {
+        if !pools.is_used() {
             // Read before the pool is made: at worst it is looked at once too often.
             self.identity.store(generation(make.context), Ordering::Relaxed);
         }
-        let main = pools.main_or_made(make, address)?;
-        drop(turn);
-        Ok(match version {
-            Version::HTTP_2 => pools.for_http2(main, cluster),
-            _ => main.clone(),
-        })
+        let (place, http) = pools.place(version);
+        if let Some(pool) = place.get() {
+            return Ok(pool.clone());
+        }
+        let tls = tls_target(make, &pools.label)?;
+        let config = config(make.limits, http);
+        let permits = Permits(Weak::clone(make.cluster));
+        Ok(place.get_or_init(|| Pool::new(address, tls, config, permits)).clone())
+    }
+
+    /// Counts a request that the endpoint has had, under what the policy says of it by now.
+    pub(crate) fn record(&self, request: &RequestRecord) {
+        self.pools.load().series.record(request);
     }
 
     /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
@@ -191,16 +218,6 @@ impl Attachment {
         peer.identity.as_ref().map(|identity| identity.id().as_str().into())
     }
 
-    /// Whether a request of this version travels, or may travel, by HTTP/2.
-    pub(crate) fn speaks_http2(&self, version: Version) -> bool {
-        let label = &self.pools.load().label;
-        match label.http {
-            HttpVersion::Http1 => false,
-            HttpVersion::Http2 => true,
-            _ => label.tls != EndpointTls::Plain || version == Version::HTTP_2,
-        }
-    }
-
     /// Whether connections are mTLS.
     pub(crate) fn is_mutual_tls(&self) -> bool {
         self.pools.load().label.tls != EndpointTls::Plain
@@ -208,36 +225,36 @@ impl Attachment {
 }
 
 impl Pools {
-    const fn new(label: Arc<Label>) -> Self {
+    fn new(make: Make<'_>, label: Arc<Label>) -> Self {
         Self {
+            series: series(make, &label),
             label,
             main: OnceLock::new(),
             http2: OnceLock::new(),
         }
     }
 
-    fn main_or_made(&self, make: Make<'_>, address: SocketAddr) -> Result<&Pool, NoPool> {
-        if let Some(main) = self.main.get() {
-            return Ok(main);
+    /// The same connections to an endpoint of which the policy says something else.
+    fn under(&self, make: Make<'_>, label: Arc<Label>) -> Self {
+        Self {
+            series: series(make, &label),
+            label,
+            main: self.main.clone(),
+            http2: self.http2.clone(),
         }
-        let tls = tls_target(make, &self.label)?;
-        let config = config(make.limits, self.label.http);
-        let permits = Permits(Weak::clone(make.cluster));
-        Ok(self.main.get_or_init(|| Pool::new(address, tls, config, permits)))
     }
 
-    /// The connections for HTTP/2: of their own, where the policy leaves the version open.
-    fn for_http2(&self, main: &Pool, cluster: &ClusterRuntime) -> Pool {
-        if self.label.http != HttpVersion::Negotiate || self.label.tls != EndpointTls::Plain {
-            return main.clone();
+    /// Where connections for requests of this version are kept, and what they speak.
+    fn place(&self, version: Version) -> (&OnceLock<Pool>, HttpVersion) {
+        let is_open = self.label.http == HttpVersion::Negotiate && self.label.tls == EndpointTls::Plain;
+        match version {
+            Version::HTTP_2 if is_open => (&self.http2, HttpVersion::Http2),
+            _ => (&self.main, self.label.http),
         }
-        let make = || {
-            let settings = cluster.state.settings();
-            let make = cluster.make(&settings.limits);
-            let config = config(make.limits, HttpVersion::Http2);
-            Pool::new(main.address(), None, config, Permits(Weak::clone(make.cluster)))
-        };
-        self.http2.get_or_init(make).clone()
+    }
+
+    fn is_used(&self) -> bool {
+        self.main.get().or_else(|| self.http2.get()).is_some()
     }
 
     fn configure(&self, limits: &Limits) {
@@ -331,6 +348,11 @@ fn config(limits: &Limits, http: HttpVersion) -> PoolConfig {
         max_connection_duration: limits.connection_age,
         ..PoolConfig::default()
     }
+}
+
+fn series(make: Make<'_>, label: &Label) -> SeriesGroup {
+    let metrics = &make.context.metrics;
+    metrics.group(Reporter::Source, &make.context.us, &party(label), make.service)
 }
 
 /// The endpoint in labels of metrics: what the policy says of it, and the identity that it must prove.

@@ -24,7 +24,7 @@ use mesh_tls::source::IdentitySource;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
-pub(crate) use attachment::Attachment;
+pub(crate) use attachment::{Attachment, Way};
 pub(crate) use runtime::{ClusterRuntime, Readiness};
 
 use crate::clock::Clock;
