@@ -45,6 +45,7 @@ mod remote;
 mod tests;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, request};
@@ -227,6 +228,7 @@ pub struct CanonicalRequest<'a> {
     forms: Option<Box<OtherForms>>,
     remote: Remote,
     headers: &'a HeaderMap,
+    grpc_timeout: Option<Duration>,
 }
 
 /// Targets and paths beside those that were sent.
@@ -257,6 +259,12 @@ impl CanonicalRequest<'_> {
             headers: self.headers,
             token: None,
         }
+    }
+
+    /// The limit that the caller of gRPC has set (`grpc-timeout`); `None` where it set none, and of all other requests.
+    #[must_use]
+    pub const fn grpc_timeout(&self) -> Option<Duration> {
+        self.grpc_timeout
     }
 
     /// The URI to forward where it differs from the one that was sent.
@@ -361,9 +369,10 @@ pub fn canonicalize<'a>(
         return Err(BadRequest::TransferCoding);
     }
     let grpc = framing.is_grpc();
-    if grpc {
-        check_grpc(method, headers)?;
-    }
+    let grpc_timeout = match grpc {
+        true => check_grpc(method, headers)?,
+        false => None,
+    };
     let (authority, host) = authority(uri, &framing)?;
     let demand = match grpc || options.path_mode == PathMode::Strict {
         true => Demand::Canonical,
@@ -386,14 +395,15 @@ pub fn canonicalize<'a>(
             trusted => remote::remote(headers, trusted),
         },
         headers,
+        grpc_timeout,
     })
 }
 
-fn check_grpc(method: &Method, headers: &HeaderMap) -> Result<(), BadRequest> {
+fn check_grpc(method: &Method, headers: &HeaderMap) -> Result<Option<Duration>, BadRequest> {
     if method != Method::POST {
         return Err(BadRequest::GrpcMethod);
     }
-    grpc_timeout(headers).map_err(|_| BadRequest::GrpcTimeout).map(drop)
+    grpc_timeout(headers).map_err(|_| BadRequest::GrpcTimeout)
 }
 
 fn scheme(uri: &Uri, transport: Option<Transport>) -> &str {

@@ -92,9 +92,8 @@ pin_project! {
     impl<B: Body, G: OnEnd> PinnedDrop for Tracked<B, G> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            let ended = this.body.is_end_stream();
             if let Some(hook) = this.hook {
-                hook.on_end(at_drop(ended));
+                hook.on_end(at_drop(this.body.is_end_stream()));
             }
         }
     }
@@ -110,6 +109,11 @@ impl<B: Body, G: OnEnd> Tracked<B, G> {
             Some(hook)
         };
         Self { body, hook }
+    }
+
+    /// Whether the hook has run: the body is over.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.hook.is_none()
     }
 }
 
@@ -135,7 +139,7 @@ where
             hook.on_data(length);
         }
         if this.hook.is_some()
-            && let Some(end) = at_frame(&polled, this.body.is_end_stream())
+            && let Some(end) = at_frame(&polled, || this.body.is_end_stream())
             && let Some(mut hook) = this.hook.take()
         {
             hook.on_end(end);
@@ -143,8 +147,9 @@ where
         Poll::Ready(polled)
     }
 
+    /// Also of a body that has failed: nothing comes after it.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_settled() || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -154,7 +159,7 @@ where
 
 impl<B: Body + fmt::Debug, G: OnEnd> fmt::Debug for Tracked<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settled = self.hook.is_none();
+        let settled = self.is_settled();
         f.debug_struct("Tracked")
             .field("body", &self.body)
             .field("settled", &settled)
@@ -164,13 +169,16 @@ impl<B: Body + fmt::Debug, G: OnEnd> fmt::Debug for Tracked<B, G> {
 
 /// Whether what was polled is the end. Trailers are the last frame, and a reader that asks
 /// `is_end_stream` does not poll again after the last data frame.
-pub(super) fn at_frame<D>(polled: &Option<Result<Frame<D>, BoxError>>, ended: bool) -> Option<End<'_>> {
+pub(super) fn at_frame<D>(
+    polled: &Option<Result<Frame<D>, BoxError>>,
+    has_ended: impl FnOnce() -> bool,
+) -> Option<End<'_>> {
     match polled {
         None => Some(End::Complete(None)),
         Some(Err(error)) => Some(End::Failed(error)),
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => Some(End::Complete(Some(trailers))),
-            None => ended.then_some(End::Complete(None)),
+            None => has_ended().then_some(End::Complete(None)),
         },
     }
 }

@@ -122,7 +122,7 @@ impl Body {
     /// runs after the first.
     #[must_use]
     pub fn on_end(mut self, mut hook: impl OnEnd + 'static) -> Self {
-        match self.is_end_stream() {
+        match self.kind.is_over() {
             true => hook.on_end(End::Complete(None)),
             false => self.hook(Box::new(hook)),
         }
@@ -131,7 +131,7 @@ impl Body {
 
     /// The same in place, for a hook that has its allocation.
     pub(crate) fn hook(&mut self, mut hook: Box<dyn OnEnd>) {
-        if self.is_end_stream() {
+        if self.kind.is_over() {
             return hook.on_end(End::Complete(None));
         }
         self.hook = Some(match self.hook.take() {
@@ -150,7 +150,7 @@ impl Body {
     /// The same in place.
     pub(crate) fn limit(&mut self, at: tokio::time::Instant) {
         // What is there already waits for nothing.
-        if !matches!(self.kind, Kind::Full(_)) && !self.is_end_stream() {
+        if !matches!(self.kind, Kind::Full(_)) && !self.kind.is_over() {
             self.deadline = Some(Deadline::new(at));
         }
     }
@@ -226,6 +226,14 @@ impl Kind {
         }
     }
 
+    /// Whether it was at its end when it was last looked at. A stream of HTTP/2 takes a lock to look again.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Pooled(body) => body.is_settled(),
+            body => body.is_end_stream(),
+        }
+    }
+
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
@@ -280,7 +288,7 @@ impl http_body::Body for Body {
             hook.on_data(length);
         }
         if this.hook.is_some()
-            && let Some(end) = end::at_frame(&polled, this.kind.is_end_stream())
+            && let Some(end) = end::at_frame(&polled, || this.kind.is_end_stream())
             && let Some(mut hook) = this.hook.take()
         {
             hook.on_end(end);

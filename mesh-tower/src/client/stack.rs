@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::uri::PathAndQuery;
-use http::{Extensions, HeaderValue, Request, Response, Version};
-use mesh_core::decide::deadline::{Deadline, format_grpc_timeout, grpc_timeout};
+use http::{Extensions, Request, Response, Version};
+use mesh_core::decide::deadline::{Deadline, format_grpc_timeout};
 use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::decide::retry::{Repeat, default_policy};
 use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
@@ -51,7 +51,7 @@ use crate::mesh::{Live, Shared};
 use crate::server::Claims;
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Retries of requests to hosts that no policy names.
 static PASSTHROUGH_RETRY: LazyLock<Arc<RetryPolicy>> = LazyLock::new(|| Arc::new(default_policy()));
@@ -242,6 +242,7 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
         view,
         version: request.version(),
         path_and_query: request.uri().path_and_query().map_or("/", PathAndQuery::as_str),
+        caller_limit: canonical.grpc_timeout(),
     };
     let planned = match via.route(&live.snapshot, &view) {
         RouteResult::Route(selected) => routed(&arrived, selected, exchange),
@@ -269,6 +270,8 @@ struct Arrived<'a> {
     view: RequestView<'a>,
     version: Version,
     path_and_query: &'a str,
+    /// How long its caller waits, where it says so.
+    caller_limit: Option<Duration>,
 }
 
 impl<'a> Arrived<'a> {
@@ -281,6 +284,11 @@ impl<'a> Arrived<'a> {
             route,
             hostname,
         }
+    }
+
+    /// The limits of a request that is sent from `start` on.
+    fn deadline(&self, start: Timestamp, timeout: Option<Duration>, retry: &RetryPolicy) -> Deadline {
+        Deadline::new(start, timeout, retry.per_try_timeout).with_caller_limit(self.caller_limit)
     }
 
     /// A request that goes on as it is.
@@ -324,7 +332,7 @@ fn routed(arrived: &Arrived<'_>, selected: Selected<'_>, exchange: &mut Exchange
         .retry()
         .unwrap_or_else(|| target.retry(target.service_port(dialled)));
     let start = exchange.start + delay.unwrap_or_default();
-    let deadline = limits(start, exchange, selected.timeout(), retry, view.headers);
+    let deadline = arrived.deadline(start, selected.timeout(), retry);
     let mut forward = arrived.forward(cluster, Arc::clone(retry), deadline);
     if let Some(rule) = rule {
         forward.mirrors = mirror::draw(rule, shared, live, dialled);
@@ -388,7 +396,7 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
         (Via::Mesh, OutboundMode::AllowAny) if view.scheme == "http" => {
             let cluster = shared.clusters.passthrough(view.host, view.effective_port());
             let retry = Arc::clone(&PASSTHROUGH_RETRY);
-            let deadline = limits(exchange.start, exchange, None, &retry, view.headers);
+            let deadline = arrived.deadline(exchange.start, None, &retry);
             exchange.cluster = Some(Arc::clone(&cluster));
             let forward = arrived.forward(cluster, retry, deadline);
             let next = Next::Forward(forward);
@@ -405,29 +413,14 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
     }
 }
 
-fn limits(
-    start: Timestamp,
-    exchange: &Exchange,
-    timeout: Option<Duration>,
-    retry: &RetryPolicy,
-    headers: &http::HeaderMap,
-) -> Deadline {
-    // One that cannot be read was refused with the canonical view.
-    let own = exchange
-        .is_grpc()
-        .then(|| grpc_timeout(headers).ok().flatten())
-        .flatten();
-    Deadline::new(start, timeout, retry.per_try_timeout).with_caller_limit(own)
-}
-
 /// A gRPC server stops its work when nobody waits for it any more.
 fn send_deadline_on(request: &mut Request<Body>, exchange: &Exchange, deadline: &Deadline) {
     let Some(remaining) = deadline.remaining(exchange.start).filter(|_| exchange.is_grpc()) else {
         return;
     };
-    if let Ok(value) = HeaderValue::try_from(format_grpc_timeout(remaining)) {
-        request.headers_mut().insert(GRPC_TIMEOUT, value);
-    }
+    request
+        .headers_mut()
+        .insert(&GRPC_TIMEOUT, format_grpc_timeout(remaining));
 }
 
 /// Where requests to a host are counted that reach no cluster.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use super::secure::{Http, Refused, Secured};
 use super::stack::Answered;
 use crate::body::{Body, BoxError};
 use crate::dormant::Dormant;
+use crate::in_place::Boxing;
 use crate::mesh::Shared;
 use crate::stream::{Stream, Switch};
 
@@ -136,7 +137,7 @@ fn one<P: Port>(stream: Stream, answering: Answering<P>, head_limit: Option<Dura
 }
 
 fn two<P: Port>(stream: Stream, answering: Answering<P>) -> Pin<Box<Two<P>>> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Boxing);
     builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
     builder
         .max_header_list_size(HEADER_BYTES)
@@ -229,7 +230,7 @@ trait Graceful: Future {
 }
 
 type One<P> = http1::UpgradeableConnection<TokioIo<Stream>, Answering<P>>;
-type Two<P> = http2::Connection<TokioIo<Stream>, Streams<P>, TokioExecutor>;
+type Two<P> = http2::Connection<TokioIo<Stream>, Streams<P>, Boxing>;
 
 impl<P: Port> Graceful for One<P> {
     fn graceful_shutdown(self: Pin<&mut Self>) {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use arc_swap::Guard;
 use http::{HeaderMap, Request, Response, Uri};
 use mesh_core::decide::authz::{Decision, PeerRules};
-use mesh_core::decide::deadline::grpc_timeout;
 use mesh_core::outcome::Outcome;
 use mesh_core::request::{BadRequest, CanonicalRequest, RequestView, canonicalize};
 use mesh_core::snapshot::{AskedAuthorizer, Snapshot};
@@ -66,7 +65,7 @@ pub(super) fn admit(
         return Ok(Admission::Bearing(standing));
     }
     let canonical = canonical_of(snapshot, connection, request)?;
-    not_over_yet(exchange, request.headers())?;
+    not_over_yet(&canonical)?;
     let rules = connection.rules(&snapshot.inbound.authorizer);
     let asks = judge(&rules, &view_of(&canonical, request), exchange)?;
     let readings = rewrite(request, canonical.into_parts());
@@ -84,7 +83,7 @@ pub(super) async fn admit_bearer(
 ) -> Result<Admitted, Refusal> {
     let tokens = &snapshot.inbound.tokens;
     let mut canonical = canonical_of(snapshot, connection, request)?;
-    not_over_yet(exchange, request.headers())?;
+    not_over_yet(&canonical)?;
     let bearer = jwt::authenticate(snapshot, &connection.shared.tokens, &canonical.view(), exchange).await?;
     if let Some(bearer) = bearer {
         let readings = rewrite(request, canonical.into_parts());
@@ -225,10 +224,10 @@ impl Refused {
 }
 
 /// Nobody waits for the answer to a gRPC call whose time is up.
-fn not_over_yet(exchange: &Exchange, headers: &HeaderMap) -> Result<(), Refusal> {
-    match exchange.is_grpc() && matches!(grpc_timeout(headers), Ok(Some(Duration::ZERO))) {
-        true => Err(Refusal::new(Outcome::RequestTimeout, "the deadline is over")),
-        false => Ok(()),
+fn not_over_yet(canonical: &CanonicalRequest<'_>) -> Result<(), Refusal> {
+    match canonical.grpc_timeout() {
+        Some(Duration::ZERO) => Err(Refusal::new(Outcome::RequestTimeout, "the deadline is over")),
+        _ => Ok(()),
     }
 }
 

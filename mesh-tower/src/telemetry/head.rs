@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use mesh_core::outcome::Outcome;
 use mesh_core::request::is_grpc;
 
@@ -142,7 +142,9 @@ impl Logged {
     }
 }
 
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// `grpc-status` of headers or trailers.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
-    headers.get("grpc-status")?.to_str().ok()?.trim().parse().ok()
+    headers.get(&GRPC_STATUS)?.to_str().ok()?.trim().parse().ok()
 }

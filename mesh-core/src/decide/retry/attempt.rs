@@ -1,8 +1,10 @@
 //! How a try ended, as far as retries care.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::outcome::Outcome;
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// How far a request got that was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +150,7 @@ impl Repeat {
     /// `Idempotency-Key` that is not empty (draft-ietf-httpapi-idempotency-key-header).
     #[must_use]
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let has_key = || headers.get("idempotency-key").is_some_and(|key| !key.is_empty());
+        let has_key = || headers.get(&IDEMPOTENCY_KEY).is_some_and(|key| !key.is_empty());
         if method.is_idempotent() || has_key() {
             Self::Safe
         } else {

@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 use http::uri::Authority;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use mesh_tls::handshake::{HandshakeError, classify};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     body::{Body, BoxError},
     client::connect::{self, ConnectError, Connected, HttpVersion, Peer, TlsTarget},
+    in_place::Boxing,
     stream::Switch,
 };
 
@@ -322,8 +323,8 @@ impl Opening {
         self.fail_http(&connection, ended.err().map(Into::into));
     }
 
-    fn http2_builder(&self) -> http2::Builder<TokioExecutor> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+    fn http2_builder(&self) -> http2::Builder<Boxing> {
+        let mut builder = http2::Builder::new(Boxing);
         builder.timer(TokioTimer::new());
         if let Some(keepalive) = self.shared.config().http2_keepalive {
             builder

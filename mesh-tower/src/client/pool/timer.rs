@@ -1,4 +1,4 @@
-//! A timer that a connection keeps from request to request.
+//! Timers that a connection keeps from request to request.
 //!
 //! Making and cancelling a timer for each request takes the runtime's timer lock twice, for something that nearly never
 //! goes off. Here a timer stays armed when its request has ended. The next one has a later limit and takes it as it is:
@@ -7,7 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use tokio::time::{Instant, Sleep};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Elapsed;
 
-/// Where a connection keeps its timer between requests.
+/// Where a connection keeps its timers between requests: one of HTTP/1, of HTTP/2 as many as streams were open at once.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    idle: Mutex<Option<Idle>>,
+    idle: Mutex<Vec<Idle>>,
     runtime: Option<runtime::Id>,
 }
 
@@ -55,7 +55,7 @@ impl Timers {
     pub(super) fn of_this_runtime() -> Self {
         let timer = Box::pin(tokio::time::sleep_until(Instant::now() + FAR));
         Self {
-            idle: Mutex::new(Some(Idle::new(timer))),
+            idle: Mutex::new(vec![Idle::new(timer)]),
             runtime: this_runtime(),
         }
     }
@@ -122,8 +122,8 @@ impl Timers {
         if !self.is_home() {
             return None;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = idle.as_mut()?;
+        let mut idle = self.idle();
+        let idle = idle.last_mut()?;
         if !has_waited && idle.is_set(limit) {
             return Some(Poll::Pending);
         }
@@ -137,17 +137,26 @@ impl Timers {
     }
 
     fn keep(&self, timer: Option<(Timer, Owner)>) {
-        if let Some((timer, Owner::Connection)) = timer {
-            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(Idle::new(timer));
+        let Some((timer, Owner::Connection)) = timer else {
+            return;
+        };
+        let mut idle = self.idle();
+        if idle.len() < MOST_KEPT {
+            idle.push(Idle::new(timer));
         }
     }
 
     fn take(&self, limit: Instant) -> (Timer, Owner) {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match self.is_home().then(idle).flatten() {
-            Some(Idle { timer, .. }) => (timer, Owner::Connection),
-            None => (Box::pin(tokio::time::sleep_until(limit)), Owner::Request),
+        let made = || Box::pin(tokio::time::sleep_until(limit));
+        if !self.is_home() {
+            return (made(), Owner::Request);
         }
+        let kept = self.idle().pop().map(|idle| idle.timer);
+        (kept.unwrap_or_else(made), Owner::Connection)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,6 +170,9 @@ enum Owner {
     Connection,
     Request,
 }
+
+/// How many timers a connection of HTTP/2 keeps: as many streams as servers commonly allow at once.
+const MOST_KEPT: usize = 100;
 
 /// A timer that waits for its first request.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
@@ -210,7 +222,7 @@ mod tests {
         let wait = |time| tokio::time::sleep(time);
         let limit = |time| Some(Instant::now() + time);
         assert_eq!(timers.until(limit(3 * SECOND), pin!(wait(SECOND))).await, Ok(()));
-        let kept = timers.idle.lock().unwrap().as_ref().map(|idle| idle.timer.deadline());
+        let kept = timers.idle().last().map(|idle| idle.timer.deadline());
         assert_eq!(kept, Some(Instant::now() + 2 * SECOND), "it goes on");
         // Goes off after two seconds, for nobody.
         assert_eq!(ends_after(&timers, 3 * SECOND).await, 3 * SECOND);
@@ -231,7 +243,7 @@ mod tests {
             // It is set by a request that needs half the time, and by now wakes whoever has the connection.
             let at = Some(Instant::now() + limit);
             assert_eq!(timers.until_woken_by(&waker, at, pin!(sleep(limit / 2))).await, Ok(()));
-            assert!(timers.idle.lock().unwrap().as_ref().unwrap().wakes_connection);
+            assert!(timers.idle().last().is_some_and(|idle| idle.wakes_connection));
             let start = Instant::now();
             let at = Some(start + limit);
             let ended = timers.until_woken_by(&waker, at, pin!(pending::<()>())).await;
@@ -263,11 +275,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn as_many_timers_are_kept_as_streams_were_open_at_once_up_to_a_bound() {
+        let timers = Timers::of_this_runtime();
+        let stream = || async {
+            let limit = Some(Instant::now() + 3 * SECOND);
+            timers.until(limit, pin!(tokio::time::sleep(SECOND))).await
+        };
+        for (streams, kept) in [(1, 1), (3, 3), (2, 3), (MOST_KEPT + 5, MOST_KEPT)] {
+            let ended = futures_util::future::join_all((0..streams).map(|_| stream())).await;
+            assert!(ended.iter().all(Result::is_ok));
+            assert_eq!(timers.idle().len(), kept, "{streams} at once");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_does_not_wait_needs_no_timer() {
         let timers = Timers::default();
         assert_eq!(timers.until(Some(Instant::now()), pin!(ready(7))).await, Ok(7));
         assert_eq!(timers.until(None, pin!(ready(7))).await, Ok(7));
-        assert!(timers.idle.lock().unwrap().is_none());
+        assert!(timers.idle().is_empty());
     }
 
     #[test]
@@ -287,7 +313,7 @@ mod tests {
                 .await
         };
         assert_eq!(other.block_on(limit()), Err(Elapsed));
-        assert!(timers.idle.lock().unwrap().is_some(), "its timer was not touched");
+        assert!(!timers.idle().is_empty(), "its timer was not touched");
         drop(other);
         assert_eq!(own.block_on(limit()), Err(Elapsed));
     }

@@ -51,9 +51,7 @@ pub(super) fn call(
     let headers = call.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    if let Ok(timeout) = HeaderValue::try_from(format_grpc_timeout(timeout)) {
-        headers.insert("grpc-timeout", timeout);
-    }
+    headers.insert("grpc-timeout", format_grpc_timeout(timeout));
     Ok(call)
 }
 
