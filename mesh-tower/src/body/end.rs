@@ -87,6 +87,8 @@ pin_project! {
         #[pin]
         body: B,
         hook: Option<G>,
+        // It has come to its end, and its hook was told so.
+        is_complete: bool,
     }
 
     impl<B: Body, G: OnEnd> PinnedDrop for Tracked<B, G> {
@@ -102,18 +104,20 @@ pin_project! {
 impl<B: Body, G: OnEnd> Tracked<B, G> {
     /// Attaches `hook`. A body that is at its end already settles here.
     pub fn new(body: B, mut hook: G) -> Self {
-        let hook = if body.is_end_stream() {
+        let is_complete = body.is_end_stream();
+        if is_complete {
             hook.on_end(End::Complete(None));
-            None
-        } else {
-            Some(hook)
-        };
-        Self { body, hook }
+        }
+        Self {
+            body,
+            hook: (!is_complete).then_some(hook),
+            is_complete,
+        }
     }
 
-    /// Whether the hook has run: the body is over.
-    pub(super) const fn is_settled(&self) -> bool {
-        self.hook.is_none()
+    /// Whether its hook was told that it has come to its end.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.is_complete
     }
 }
 
@@ -142,14 +146,14 @@ where
             && let Some(end) = at_frame(&polled, || this.body.is_end_stream())
             && let Some(mut hook) = this.hook.take()
         {
+            *this.is_complete = matches!(end, End::Complete(_));
             hook.on_end(end);
         }
         Poll::Ready(polled)
     }
 
-    /// Also of a body that has failed: nothing comes after it.
     fn is_end_stream(&self) -> bool {
-        self.is_settled() || self.body.is_end_stream()
+        self.is_complete || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -159,7 +163,7 @@ where
 
 impl<B: Body + fmt::Debug, G: OnEnd> fmt::Debug for Tracked<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settled = self.is_settled();
+        let settled = self.hook.is_none();
         f.debug_struct("Tracked")
             .field("body", &self.body)
             .field("settled", &settled)

@@ -118,7 +118,7 @@ impl Body {
 
     /// Runs `hook` once, when this body completes, fails or is dropped.
     ///
-    /// Costs one allocation. A body that is at its end already runs the hook here; a second hook
+    /// Costs one allocation. A body that is known to be at its end already runs the hook here; a second hook
     /// runs after the first.
     #[must_use]
     pub fn on_end(mut self, mut hook: impl OnEnd + 'static) -> Self {
@@ -226,10 +226,10 @@ impl Kind {
         }
     }
 
-    /// Whether it was at its end when it was last looked at. A stream of HTTP/2 takes a lock to look again.
+    /// Whether it is known to be at its end: a pooled one was looked at when it was made, and a stream of HTTP/2 takes a lock to look.
     fn is_over(&self) -> bool {
         match self {
-            Self::Pooled(body) => body.is_settled(),
+            Self::Pooled(body) => body.is_complete(),
             body => body.is_end_stream(),
         }
     }

@@ -131,6 +131,20 @@ fn tracked_settles_when_dropped_unread() {
     assert_eq!(log.lines(), ["dropped"]);
 }
 
+/// Who forwards what it has taken for an end would make a whole answer of half of one.
+#[tokio::test]
+async fn tracked_takes_no_failure_for_an_end() {
+    let log = Log::default();
+    let broken = frames(vec![data("x"), Err("broken pipe".into()), data("y")]);
+    let mut body = Tracked::new(broken, log.clone());
+
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap_err();
+
+    assert!(!body.is_end_stream());
+    assert_eq!(log.lines(), ["failed: broken pipe"]);
+}
+
 #[test]
 fn a_body_of_the_stack_is_not_boxed_again() {
     assert_eq!(Body::new(Body::from("x")).kind.name(), "full");

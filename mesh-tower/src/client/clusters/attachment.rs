@@ -126,19 +126,15 @@ impl Attachment {
     /// The way for a request of this version to the endpoint, which is one of `cluster`.
     pub(crate) fn way(&self, version: Version, of: (&ClusterRuntime, SocketAddr)) -> Result<Way, NoPool> {
         let pools = self.pools.load();
-        let pool = match pools.place(version).0.get() {
-            Some(pool) => pool.clone(),
-            None => self.first_pool(version, of)?,
-        };
-        Ok(Way {
-            pool,
-            speaks_http2: pools.label.speaks_http2(version),
-        })
+        match pools.place(version).0.get() {
+            Some(pool) => Ok(pools.way(pool, version)),
+            None => self.first_way(version, of),
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn first_pool(&self, version: Version, (cluster, address): (&ClusterRuntime, SocketAddr)) -> Result<Pool, NoPool> {
+    fn first_way(&self, version: Version, (cluster, address): (&ClusterRuntime, SocketAddr)) -> Result<Way, NoPool> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // ORDER: all of it is read in turn, so that whatever changes it is in force, or finds the pool.
         let (pools, settings) = (self.pools.load(), cluster.state.settings());
@@ -149,12 +145,13 @@ impl Attachment {
         }
         let (place, http) = pools.place(version);
         if let Some(pool) = place.get() {
-            return Ok(pool.clone());
+            return Ok(pools.way(pool, version));
         }
         let tls = tls_target(make, &pools.label)?;
         let config = config(make.limits, http);
         let permits = Permits(Weak::clone(make.cluster));
-        Ok(place.get_or_init(|| Pool::new(address, tls, config, permits)).clone())
+        let pool = place.get_or_init(|| Pool::new(address, tls, config, permits));
+        Ok(pools.way(pool, version))
     }
 
     /// Counts a request that the endpoint has had, under what the policy says of it by now.
@@ -250,6 +247,14 @@ impl Pools {
         match version {
             Version::HTTP_2 if is_open => (&self.http2, HttpVersion::Http2),
             _ => (&self.main, self.label.http),
+        }
+    }
+
+    /// The way by one of these pools.
+    fn way(&self, pool: &Pool, version: Version) -> Way {
+        Way {
+            pool: pool.clone(),
+            speaks_http2: self.label.speaks_http2(version),
         }
     }
 

@@ -141,7 +141,8 @@ impl Timers {
             return;
         };
         let mut idle = self.idle();
-        if idle.len() < MOST_KEPT {
+        // One that is over would keep its waker, and with it a task that has ended, until somebody takes it.
+        if idle.len() < MOST_KEPT && !timer.is_elapsed() {
             idle.push(Idle::new(timer));
         }
     }
@@ -286,6 +287,14 @@ mod tests {
             assert!(ended.iter().all(Result::is_ok));
             assert_eq!(timers.idle().len(), kept, "{streams} at once");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_has_gone_off_is_not_kept() {
+        let timers = Timers::of_this_runtime();
+        let ends = || ends_after(&timers, SECOND);
+        assert_eq!(tokio::join!(ends(), ends(), ends()), (SECOND, SECOND, SECOND));
+        assert!(timers.idle().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
