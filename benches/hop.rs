@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::get;
 use http::Version;
+use mesh_benches::call::Call;
 use mesh_benches::meshed::{Hop, World};
 use mesh_benches::{Sending, bare};
 
@@ -53,10 +54,20 @@ fn main() {
 
 async fn run() {
     let world = World::new();
-    let hop = |name, mtls, http| world.hop(app(), Hop { name, mtls, http });
+    let hop = |name, mtls, http| {
+        world.hop(
+            app(),
+            Hop {
+                name,
+                mtls,
+                http,
+                call: Call::Get,
+            },
+        )
+    };
     let plain = bare::plain(app()).await;
-    let tls = bare::mutual_tls(app(), Version::HTTP_11).await;
-    let tls_h2 = bare::mutual_tls(app(), Version::HTTP_2).await;
+    let tls = bare::mutual_tls(app(), Version::HTTP_11, Call::Get).await;
+    let tls_h2 = bare::mutual_tls(app(), Version::HTTP_2, Call::Get).await;
     let mesh_plain = hop("plain", "disable", "h1").await;
     let mesh_tls = hop("mtls", "strict", "h1").await;
     let mesh_h2 = hop("mtls-h2", "strict", "h2").await;

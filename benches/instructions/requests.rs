@@ -1,25 +1,33 @@
 //! A request with an answer of 1 KiB, client and server on one thread.
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use http::Version;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
+use http_body_util::{BodyExt, Full};
+use mesh_benches::call::Call;
 use mesh_benches::meshed::{Hop, World};
 use mesh_benches::{Sending, bare};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{Case, Work};
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const ITERATIONS: u64 = 250;
 pub(crate) const ANSWER: [u8; 1024] = [b'a'; 1024];
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("request_bare_pool", || bare_pool(None)),
-        case("request_full_mesh", || full_mesh("disable", "h1")),
+        case("request_full_mesh", || full_mesh("disable", "h1", Call::Get)),
         case("request_bare_pool_mtls", || bare_pool(Some(Version::HTTP_11))),
-        case("request_full_mesh_mtls", || full_mesh("strict", "h1")),
+        case("request_full_mesh_mtls", || full_mesh("strict", "h1", Call::Get)),
         case("request_bare_pool_mtls_h2", || bare_pool(Some(Version::HTTP_2))),
-        case("request_full_mesh_mtls_h2", || full_mesh("strict", "h2")),
+        case("request_full_mesh_mtls_h2", || full_mesh("strict", "h2", Call::Get)),
+        case("request_bare_pool_mtls_grpc", bare_grpc),
+        case("request_full_mesh_mtls_grpc", || full_mesh("strict", "h2", Call::Unary)),
     ]
 }
 
@@ -28,7 +36,18 @@ fn case(name: &str, prepare: impl Fn() -> Work + 'static) -> Case {
 }
 
 pub(crate) fn app() -> Router {
-    Router::new().route("/api/orders", get(|| async { &ANSWER[..] }))
+    let orders = get(|| async { &ANSWER[..] }).post(unary);
+    Router::new().route("/api/orders", orders)
+}
+
+/// A message and its status, as a server of gRPC answers.
+async fn unary(_: Bytes) -> Response<Body> {
+    let status = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+    let message = Full::new(Bytes::from_static(&ANSWER)).with_trailers(async { Some(Ok(status)) });
+    let mut response = Response::new(Body::new(message));
+    let kind = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 pub(crate) fn runtime() -> Runtime {
@@ -43,18 +62,25 @@ fn bare_pool(tls: Option<Version>) -> Work {
             sending(runtime, send)
         }
         Some(version) => {
-            let send = runtime.block_on(bare::mutual_tls(app(), version));
+            let send = runtime.block_on(bare::mutual_tls(app(), version, Call::Get));
             sending(runtime, send)
         }
     }
 }
 
-fn full_mesh(mtls: &'static str, http: &'static str) -> Work {
+fn bare_grpc() -> Work {
+    let runtime = runtime();
+    let send = runtime.block_on(bare::mutual_tls(app(), Version::HTTP_2, Call::Unary));
+    sending(runtime, send)
+}
+
+fn full_mesh(mtls: &'static str, http: &'static str, call: Call) -> Work {
     let (runtime, world) = (runtime(), World::new());
     let hop = Hop {
         name: "hop",
         mtls,
         http,
+        call,
     };
     let send = runtime.block_on(world.hop(app(), hop));
     sending(runtime, move || {

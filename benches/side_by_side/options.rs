@@ -13,7 +13,7 @@ usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
   --quick          two short rounds, about a minute; too short for anything but a look, and said so in the output
   --rounds N       rounds of the rows with HTTP/1.1 and 1 KiB (default 7); other rows are in every second one
   --only TEXT      only rows whose name contains TEXT, and the bare pairs they are compared with; may be repeated
-  --turns N        turns of the rows with HTTP/1.1 and 1 KiB and without proxies (default 80; 0 for none)
+  --turns N        turns of the rows with HTTP/1.1 and 1 KiB, without proxies; of the others a quarter (default 80; 0 for none)
   --seed N         the order within the rounds and turns (default 1)
   --json FILE      write one object a row: configuration, protocol, body, rps, p50_us, p99_us, p999_us,
                    cpu_s_per_100k, peak_rss_mib, rounds
@@ -28,7 +28,7 @@ with one worker thread. The client sends at 32 requests at a time (saturation: r
 2 000 a second (200 a second for streams; p50, p99, p99.9, CPU), counted from the moment at which a request was due.
 CPU is that of all these processes together, peak memory the sum of their peaks. Ratios are taken within a round,
 against the bare pair with as much encryption.
-After the rounds the bars are measured by turns: services and clients that stay for ten turns run one after another,
+After the rounds the pairs without proxies take turns: services and clients that stay for ten turns run one after another,
 for 200 ms with 32 requests at a time and for 200 ms at the fixed rate, of which the first 50 do not count. Ratios are
 taken within a turn of all.
 

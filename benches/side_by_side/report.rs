@@ -88,13 +88,15 @@ p99 and p99.9 of a virtual machine are noise: they are told, not to be steered b
 
 /// What the pairs that stay came to: neighbours slow all of them at once, so a machine that is not quiet widens the intervals, which tell it.
 fn by_turns(text: &mut String, summaries: &[Summary]) {
-    let Some(first) = summaries.first() else { return };
-    let _ = writeln!(
-        text,
-        "\nBy turns: pairs that stay, {} turns each; p99 and p99.9 are those of a turn of 300 requests",
-        first.figures.rounds
-    );
-    table(text, first.cell.traffic, summaries);
+    for traffic in traffics(summaries) {
+        let rows = summaries.iter().filter(|summary| summary.cell.traffic == traffic);
+        let turns = rows.map(|summary| summary.figures.rounds).max().unwrap_or_default();
+        let _ = write!(
+            text,
+            "\nBy turns: pairs that stay, {turns} turns each; p99 and p99.9 are those of one turn's requests"
+        );
+        table(text, traffic, summaries);
+    }
     bars(text, summaries, "turns", true);
 }
 

@@ -26,24 +26,41 @@ const BURST: Duration = Duration::from_millis(150);
 const AT_RATE: Duration = Duration::from_millis(150);
 /// After so many cycles all pairs start afresh: where the pages of a process lie is chance, too.
 const BLOCK: usize = 10;
+/// Rows without a bar take one turn of so many.
+const SHARE_OF_OTHERS: usize = 4;
 /// How long the threads of a process may take to go to sleep, which settles their accounts.
 const SETTLE: Duration = Duration::from_millis(2);
 
-/// Takes the turns that the options ask for; a cycle is a round of each row. What goes wrong is told with its row.
+/// Takes the turns that the options ask for, of rows with the same requests together; a cycle is a round of each. What goes wrong is
+/// told with its row.
 pub(crate) fn take(stage: &Stage, options: &Options) -> Vec<Row> {
-    let cells: Vec<Cell> = Cell::chosen(&options.only).into_iter().filter(takes_turns).collect();
-    let compares = cells.iter().any(|cell| cell.configuration.flavour() != Flavour::Bare);
-    if options.plan.turns == 0 || !compares {
-        return Vec::new();
-    }
-    eprintln!("{} turns of {} rows", options.plan.turns, cells.len());
-    let mut rows: Vec<Row> = cells.into_iter().map(Row::new).collect();
     let mut rng = SplitMix64::new(options.seed);
-    for begin in (0..options.plan.turns).step_by(BLOCK) {
-        let end = options.plan.turns.min(begin + BLOCK);
-        block(stage, &mut rows, begin..end, &mut rng);
-    }
-    rows
+    let rows = groups(options).into_iter().flat_map(|(cells, turns)| {
+        eprintln!("{turns} turns of {} rows", cells.len());
+        let mut rows: Vec<Row> = cells.into_iter().map(Row::new).collect();
+        for begin in (0..turns).step_by(BLOCK) {
+            block(stage, &mut rows, begin..turns.min(begin + BLOCK), &mut rng);
+        }
+        rows
+    });
+    rows.collect()
+}
+
+/// The rows that take turns with each other, and how many: those of the bars take the most.
+pub(crate) fn groups(options: &Options) -> Vec<(Vec<Cell>, usize)> {
+    let chosen = Cell::chosen(&options.only);
+    let cells: Vec<Cell> = chosen
+        .into_iter()
+        .filter(|cell| cell.configuration.product().is_none())
+        .collect();
+    let groups = cells.chunk_by(|one, next| one.traffic == next.traffic);
+    let compares = |group: &&[Cell]| group.iter().any(|cell| cell.configuration.flavour() != Flavour::Bare);
+    let turns = |group: &[Cell]| match group.iter().any(|cell| cell.is_headline()) {
+        true => options.plan.turns,
+        false => options.plan.turns.div_ceil(SHARE_OF_OTHERS),
+    };
+    let groups = groups.filter(compares).map(|group| (group.to_vec(), turns(group)));
+    groups.filter(|(_, turns)| *turns > 0).collect()
 }
 
 /// The cycles of pairs that stay for them.
@@ -67,11 +84,6 @@ fn block(stage: &Stage, rows: &mut [Row], cycles: Range<usize>, rng: &mut SplitM
             }
         }
     }
-}
-
-/// The rows of the bars, and what they are compared with: those without proxies.
-pub(crate) fn takes_turns(cell: &Cell) -> bool {
-    cell.is_headline() && cell.configuration.product().is_none()
 }
 
 /// A service and a client that stay.

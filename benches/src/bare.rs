@@ -1,5 +1,6 @@
 //! What one would write without a mesh: hyper-util's pooled client and axum, with rustls on both sides where wanted.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{Request, Uri, Version};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::server::conn::{http1, http2};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -24,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::Sending;
+use crate::call::Call;
 
 /// axum and hyper-util, in plain text.
 ///
@@ -36,8 +39,8 @@ pub async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Client<_, Empty<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    sender(client, uri)
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    sender(client, uri, Call::Get, |_| Empty::new())
 }
 
 /// The same over TLS with a certificate on either side.
@@ -45,7 +48,7 @@ pub async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
 /// # Panics
 ///
 /// Where a socket cannot be opened.
-pub async fn mutual_tls(app: Router, version: Version) -> impl Fn() -> Sending + use<> {
+pub async fn mutual_tls(app: Router, version: Version, call: Call) -> Box<dyn Fn() -> Sending + Send + Sync> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = uri(&listener);
     let (server, client) = configs(version);
@@ -53,8 +56,11 @@ pub async fn mutual_tls(app: Router, version: Version) -> impl Fn() -> Sending +
     let connector = Connector::new(TlsConnector::from(client));
     let mut builder = Client::builder(TokioExecutor::new());
     builder.http2_only(version == Version::HTTP_2);
-    let client: Client<_, Empty<bytes::Bytes>> = builder.build(connector);
-    sender(client, uri)
+    // The least of a body that the call allows.
+    match call {
+        Call::Get => Box::new(sender(builder.build(connector), uri, call, |_| Empty::new())),
+        Call::Unary => Box::new(sender(builder.build(connector), uri, call, Full::new)),
+    }
 }
 
 fn uri(listener: &TcpListener) -> Uri {
@@ -63,13 +69,13 @@ fn uri(listener: &TcpListener) -> Uri {
         .unwrap()
 }
 
-fn sender<C>(client: Client<C, Empty<bytes::Bytes>>, uri: Uri) -> impl Fn() -> Sending
+fn sender<C, B>(client: Client<C, B>, uri: Uri, call: Call, body: impl Fn(Bytes) -> B) -> impl Fn() -> Sending
 where
     C: hyper_util::client::legacy::connect::Connect + Clone + Send + Sync + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
     move || {
-        let request = Request::get(uri.clone()).body(Empty::new()).unwrap();
-        let response = client.request(request);
+        let response = client.request(call.request(uri.clone()).map(&body));
         Box::pin(async move {
             let response = response.await.unwrap();
             assert_eq!(response.status(), 200);

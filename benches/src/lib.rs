@@ -7,6 +7,7 @@
 )]
 
 pub mod bare;
+pub mod call;
 pub mod callgrind;
 pub mod calls;
 pub mod case;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::Sending;
+use crate::call::Call;
 
 /// Files do not change while a benchmark runs.
 const POLL: Duration = Duration::from_secs(3600);
@@ -29,6 +30,8 @@ pub struct Hop {
     pub mtls: &'static str,
     /// The version of HTTP: `h1` or `h2`.
     pub http: &'static str,
+    /// What is asked.
+    pub call: Call,
 }
 
 /// Where policies and identities are kept, and who signs these.
@@ -68,7 +71,7 @@ impl World {
         tokio::spawn(async move { server.serve(listener, app).await });
         let client: Arc<(Client, Mesh)> = Arc::new((caller.client(), caller));
         let uri = Uri::from_static("http://orders/api/orders");
-        move || send(Arc::clone(&client), uri.clone())
+        move || send(Arc::clone(&client), hop.call.request(uri.clone()).map(Body::from))
     }
 
     async fn start(&self, policy: &Path, workload: Workload) -> Mesh {
@@ -89,16 +92,16 @@ impl Default for World {
     }
 }
 
-fn send(client: Arc<(Client, Mesh)>, uri: Uri) -> Sending {
+fn send(client: Arc<(Client, Mesh)>, request: Request<Body>) -> Sending {
     Box::pin(async move {
-        let request = Request::get(uri).body(Body::empty()).unwrap();
         let response = client.0.send(request).await.unwrap();
         assert_eq!(response.status(), 200);
         response.into_body().collect().await.unwrap().to_bytes().len()
     })
 }
 
-fn text(address: &str, Hop { mtls, http, .. }: Hop) -> String {
+fn text(address: &str, Hop { mtls, http, call, .. }: Hop) -> String {
+    let method = call.method();
     let from = match mtls {
         "strict" => "from: [cluster.local/ns/shop/sa/web], ",
         _ => "",
@@ -116,7 +119,7 @@ services:
     limits: {{ http: {http}, requests: 1000 }}
     outliers: {{ consecutive_5xx: 5 }}
 authorization:
-  - {{ name: api, service: orders, allow: [{{ {from}methods: [GET], paths: [\"/api/*\"] }}] }}
+  - {{ name: api, service: orders, allow: [{{ {from}methods: [{method}], paths: [\"/api/*\"] }}] }}
 "
     )
 }

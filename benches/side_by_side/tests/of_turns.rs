@@ -1,17 +1,39 @@
 use crate::matrix::{Cell, Configuration};
+use crate::options::Asked;
 use crate::outcome::{Burst, Failures};
-use crate::turns::{saturation, takes_turns};
+use crate::turns::{groups, saturation};
+
+fn asked(line: &str) -> Vec<(Vec<Cell>, usize)> {
+    let line = line.split_whitespace().map(str::to_owned);
+    match Asked::from_args(line) {
+        Ok(Asked::Run(options)) => groups(&options),
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
-fn those_with_a_bar_take_turns_and_proxies_do_not() {
-    let turned: Vec<Cell> = Cell::all().into_iter().filter(takes_turns).collect();
-    let configurations: Vec<Configuration> = turned.iter().map(|cell| cell.configuration).collect();
+fn those_with_a_bar_take_the_most_turns_and_proxies_none() {
+    let groups = asked("--turns 10");
     use Configuration::{BarePool, BarePoolMtls, MeshMtls, MeshPlain, Tower, TowerMtls};
+    let (first, others) = groups.split_first().unwrap();
+    let configurations: Vec<Configuration> = first.0.iter().map(|cell| cell.configuration).collect();
     assert_eq!(
         configurations,
         [BarePool, BarePoolMtls, MeshPlain, MeshMtls, Tower, TowerMtls]
     );
-    assert!(turned.iter().all(|cell| cell.is_headline()));
+    assert!(first.1 == 10 && first.0.iter().all(|cell| cell.is_headline()));
+    assert!(others.len() == 5 && others.iter().all(|(_, turns)| *turns == 3));
+    for (cells, _) in &groups {
+        assert!(cells.iter().all(|cell| cell.configuration.product().is_none()));
+        assert!(cells.iter().all(|cell| cell.traffic == cells[0].traffic));
+    }
+}
+
+#[test]
+fn what_compares_nothing_takes_no_turn() {
+    assert!(asked("--turns 0").is_empty());
+    assert!(asked("--only bare_pool --turns 10").is_empty());
+    assert_eq!(asked("--only mesh_mtls/grpc/unary --turns 10").len(), 1);
 }
 
 #[test]
