@@ -29,7 +29,7 @@ with one worker thread. The client sends at 32 requests at a time (saturation: r
 CPU is that of all these processes together, peak memory the sum of their peaks. Ratios are taken within a round,
 against the bare pair with as much encryption.
 After the rounds the pairs without proxies take turns: services and clients that stay for ten turns run one after another,
-for 200 ms with 32 requests at a time and for 200 ms at the fixed rate, of which the first 50 do not count. Ratios are
+for 200 ms with 32 requests at a time and for 200 ms at the fixed rate, of which the first 50 ms do not count. Ratios are
 taken within a turn of all.
 
   bare_pool     hyper-util's pooled client, axum       mesh_plain, mesh_mtls   this library on both sides

@@ -341,11 +341,13 @@ async fn an_endpoint_of_another_version_is_counted_as_that_and_keeps_its_connect
     };
     assert!(is_counted("v1") && !is_counted("v2"), "{}", mesh.metrics().render());
 
-    world.write("orders.yaml", &text("v2"));
-    generation(&mesh, 2).await;
-    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
-
-    assert!(is_counted("v2"), "{}", mesh.metrics().render());
+    for (version, number) in [("v2", 2), ("v3", 3)] {
+        world.write("orders.yaml", &text(version));
+        generation(&mesh, number).await;
+        assert!(!is_counted(version), "{}", mesh.metrics().render());
+        assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+        assert!(is_counted(version), "{}", mesh.metrics().render());
+    }
     assert_eq!(backend.connections(), 1);
 }
 

@@ -23,10 +23,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::header::HeaderName;
 use http::uri::PathAndQuery;
 use http::{Extensions, Request, Response, Version};
-use mesh_core::decide::deadline::{Deadline, format_grpc_timeout};
+use mesh_core::decide::deadline::{Deadline, GRPC_TIMEOUT, format_grpc_timeout};
 use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::decide::retry::{Repeat, default_policy};
 use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
@@ -50,8 +49,6 @@ use crate::brought::Brought;
 use crate::mesh::{Live, Shared};
 use crate::server::Claims;
 use crate::telemetry::metrics::{Destination, Party, Reporter, SeriesGroup};
-
-static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Retries of requests to hosts that no policy names.
 static PASSTHROUGH_RETRY: LazyLock<Arc<RetryPolicy>> = LazyLock::new(|| Arc::new(default_policy()));

@@ -23,7 +23,8 @@ pub enum GrpcTimeoutError {
     Repeated,
 }
 
-static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The name of the header.
+pub static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Units, the largest first, in nanoseconds.
 const UNITS: [(u8, u64); 6] = [

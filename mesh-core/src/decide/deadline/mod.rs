@@ -20,7 +20,7 @@ mod grpc_timeout;
 #[cfg(test)]
 mod tests;
 
-pub use grpc_timeout::{GrpcTimeoutError, format_grpc_timeout, grpc_timeout, parse_grpc_timeout};
+pub use grpc_timeout::{GRPC_TIMEOUT, GrpcTimeoutError, format_grpc_timeout, grpc_timeout, parse_grpc_timeout};
 
 use std::time::Duration;
 

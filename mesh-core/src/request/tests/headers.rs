@@ -211,6 +211,20 @@ fn a_malformed_grpc_timeout_is_refused() {
 }
 
 #[test]
+fn the_limit_of_a_caller_is_that_of_grpc_alone() {
+    let limit = |content_type: &str, timeouts: &[(&str, &str)]| {
+        let mut headers = vec![("host", "a"), ("content-type", content_type)];
+        headers.extend(timeouts);
+        let request = request("POST", "/s/m", &headers);
+        canonicalize(&request, WITHOUT_RULES).unwrap().grpc_timeout()
+    };
+    let given = [("grpc-timeout", "250m")];
+    assert_eq!(limit("application/grpc", &given), Some(Duration::from_millis(250)));
+    assert_eq!(limit("application/grpc", &[]), None);
+    assert_eq!(limit("application/json", &given), None);
+}
+
+#[test]
 fn what_connection_lists_is_gone_and_so_is_the_list() {
     let mut request = Request::get("/")
         .header("connection", "close, X-Sub")

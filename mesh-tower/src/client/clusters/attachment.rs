@@ -63,17 +63,20 @@ pub(crate) enum NoPool {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pools: ArcSwap<Pools>,
+    /// Under what the policy first said of the endpoint, which mostly is all that it ever says.
+    first_series: SeriesGroup,
+    /// Once that has changed.
+    series: OnceLock<ArcSwap<SeriesGroup>>,
     /// The generation of the identity that new connections use.
     identity: AtomicU64,
     /// Held while pools are made or changed, so that what was read last is what stays.
     turn: Mutex<()>,
 }
 
-/// Connections and series as the policy in force wants them. Of many endpoints, few are called: pools are made with their first use.
+/// The connections as the policy in force wants them. Of many endpoints, few are called: pools are made with their first use.
 #[derive(Debug)]
 struct Pools {
     label: Arc<Label>,
-    series: SeriesGroup,
     main: OnceLock<Pool>,
     /// HTTP/2 in plain text, for requests that are HTTP/2 where the policy leaves the version open.
     http2: OnceLock<Pool>,
@@ -92,8 +95,10 @@ pub(super) struct Make<'a> {
 impl Attachment {
     pub(super) fn new(make: Make<'_>, label: Arc<Label>) -> Self {
         Self {
+            first_series: series(make, &label),
+            series: OnceLock::new(),
             identity: AtomicU64::default(),
-            pools: ArcSwap::from_pointee(Pools::new(make, label)),
+            pools: ArcSwap::from_pointee(Pools::new(label)),
             turn: Mutex::default(),
         }
     }
@@ -102,18 +107,19 @@ impl Attachment {
     pub(super) fn update(&self, make: Make<'_>, label: Arc<Label>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let pools = self.pools.load();
+        if pools.label == label {
+            return pools.configure(make.limits);
+        }
+        self.count_under(series(make, &label));
         let is_same_peer = pools.label.tls == label.tls;
         if is_same_peer && pools.label.http == label.http {
             pools.configure(make.limits);
-            if pools.label != label {
-                self.pools.store(Arc::new(pools.under(make, label)));
-            }
-            return;
+            return self.pools.store(Arc::new(pools.under(label)));
         }
         let ends = !is_same_peer && pools.is_used();
         let expected = ends.then(|| tls_target(make, &label));
         // The last use of the old ones closes their connections.
-        self.pools.store(Arc::new(Pools::new(make, label)));
+        self.pools.store(Arc::new(Pools::new(label)));
         if let Some(expected) = expected {
             // Handshakes that are under way are judged by what is expected now.
             if let Ok(Some(tls)) = expected {
@@ -156,7 +162,16 @@ impl Attachment {
 
     /// Counts a request that the endpoint has had, under what the policy says of it by now.
     pub(crate) fn record(&self, request: &RequestRecord) {
-        self.pools.load().series.record(request);
+        match self.series.get() {
+            None => self.first_series.record(request),
+            Some(series) => series.load().record(request),
+        }
+    }
+
+    fn count_under(&self, series: SeriesGroup) {
+        let series = Arc::new(series);
+        let now = self.series.get_or_init(|| ArcSwap::new(Arc::clone(&series)));
+        now.store(series);
     }
 
     /// Uses the identity in force for new connections, and ends those to peers that are trusted no more.
@@ -222,9 +237,8 @@ impl Attachment {
 }
 
 impl Pools {
-    fn new(make: Make<'_>, label: Arc<Label>) -> Self {
+    const fn new(label: Arc<Label>) -> Self {
         Self {
-            series: series(make, &label),
             label,
             main: OnceLock::new(),
             http2: OnceLock::new(),
@@ -232,9 +246,8 @@ impl Pools {
     }
 
     /// The same connections to an endpoint of which the policy says something else.
-    fn under(&self, make: Make<'_>, label: Arc<Label>) -> Self {
+    fn under(&self, label: Arc<Label>) -> Self {
         Self {
-            series: series(make, &label),
             label,
             main: self.main.clone(),
             http2: self.http2.clone(),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use mesh_core::decide::deadline::format_grpc_timeout;
+use mesh_core::decide::deadline::{GRPC_TIMEOUT, format_grpc_timeout};
 use mesh_core::policy::model::authorizer::BodyForm;
 use mesh_core::request::joined;
 use prost::Message;
@@ -51,7 +51,7 @@ pub(super) fn call(
     let headers = call.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert("grpc-timeout", format_grpc_timeout(timeout));
+    headers.insert(&GRPC_TIMEOUT, format_grpc_timeout(timeout));
     Ok(call)
 }
 
