@@ -10,7 +10,7 @@ other people's proxies, in interleaved rounds.
 
 usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
 
-  --quick          two short rounds, about a minute; too short for anything but a look, and said so in the output
+  --quick          two short rounds, two to three minutes; too short for anything but a look, and said so in the output
   --rounds N       rounds of the rows with HTTP/1.1 and 1 KiB (default 7); other rows are in every second one
   --only TEXT      only rows whose name contains TEXT, and the bare pairs they are compared with; may be repeated
   --turns N        turns of the rows with HTTP/1.1 and 1 KiB, without proxies; of the others a quarter (default 80; 0 for none)

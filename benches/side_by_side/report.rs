@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::session::{Controls, Row, Session};
 use crate::statistics::Spread;
 use crate::summary::{Ratios, Summary};
+use crate::turns::BLOCK;
 
 const HEAD: [&str; 12] = [
     "configuration",
@@ -70,7 +71,9 @@ pub(crate) fn text(session: &Session, summaries: &[Summary], turns: &[Row], opti
         table(&mut text, traffic, summaries);
     }
     text.push_str(LEGEND);
-    bars(&mut text, summaries, "rounds", session.controls.is_quiet());
+    let is_loud = !session.controls.is_quiet();
+    let doubt = is_loud.then_some("no verdict, the machine was not quiet");
+    bars(&mut text, summaries, "rounds", doubt);
     controls(&mut text, &session.controls);
     by_turns(&mut text, &Summary::all(turns));
     for failure in session.rows.iter().chain(turns).flat_map(|row| &row.failures) {
@@ -97,7 +100,13 @@ fn by_turns(text: &mut String, summaries: &[Summary]) {
         );
         table(text, traffic, summaries);
     }
-    bars(text, summaries, "turns", true);
+    let turns = summaries.first().map_or(0, |first| first.figures.rounds);
+    bars(text, summaries, "turns", doubt_of(turns));
+}
+
+/// Where the pages of a process lie is chance, which turns of one start do not even out.
+pub(crate) fn doubt_of(turns: usize) -> Option<&'static str> {
+    (turns <= BLOCK).then_some("no verdict, all turns were of one start")
 }
 
 fn traffics(summaries: &[Summary]) -> Vec<Traffic> {
@@ -155,7 +164,7 @@ fn with_interval(spread: &Spread, digits: usize) -> String {
     format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", spread.median)
 }
 
-fn bars(text: &mut String, summaries: &[Summary], of: &str, is_quiet: bool) {
+fn bars(text: &mut String, summaries: &[Summary], of: &str, doubt: Option<&str>) {
     let cell = Cell {
         configuration: Configuration::MeshMtls,
         traffic: Traffic::Http1Small,
@@ -177,11 +186,7 @@ fn bars(text: &mut String, summaries: &[Summary], of: &str, is_quiet: bool) {
             spread.max,
             bar.bar,
             bar.moonshot,
-            if is_quiet {
-                bar.verdict(&spread, mesh.figures.rounds)
-            } else {
-                "no verdict, the machine was not quiet"
-            },
+            doubt.unwrap_or_else(|| bar.verdict(&spread, mesh.figures.rounds)),
         );
     }
 }

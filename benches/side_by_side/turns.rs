@@ -25,7 +25,7 @@ const WARM_UP: Duration = Duration::from_millis(50);
 const BURST: Duration = Duration::from_millis(150);
 const AT_RATE: Duration = Duration::from_millis(150);
 /// After so many cycles all pairs start afresh: where the pages of a process lie is chance, too.
-const BLOCK: usize = 10;
+pub(crate) const BLOCK: usize = 10;
 /// Rows without a bar take one turn of so many.
 const SHARE_OF_OTHERS: usize = 4;
 /// How long the threads of a process may take to go to sleep, which settles their accounts.

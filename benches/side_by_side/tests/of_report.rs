@@ -1,4 +1,4 @@
-use crate::report::BARS;
+use crate::report::{BARS, doubt_of};
 use crate::statistics::Spread;
 
 #[test]
@@ -16,4 +16,10 @@ fn a_bar_within_the_interval_is_not_said_to_be_met() {
     assert_eq!(throughput.verdict(&spread(0.96, 1.10), 7), "met");
     assert_eq!(throughput.verdict(&spread(0.80, 0.94), 7), "NOT met");
     assert_eq!(throughput.verdict(&spread(0.80, 0.94), 2), "too few rounds to say");
+}
+
+#[test]
+fn turns_of_one_start_tell_nothing_of_a_bar() {
+    assert!(doubt_of(10).is_some_and(|doubt| doubt.contains("one start")));
+    assert_eq!(doubt_of(11), None);
 }
