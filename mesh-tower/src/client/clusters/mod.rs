@@ -123,11 +123,11 @@ impl Clusters {
         if before.tls != trust.tls {
             self.identity_changed();
         }
+        let dialled = dialled(&alive);
         let targets = snapshot.targets.iter().map(|target| {
             let runtime = TargetRuntime::default();
-            let used = alive.iter().map(|cluster| cluster.key());
-            let same = |key: &&ClusterKey| key.service == target.service && key.subset == target.subset;
-            let ports = used.filter(same).map(|key| key.port).chain(target.port);
+            let used = dialled.get(&(&*target.service, target.subset.as_deref()));
+            let ports = used.into_iter().flatten().copied().chain(target.port);
             // A port that is fixed stays; others were dialled before the reload.
             for port in ports.filter(|port| target.service_port(*port) == *port) {
                 self.resolve(&snapshot, target, &runtime, port);
@@ -218,6 +218,16 @@ impl Clusters {
         let services: Vec<Value> = alive.iter().map(|cluster| cluster.describe(now)).collect();
         json!({ "services": services })
     }
+}
+
+/// The ports at which clusters are in use, by service and subset.
+fn dialled(clusters: &[Arc<ClusterRuntime>]) -> FxHashMap<(&str, Option<&str>), Vec<u16>> {
+    let mut dialled: FxHashMap<_, Vec<u16>> = FxHashMap::default();
+    for key in clusters.iter().map(|cluster| cluster.key()) {
+        let target = (&*key.service, key.subset.as_deref());
+        dialled.entry(target).or_default().push(key.port);
+    }
+    dialled
 }
 
 /// The clusters of one target, by port. Reading takes no lock.
