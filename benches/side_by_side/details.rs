@@ -27,5 +27,5 @@ fn control(control: Control) -> Value {
 
 fn row(row: &Row) -> Value {
     let rounds: BTreeMap<usize, &Outcome> = row.rounds.iter().map(|(round, outcome)| (round + 1, outcome)).collect();
-    json!({ "name": row.cell.name(), "rounds": rounds, "failures": row.failures })
+    json!({ "name": row.cell.name(), "rounds": rounds, "each_start": row.each_start, "failures": row.failures })
 }

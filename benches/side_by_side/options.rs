@@ -28,9 +28,9 @@ with one worker thread. The client sends at 32 requests at a time (saturation: r
 2 000 a second (200 a second for streams; p50, p99, p99.9, CPU), counted from the moment at which a request was due.
 CPU is that of all these processes together, peak memory the sum of their peaks. Ratios are taken within a round,
 against the bare pair with as much encryption.
-After the rounds the pairs without proxies take turns: services and clients that stay for ten turns run one after another,
+After the rounds the pairs without proxies take turns: services and clients that stay for a sixteenth of them run one after another,
 for 200 ms with 32 requests at a time and for 200 ms at the fixed rate, of which the first 50 ms do not count. Ratios are
-taken within a turn of all.
+taken within a turn of all; the turns of one start are one value, their median.
 
   bare_pool     hyper-util's pooled client, axum       mesh_plain, mesh_mtls   this library on both sides
   tower         tower and tower-http by hand           ..._mtls                mutual TLS 1.3
@@ -66,7 +66,7 @@ impl Plan {
         warm_up: Duration::from_millis(100),
         saturation: Duration::from_millis(250),
         fixed: Duration::from_millis(300),
-        turns: 10,
+        turns: 6,
     };
 }
 

@@ -7,7 +7,6 @@ use crate::options::Options;
 use crate::session::{Controls, Row, Session};
 use crate::statistics::Spread;
 use crate::summary::{Ratios, Summary};
-use crate::turns::BLOCK;
 
 const HEAD: [&str; 12] = [
     "configuration",
@@ -25,7 +24,7 @@ const HEAD: [&str; 12] = [
 ];
 const WIDTHS: [usize; 12] = [20, 8, 7, 8, 9, 7, 8, 6, 8, 19, 19, 19];
 
-/// With fewer rounds not even the range from the least to the greatest value holds the median with 95 %.
+/// Of fewer values not even the range from the least to the greatest holds the median with 95 %.
 const ENOUGH: usize = 6;
 
 /// A figure of the project with the bar that it has to pass.
@@ -85,8 +84,8 @@ pub(crate) fn text(session: &Session, summaries: &[Summary], turns: &[Row], opti
 const LEGEND: &str = "
 Medians over rounds. rps, CPU s, MiB: as many requests as go through, 32 at a time; CPU seconds per 100 000 requests and the sum of the
 peaks of memory, of client, service and proxies together. p50, p99, p99.9, at rate: at the fixed rate. x: paired ratios to the bare
-pair with as much encryption; p50 added: over the bare pair in plain text; median [95 % interval of the median, bootstrap].
-p99 and p99.9 of a virtual machine are noise: they are told, not to be steered by.
+pair with as much encryption; p50 added: over the bare pair in plain text; median [95 % interval of the median, by order statistics; of fewer
+than six values, all of them]. p99 and p99.9 of a virtual machine are noise, and its p50 where processes differ: they are told, not to be steered by.
 ";
 
 /// What the pairs that stay came to: neighbours slow all of them at once, so a machine that is not quiet widens the intervals, which tell it.
@@ -96,17 +95,11 @@ fn by_turns(text: &mut String, summaries: &[Summary]) {
         let turns = rows.map(|summary| summary.figures.rounds).max().unwrap_or_default();
         let _ = write!(
             text,
-            "\nBy turns: pairs that stay, {turns} turns each; p99 and p99.9 are those of one turn's requests"
+            "\nBy turns: {turns} of each pair, which stays for a few; those of one start are one value; p99 and p99.9 are those of one turn's requests"
         );
         table(text, traffic, summaries);
     }
-    let turns = summaries.first().map_or(0, |first| first.figures.rounds);
-    bars(text, summaries, "turns", doubt_of(turns));
-}
-
-/// Where the pages of a process lie is chance, which turns of one start do not even out.
-pub(crate) fn doubt_of(turns: usize) -> Option<&'static str> {
-    (turns <= BLOCK).then_some("no verdict, all turns were of one start")
+    bars(text, summaries, "turns", None);
 }
 
 fn traffics(summaries: &[Summary]) -> Vec<Traffic> {
@@ -173,7 +166,11 @@ fn bars(text: &mut String, summaries: &[Summary], of: &str, doubt: Option<&str>)
         return;
     };
     let Some(ratios) = mesh.ratios else { return };
-    let _ = writeln!(text, "\nBars, h1, 1KiB, {} {of}", mesh.figures.rounds);
+    let (rounds, values) = (mesh.figures.rounds, ratios.cpu.count);
+    let _ = writeln!(
+        text,
+        "\nBars, h1, 1KiB, {rounds} {of}, of {values} starts beside bare_pool_mtls"
+    );
     for bar in BARS {
         let spread = (bar.of)(&ratios);
         let sign = if bar.is_upper { "<=" } else { ">=" };
@@ -186,17 +183,17 @@ fn bars(text: &mut String, summaries: &[Summary], of: &str, doubt: Option<&str>)
             spread.max,
             bar.bar,
             bar.moonshot,
-            doubt.unwrap_or_else(|| bar.verdict(&spread, mesh.figures.rounds)),
+            doubt.unwrap_or_else(|| bar.verdict(&spread)),
         );
     }
 }
 
 impl Bar {
-    /// A bar is met, or is not, where the whole interval is on one side of it; of a few rounds an interval says nothing.
-    pub(crate) fn verdict(&self, spread: &Spread, rounds: usize) -> &'static str {
+    /// A bar is met, or is not, where the whole interval is on one side of it; of a few values an interval says nothing.
+    pub(crate) fn verdict(&self, spread: &Spread) -> &'static str {
         let (low, high) = spread.interval;
-        if rounds < ENOUGH {
-            return "too few rounds to say";
+        if spread.count < ENOUGH {
+            return "too few starts to say";
         }
         let is_met = |value: f64| {
             if self.is_upper {

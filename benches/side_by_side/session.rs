@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) cell: Cell,
     /// By the number of the round.
     pub(crate) rounds: BTreeMap<usize, Outcome>,
+    /// So many rounds, one after the other, are of the same processes.
+    pub(crate) each_start: usize,
     /// What went wrong in others.
     pub(crate) failures: Vec<String>,
 }
@@ -66,7 +68,7 @@ impl Session {
                 .is_none_or(|product| stage.peers.has(product))
         };
         let cells = Cell::chosen(&options.only).into_iter().filter(has_program);
-        let mut rows: Vec<Row> = cells.map(Row::new).collect();
+        let mut rows: Vec<Row> = cells.map(|cell| Row::new(cell, 1)).collect();
         if rows.is_empty() {
             return Err("no row has such a name; `--list` tells which there are".to_owned());
         }
@@ -100,10 +102,11 @@ pub(crate) const fn is_due(cell: Cell, round: usize) -> bool {
 }
 
 impl Row {
-    pub(crate) const fn new(cell: Cell) -> Self {
+    pub(crate) const fn new(cell: Cell, each_start: usize) -> Self {
         Self {
             cell,
             rounds: BTreeMap::new(),
+            each_start,
             failures: Vec::new(),
         }
     }

@@ -1,11 +1,13 @@
 //! Rows in figures: medians over rounds, and ratios within rounds.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::matrix::Cell;
 use crate::outcome::{Fixed, Outcome};
 use crate::session::Row;
-use crate::statistics::Spread;
+use crate::statistics::{Spread, median};
 
 /// A row of the file that `--json` names.
 #[derive(Clone, Debug, Serialize)]
@@ -52,27 +54,27 @@ impl Summary {
     }
 
     fn of(row: &Row, rows: &[Row]) -> Option<Self> {
-        let median = |figure: &dyn Fn(&Outcome) -> f64| {
+        let typical = |figure: &dyn Fn(&Outcome) -> f64| {
             let values: Vec<f64> = row.rounds.values().map(figure).collect();
-            Some(Spread::of(&values)?.median)
+            median(&values)
         };
-        let fixed = |figure: fn(&Fixed) -> f64| median(&|outcome| outcome.fixed.as_ref().map_or(f64::NAN, figure));
+        let fixed = |figure: fn(&Fixed) -> f64| typical(&|outcome| outcome.fixed.as_ref().map_or(f64::NAN, figure));
         Some(Self {
             cell: row.cell,
             figures: Figures {
                 configuration: row.cell.configuration.name(),
                 protocol: row.cell.traffic.protocol(),
                 body: row.cell.traffic.body(),
-                rps: median(&|outcome| outcome.saturation.rps)?,
+                rps: typical(&|outcome| outcome.saturation.rps)?,
                 p50_us: fixed(|fixed| fixed.p50_us)?,
                 p99_us: fixed(|fixed| fixed.p99_us)?,
                 p999_us: fixed(|fixed| fixed.p999_us)?,
-                cpu_s_per_100k: median(&|outcome| outcome.saturation.cpu_s_per_100k)?,
-                peak_rss_mib: median(&|outcome| outcome.peak_rss_mib)?,
+                cpu_s_per_100k: typical(&|outcome| outcome.saturation.cpu_s_per_100k)?,
+                peak_rss_mib: typical(&|outcome| outcome.peak_rss_mib)?,
                 rounds: row.rounds.len(),
             },
             cpu_at_rate: fixed(|fixed| fixed.cpu_s_per_100k)?,
-            proxies_rss_mib: median(&|outcome| outcome.proxies_rss_mib)?,
+            proxies_rss_mib: typical(&|outcome| outcome.proxies_rss_mib)?,
             rate: fixed(|fixed| fixed.rps)?,
             ratios: Ratios::of(row, rows),
         })
@@ -105,12 +107,15 @@ impl Ratios {
     }
 }
 
-/// The spread of a comparison, over the rounds that both have.
+/// The spread of a comparison, over the rounds that both have. Those of the same processes are one value, their median: they are alike in
+/// more than the rows are.
 fn paired(row: &Row, bare: &Row, compare: fn(&Outcome, &Outcome) -> Option<f64>) -> Option<Spread> {
-    let pairs = row
-        .rounds
-        .iter()
-        .filter_map(|(round, own)| Some((own, bare.rounds.get(round)?)));
-    let values: Vec<f64> = pairs.filter_map(|(own, bare)| compare(own, bare)).collect();
+    let mut starts: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for (round, own) in &row.rounds {
+        if let Some(value) = bare.rounds.get(round).and_then(|bare| compare(own, bare)) {
+            starts.entry(round / row.each_start).or_default().push(value);
+        }
+    }
+    let values: Vec<f64> = starts.values().filter_map(|values| median(values)).collect();
     Spread::of(&values)
 }

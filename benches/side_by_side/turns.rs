@@ -1,8 +1,8 @@
 //! Pairs that stay for a while, and take turns of a moment each: what is compared meets the same machine.
 //!
 //! A virtual machine is as fast as its neighbours let it be, and that changes from second to second: more than the pairs differ. Rounds
-//! of seconds, with processes started afresh, tell it apart only where many of them are quiet. A cycle of turns is over in seconds,
-//! and there are enough cycles for the median of their ratios to be known to a few hundredths.
+//! of seconds, with processes started afresh, tell it apart only where many of them are quiet. A cycle of turns is over in seconds, and
+//! the cycles of a start come to one value each: there are enough starts for the median of their ratios to be known to a few hundredths.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::usage::{cpu_seconds, peak_kib};
 const WARM_UP: Duration = Duration::from_millis(50);
 const BURST: Duration = Duration::from_millis(150);
 const AT_RATE: Duration = Duration::from_millis(150);
-/// After so many cycles all pairs start afresh: where the pages of a process lie is chance, too.
-pub(crate) const BLOCK: usize = 10;
+/// So often all pairs start afresh: where the pages of a process lie is chance, too, and no number of cycles evens it out.
+const STARTS: usize = 16;
 /// Rows without a bar take one turn of so many.
 const SHARE_OF_OTHERS: usize = 4;
 /// How long the threads of a process may take to go to sleep, which settles their accounts.
@@ -37,9 +37,10 @@ pub(crate) fn take(stage: &Stage, options: &Options) -> Vec<Row> {
     let mut rng = SplitMix64::new(options.seed);
     let rows = groups(options).into_iter().flat_map(|(cells, turns)| {
         eprintln!("{turns} turns of {} rows", cells.len());
-        let mut rows: Vec<Row> = cells.into_iter().map(Row::new).collect();
-        for begin in (0..turns).step_by(BLOCK) {
-            block(stage, &mut rows, begin..turns.min(begin + BLOCK), &mut rng);
+        let each_start = turns.div_ceil(STARTS);
+        let mut rows: Vec<Row> = cells.into_iter().map(|cell| Row::new(cell, each_start)).collect();
+        for begin in (0..turns).step_by(each_start) {
+            block(stage, &mut rows, begin..turns.min(begin + each_start), &mut rng);
         }
         rows
     });

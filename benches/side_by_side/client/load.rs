@@ -60,6 +60,13 @@ pub(super) struct Run<S> {
     latencies: Mutex<Vec<u64>>,
 }
 
+/// Whether the latency of a request counts: that of the warm-up's do not, however long they take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Does,
+    Not,
+}
+
 /// What was used and done up to an instant.
 struct Reading {
     at: Instant,
@@ -191,12 +198,14 @@ impl<S: Sends> Run<S> {
     ) -> Result<Fixed, BoxError> {
         // What was given up in an earlier phase is under way no more.
         self.under_way.store(0, Ordering::Relaxed);
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut pace = Pace::new(rate)?;
         let mut lanes = JoinSet::new();
-        self.send_until(Instant::now() + warm_up, &mut pace, &mut lanes).await?;
+        let end = Instant::now() + warm_up;
+        self.send_until(end, Counts::Not, &mut pace, &mut lanes).await?;
         let begin = self.read();
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.send_until(begin.at + length, &mut pace, &mut lanes).await?;
+        let end = begin.at + length;
+        self.send_until(end, Counts::Does, &mut pace, &mut lanes).await?;
         let window = self.since(&begin);
         let rest = timeout(REST, lanes.join_all()).await;
         let failures = self.failures(window.rps == 0.0, rest.is_err());
@@ -213,31 +222,36 @@ impl<S: Sends> Run<S> {
         })
     }
 
+    /// Sends all that is due before `end`, however late: what a pause at the end holds back would be the slowest of all. Gives up where
+    /// nothing goes through.
     async fn send_until(
         self: &Arc<Self>,
         end: Instant,
+        counts: Counts,
         pace: &mut Pace,
         lanes: &mut JoinSet<()>,
     ) -> Result<(), BoxError> {
-        while Instant::now() < end {
+        while pace.next() < end && Instant::now() < end + REST {
             pace.tick().await?;
-            while self.under_way.load(Ordering::Relaxed) < LANES {
+            while self.under_way.load(Ordering::Relaxed) < LANES && pace.next() < end {
                 let Some(due) = pace.due() else { break };
                 self.under_way.fetch_add(1, Ordering::Relaxed);
                 let run = Arc::clone(self);
-                lanes.spawn(async move { run.time(due).await });
+                lanes.spawn(async move { run.time(due, counts).await });
             }
             while lanes.try_join_next().is_some() {}
         }
         Ok(())
     }
 
-    async fn time(&self, due: Instant) {
+    async fn time(&self, due: Instant, counts: Counts) {
         self.count().await;
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         let took = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        latencies.push(took);
+        if counts == Counts::Does {
+            let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+            latencies.push(took);
+        }
     }
 
     /// What failed in a phase; what has not ended is one failure more, and a phase in which nothing did is one, too.

@@ -62,9 +62,14 @@ impl Pace {
         }
     }
 
+    /// The instant of the next request.
+    pub(crate) fn next(&self) -> Instant {
+        self.begin + self.interval * (self.issued + 1)
+    }
+
     /// The instant of the next request, where it has come. What is late keeps the instant at which it was due.
     pub(crate) fn due(&mut self) -> Option<Instant> {
-        let due = self.begin + self.interval * (self.issued + 1);
+        let due = self.next();
         if due > Instant::now() {
             return None;
         }

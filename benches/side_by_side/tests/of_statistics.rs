@@ -24,6 +24,21 @@ fn an_interval_leaves_out_a_lone_outlier_of_many() {
 }
 
 #[test]
+fn an_interval_holds_the_median_as_often_as_it_says() {
+    // A fair coin's sides: as many below as above. 95 % of six are all of them, of nine all but the ends.
+    let interval = |count: u32| {
+        Spread::of(&(0..count).map(f64::from).collect::<Vec<_>>())
+            .unwrap()
+            .interval
+    };
+    assert_eq!(
+        [1, 2, 5, 6, 8].map(interval),
+        [(0.0, 0.0), (0.0, 1.0), (0.0, 4.0), (0.0, 5.0), (0.0, 7.0)]
+    );
+    assert_eq!([9, 12, 16].map(interval), [(1.0, 7.0), (2.0, 9.0), (3.0, 12.0)]);
+}
+
+#[test]
 fn an_interval_widens_with_the_values() {
     let values: Vec<f64> = (0..101).map(f64::from).collect();
     let (low, high) = Spread::of(&values).unwrap().interval;

@@ -35,6 +35,7 @@ fn row(configuration: Configuration, rounds: &[(usize, f64, f64)]) -> Row {
             traffic: Traffic::Http1Small,
         },
         rounds: rounds.collect::<BTreeMap<_, _>>(),
+        each_start: 1,
         failures: Vec::new(),
     }
 }
@@ -53,6 +54,23 @@ fn ratios_are_those_of_rounds_that_both_have() {
     assert_eq!((ratios.throughput.min, ratios.throughput.max), (0.9, 0.9));
     assert_eq!((ratios.p50_added.median, mesh.figures.rps), (5.0, 90.0));
     assert_eq!(mesh.figures.rounds, 3);
+}
+
+#[test]
+fn rounds_of_one_start_are_one_value() {
+    let of = |configuration, rps: [f64; 4]| {
+        let rounds: Vec<_> = (0..4).map(|round| (round, rps[round], 20.0)).collect();
+        Row {
+            each_start: 2,
+            ..row(configuration, &rounds)
+        }
+    };
+    let rows = [
+        of(Configuration::BarePool, [128.0; 4]),
+        of(Configuration::MeshPlain, [64.0, 96.0, 32.0, 48.0]),
+    ];
+    let throughput = Summary::all(&rows).pop().unwrap().ratios.unwrap().throughput;
+    assert_eq!((throughput.count, throughput.interval), (2, (0.3125, 0.625)));
 }
 
 #[test]
