@@ -12,8 +12,8 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use mesh_benches::Sending;
 use mesh_benches::curve::Curve;
+use mesh_benches::{Sending, bare};
 use mesh_tower::{Body, Mesh};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -126,7 +126,7 @@ pub(crate) async fn play(kind: &str, (services, endpoints): (usize, usize), dire
             through(mesh)
         }
         _ => {
-            tokio::spawn(async { axum::serve(listener, app()).await });
+            tokio::spawn(bare::serve(listener, app()));
             without(port)
         }
     };

@@ -38,7 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
     one("canonicalize_inbound", || canonical(received(1), INBOUND));
     one("retry_budget_deposit", deposit);
     one("retry_budget_withdraw", withdraw);
-    one("request_limit", limit);
+    one("limit_request", limit);
     one("outlier_record", || record(Verdict::Success));
     one("outlier_record_failure", || record(Verdict::ServerError));
     one("metrics_record", metrics_record);

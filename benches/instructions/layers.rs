@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
+use mesh_benches::bare;
 use mesh_core::workload::Workload;
 use mesh_tower::layer::RetryLayer;
 use mesh_tower::{Body, Mesh};
@@ -94,7 +95,7 @@ fn client() -> Work {
     let (mesh, uri) = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/api/orders", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, app()).await });
+        tokio::spawn(bare::serve(listener, app()));
         (mesh().await, uri.parse::<Uri>().unwrap())
     });
     let client = mesh.1.client();

@@ -21,6 +21,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -36,7 +37,7 @@ use crate::call::Call;
 pub async fn plain(app: Router) -> impl Fn() -> Sending + use<> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = uri(&listener);
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    tokio::spawn(serve(listener, app));
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
@@ -52,7 +53,7 @@ pub async fn mutual_tls(app: Router, version: Version, call: Call) -> Box<dyn Fn
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = uri(&listener);
     let (server, client) = configs(version);
-    tokio::spawn(serve(listener, TlsAcceptor::from(server), app, version));
+    tokio::spawn(serve_tls(listener, TlsAcceptor::from(server), app, version));
     let connector = Connector::new(TlsConnector::from(client));
     let mut builder = Client::builder(TokioExecutor::new());
     builder.http2_only(version == Version::HTTP_2);
@@ -84,27 +85,45 @@ where
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, app: Router, version: Version) {
+/// Serves HTTP/1 in plain text, by hyper's builder for it: `axum::serve` finds out the version of each connection, and asks with each poll
+/// whether it is to stop.
+///
+/// # Panics
+///
+/// Where no connection can be accepted.
+pub async fn serve(listener: TcpListener, app: Router) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(connection(stream, app.clone(), Version::HTTP_11));
+    }
+}
+
+async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, app: Router, version: Version) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (acceptor, app) = (acceptor.clone(), app.clone());
         tokio::spawn(async move {
             let stream = acceptor.accept(stream).await.unwrap();
-            let app = tower::ServiceBuilder::new()
-                .map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new))
-                .service(app);
-            let service = TowerToHyperService::new(app);
-            let io = TokioIo::new(stream);
-            let _ = if version == Version::HTTP_2 {
-                http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(io, service)
-                    .await
-            } else {
-                http1::Builder::new().serve_connection(io, service).await
-            };
+            connection(stream, app, version).await;
         });
     }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, version: Version) {
+    let app = tower::ServiceBuilder::new()
+        .map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new))
+        .service(app);
+    let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(app));
+    // A client that goes away is no failure of the service.
+    let _ = if version == Version::HTTP_2 {
+        http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await
+    } else {
+        http1::Builder::new().serve_connection(io, service).await
+    };
 }
 
 /// What an authority has signed, and how to trust it.
@@ -204,7 +223,7 @@ impl Connection for Tls {
     }
 }
 
-impl tokio::io::AsyncRead for Tls {
+impl AsyncRead for Tls {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -214,7 +233,7 @@ impl tokio::io::AsyncRead for Tls {
     }
 }
 
-impl tokio::io::AsyncWrite for Tls {
+impl AsyncWrite for Tls {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }

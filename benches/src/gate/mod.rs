@@ -12,7 +12,7 @@
 //! | allocations of a decision | +0.05 | +0.05 |
 //! | of a whole request | +0.9 | +0.9 |
 //!
-//! A request costs more where the machine is busy, never less: what got worse is counted again, and the least counts.
+//! A request costs more where the machine is busy, never less: what got worse, and every bare one, is counted again, and the least counts.
 //!
 //! A case that the baseline does not know fails as one that is gone does: what nobody blessed guards nothing.
 
