@@ -15,11 +15,20 @@ pub(super) struct Deadline {
     at: Instant,
     /// Set when data is first waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether there was data.
+    has_begun: bool,
 }
 
 impl Deadline {
     pub(super) const fn new(at: Instant) -> Self {
-        Self { at, timer: None }
+        let (timer, has_begun) = (None, false);
+        Self { at, timer, has_begun }
+    }
+
+    /// Whether data comes too late that nobody has waited for: that of a server that is faster than its reader. The first of it is never
+    /// late, so that a short body reads no clock.
+    pub(super) fn is_over(&mut self) -> bool {
+        std::mem::replace(&mut self.has_begun, true) && Instant::now() >= self.at
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -140,7 +140,8 @@ impl Body {
         });
     }
 
-    /// Fails with [`DeadlineExceeded`] where the body has not ended at `at`. The timer is set when data is waited for, not before.
+    /// Fails with [`DeadlineExceeded`] where the body has not ended at `at`, be it the server that is slow or the reader. The timer is set
+    /// when data is waited for, not before.
     #[must_use]
     pub fn with_deadline(mut self, at: tokio::time::Instant) -> Self {
         self.limit(at);
@@ -176,6 +177,16 @@ impl Body {
             Kind::Full(data) if self.hook.is_none() => Some(data.clone()),
             _ => None,
         }
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.deadline.as_mut().is_some_and(Deadline::is_over)
+    }
+
+    /// An HTTP/2 stream is reset, an HTTP/1 connection is closed.
+    fn give_up(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        self.kind = Kind::Empty;
+        Some(Err(DeadlineExceeded.into()))
     }
 
     const fn of(kind: Kind) -> Self {
@@ -270,6 +281,7 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let polled = match this.kind.poll(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && this.is_late() => this.give_up(),
             Poll::Ready(polled) => polled,
             Poll::Pending => {
                 if let Some(hook) = &mut this.hook {
@@ -279,9 +291,7 @@ impl http_body::Body for Body {
                     return Poll::Pending;
                 };
                 ready!(deadline.poll(cx));
-                // The stream is given up: an HTTP/2 one is reset, an HTTP/1 connection is closed.
-                this.kind = Kind::Empty;
-                Some(Err(DeadlineExceeded.into()))
+                this.give_up()
             }
         };
         if let (Some(hook), Some(length)) = (&mut this.hook, end::data_length(&polled)) {

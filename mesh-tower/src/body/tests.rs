@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full, StreamBody};
+use tokio::time::Instant;
 
 use super::*;
 
@@ -80,6 +82,38 @@ async fn hook_settles_when_a_body_is_dropped_half_read() {
     drop(body);
 
     assert_eq!(log.lines(), ["dropped"]);
+}
+
+/// A server that is faster than its reader has always data, and so nobody waits.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_for_data_that_is_there_already() {
+    let at = Instant::now() + Duration::from_secs(1);
+    let log = Log::default();
+    let mut body = frames(vec![data("x"), data("y"), data("z")])
+        .with_deadline(at)
+        .on_end(log.clone());
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let error = body.frame().await.unwrap().unwrap_err();
+
+    assert!(error.is::<DeadlineExceeded>());
+    assert!(body.frame().await.is_none());
+    assert_eq!(log.lines(), ["failed: the response did not end in time"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_body_is_never_late() {
+    let at = Instant::now() + Duration::from_secs(1);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut body = frames(vec![data("x"), Ok(Frame::trailers(trailers))]).with_deadline(at);
+
+    tokio::time::advance(Duration::from_secs(2)).await;
+
+    assert!(body.frame().await.unwrap().is_ok_and(|frame| frame.is_data()));
+    assert!(body.frame().await.unwrap().is_ok_and(|frame| frame.is_trailers()));
 }
 
 #[test]
