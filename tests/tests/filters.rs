@@ -422,6 +422,29 @@ async fn a_gateway_redirects_to_https_and_rewrites_by_its_own_port() {
     assert_eq!(backend.last_target(), "/b/1");
 }
 
+/// D9: no caller has a header taken out that the gateway sets.
+#[tokio::test]
+async fn what_a_gateway_sets_arrives_whatever_connection_lists() {
+    let world = World::new();
+    let servers = "  - port: { number: 8080, name: http, protocol: HTTP }
+    hosts: ['*']
+";
+    let http = "  - headers: { request: { set: { x-user: gateway } } }
+    route: [{ destination: { host: orders } }]
+";
+    let (_mesh, address, backend) = gateway(&world, servers, http).await;
+
+    for list in ["x-user", "\", x-user", "\"a, x-user, \"", "\"a\\\", x-user"] {
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: shop.example\r\nx-user: caller\r\nconnection: {list}\r\nconnection: close\r\n\r\n"
+        );
+        let answer = mesh_tests::wire::exchange(address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{list}: {answer}");
+        let (headers, _) = backend.last();
+        assert_eq!(headers.get("x-user").unwrap(), "gateway", "{list}");
+    }
+}
+
 #[tokio::test]
 async fn a_gateway_server_can_send_everybody_to_https() {
     let world = World::new();

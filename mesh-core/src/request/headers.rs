@@ -56,41 +56,63 @@ pub fn strip_h2c(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what `Connection` lists, and those names from the list: who hands the request on removes it by that list, and
-/// would take out what the mesh has set under one of them.
+/// Removes what `Connection` lists, and all from the list but what says how the connection goes on: who hands the request on
+/// removes headers by that list, and would take out what the mesh has set under one of its names.
+///
+/// Elements are those of both readers, as for [`any_element`]: who splits at every comma finds names behind a quote that never ends.
 pub fn strip_listed(headers: &mut HeaderMap) {
-    let is_to_go = |token: &[u8]| HeaderName::from_bytes(token).is_ok_and(|name| !is_kept_listed(&name));
-    if !for_each_element(headers, &CONNECTION, is_to_go) {
+    let is_clean = lines(headers, &CONNECTION).flat_map(pieces).all(is_option);
+    if is_clean {
         return;
     }
-    let (mut stays, mut goes) = (Vec::new(), Vec::new());
-    for_each_element(headers, &CONNECTION, |token| {
-        match HeaderName::from_bytes(token) {
-            Ok(name) if !is_kept_listed(&name) => goes.push(name),
-            _ => stays.push(token.to_vec()),
-        }
-        false
-    });
-    for name in goes {
-        headers.remove(name);
-    }
+    let listed = listed(headers);
+    let options: Vec<&[u8]> = lines(headers, &CONNECTION)
+        .flat_map(pieces)
+        .filter(|piece| is_option(piece))
+        .collect();
+    let options = HeaderValue::from_bytes(&options.join(&b", "[..]));
     headers.remove(CONNECTION);
-    if let Ok(list) = HeaderValue::from_bytes(&stays.join(&b", "[..])) {
-        headers.insert(CONNECTION, list);
+    if let Ok(options) = options
+        && !options.is_empty()
+    {
+        headers.insert(CONNECTION, options);
+    }
+    for name in listed {
+        headers.remove(name);
     }
 }
 
-/// What says how a connection goes on, and what no sender may take out of a message.
-fn is_kept_listed(name: &HeaderName) -> bool {
-    let options = ["close", "keep-alive", "upgrade", "te"];
-    let others = [
+/// The headers that `Connection` names for whatever reader, without those that it cannot take out of a message.
+fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut listed = Vec::new();
+    let mut note = |element: &[u8]| match HeaderName::from_bytes(element) {
+        Ok(name) if !is_option(element) && !is_kept(&name) => listed.push(name),
+        _ => {}
+    };
+    lines(headers, &CONNECTION).flat_map(pieces).for_each(&mut note);
+    for_each_element(headers, &CONNECTION, |element| {
+        note(element);
+        false
+    });
+    listed
+}
+
+/// What says how a connection goes on.
+fn is_option(element: &[u8]) -> bool {
+    let options: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
+    options.iter().any(|option| element.eq_ignore_ascii_case(option))
+}
+
+/// What no sender may take out of a message.
+fn is_kept(name: &HeaderName) -> bool {
+    let kept = [
         "host",
         "content-length",
         "transfer-encoding",
         "authorization",
         "trailer",
     ];
-    options.contains(&name.as_str()) || others.contains(&name.as_str())
+    kept.contains(&name.as_str())
 }
 
 fn remove_where(headers: &mut HeaderMap, remove: impl Fn(&HeaderName) -> bool) {
@@ -159,8 +181,12 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]>
 /// Elements are those of a reader that knows quotes, and those of one that splits at every comma: behind a quote that never ends,
 /// or within one, the second sees what the first does not.
 pub fn any_element(headers: &HeaderMap, name: &HeaderName, test: impl Fn(&[u8]) -> bool) -> bool {
-    let pieces = |line: &[u8]| line.split(|byte| *byte == b',').any(|piece| test(piece.trim_ascii()));
-    lines(headers, name).any(|line| test(line) || pieces(line)) || for_each_element(headers, name, &test)
+    lines(headers, name).any(|line| test(line) || pieces(line).any(&test)) || for_each_element(headers, name, &test)
+}
+
+/// The elements of a line for a reader that knows no quotes.
+fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Calls `visit` for the elements of a header until it says `true`; tells whether it did.

@@ -236,10 +236,39 @@ fn what_connection_lists_is_gone_and_so_is_the_list() {
         .unwrap();
     strip_listed(request.headers_mut());
     let headers = request.headers();
-    assert_eq!(headers["connection"], "close, upgrade, host");
+    assert_eq!(headers["connection"], "close, upgrade");
     assert!(headers.contains_key("upgrade") && headers.contains_key("host") && !headers.contains_key("x-sub"));
 
     let mut plain = Request::get("/").header("connection", "keep-alive").body(()).unwrap();
     strip_listed(plain.headers_mut());
     assert_eq!(plain.headers()["connection"], "keep-alive");
+}
+
+/// D9: whoever reads the list afterwards, with quotes or without, it names no header for him.
+#[test]
+fn connection_names_no_header_for_any_reader() {
+    for (list, left, stays) in [
+        (&[&b"\", x-user"[..]][..], None, false),
+        (&[b"close, \", x-user, keep-alive"], Some("close, keep-alive"), false),
+        (&[b"\"x-user\""], None, false),
+        (&[b"\"a, x-user\", upgrade"], Some("upgrade"), false),
+        (&[b"\"a\\\", x-user"], None, false),
+        (&[b"\"", b"x-user"], None, false),
+        (&[b"\xff, x-user"], None, false),
+        (&[b"x user, x-user;q=1, ,"], None, true),
+        (&[b"host, Authorization, content-length"], None, true),
+        (&[b"Close", b"TE"], Some("Close"), true),
+    ] {
+        let mut headers = map(&[("x-user", b"me"), ("host", b"a"), ("authorization", b"b")]);
+        for line in list {
+            headers.append("connection", HeaderValue::from_bytes(line).unwrap());
+        }
+        strip_listed(&mut headers);
+        let connection = headers.get("connection").map(|list| list.to_str().unwrap());
+        assert_eq!((connection, headers.contains_key("x-user")), (left, stays), "{list:?}");
+        assert!(
+            headers.contains_key("host") && headers.contains_key("authorization"),
+            "{list:?}"
+        );
+    }
 }
