@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderValue};
 use mesh_core::policy::seen::{PlainCaller, PlainCallers, SeenWorkload};
 use mesh_core::time::Timestamp;
 use mesh_core::workload::Workload;
@@ -51,7 +51,7 @@ pub(crate) struct Caller {
     /// Milliseconds since `first`.
     last: AtomicU64,
     requests: AtomicU64,
-    user_agent: OnceLock<HeaderValue>,
+    user_agent: OnceLock<Box<str>>,
     is_listed: AtomicBool,
     counter: PlaintextCounter,
 }
@@ -163,7 +163,7 @@ impl Caller {
         if self.user_agent.get().is_none()
             && let Some(agent) = headers.get(USER_AGENT)
         {
-            let _ = self.user_agent.set(agent.clone());
+            let _ = self.user_agent.set(told(agent.as_bytes()));
         }
     }
 
@@ -177,23 +177,30 @@ impl Caller {
 
     fn told(&self, now: Timestamp, wall: SystemTime) -> PlainCaller {
         let at = |time: Timestamp| unix_seconds(wall.checked_sub(now.since(time)).unwrap_or(wall));
-        let agent = self
-            .user_agent
-            .get()
-            .map(|agent| String::from_utf8_lossy(agent.as_bytes()));
         PlainCaller {
             address: self.address,
             port: self.port,
             requests: self.count(),
             first_seen: at(self.first),
             last_seen: at(self.last_seen()),
-            user_agent: agent.map(|agent| agent.chars().take(AGENT).collect()),
+            user_agent: self.user_agent.get().map(|agent| agent.to_string()),
         }
     }
 }
 
+/// What is told of a caller's own name. A copy: the value itself is a piece of what was read from the connection, and would keep
+/// all of that for as long as the caller is listed.
+fn told(agent: &[u8]) -> Box<str> {
+    const LONGEST: usize = 4;
+    let begin = agent.get(..AGENT * LONGEST).unwrap_or(agent);
+    let text: String = String::from_utf8_lossy(begin).chars().take(AGENT).collect();
+    text.into_boxed_str()
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::telemetry::metrics::MetricsOptions;
 
@@ -239,6 +246,28 @@ mod tests {
         };
         assert_eq!((caller.first_seen, caller.last_seen, caller.requests), (910, 970, 2));
         assert_eq!(caller.user_agent.as_deref(), Some("curl/8"));
+    }
+
+    #[test]
+    fn the_name_of_a_caller_is_copied_out_of_its_head() {
+        for (agent, told) in [
+            ("curl/8".to_owned(), 6),
+            ("x".repeat(1_000), AGENT),
+            ("ä€𐍈".repeat(100), AGENT),
+            ("𐍈".repeat(1_000), AGENT),
+        ] {
+            let head = bytes::Bytes::from(agent.clone());
+            let mut headers = HeaderMap::new();
+            headers.insert(USER_AGENT, HeaderValue::from_maybe_shared(head.clone()).unwrap());
+            let plain = plain(10);
+            let caller = plain.caller(remote(1), SocketAddr::from(([127, 0, 0, 1], 80)));
+            plain.request(&caller, &headers);
+            drop(headers);
+            assert!(head.is_unique(), "the list holds on to the head");
+            let list = plain.list(&Workload::default(), SystemTime::now());
+            let name = list.callers[0].user_agent.clone().unwrap();
+            assert_eq!(name, agent.chars().take(told).collect::<String>());
+        }
     }
 
     #[tokio::test(start_paused = true)]
