@@ -149,8 +149,8 @@ impl MeshBuilder {
         self
     }
 
-    /// Time for the head of a request on plain text and at gateways, and for which an idle HTTP/1 connection is kept there.
-    /// Default 60 s. Peers with an identity are not hurried.
+    /// Time for the head of a request on plain text and at gateways, and for which an idle HTTP/1 connection is kept there; for
+    /// HTTP/2, the time for the first request. Default 60 s. Peers with an identity are not hurried.
     pub fn header_timeout(mut self, limit: Duration) -> Self {
         self.settings.header_timeout = limit;
         self

@@ -160,6 +160,8 @@ enum End {
     Stopping,
     /// It would not be let in now.
     NotAllowed(Ended),
+    /// It had no request in the time for one.
+    Unused,
 }
 
 impl Living<'_> {
@@ -168,7 +170,21 @@ impl Living<'_> {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => End::Stopping,
             ended = live::not_allowed(self.shared, self.connection) => End::NotAllowed(ended),
+            () = self.unused() => End::Unused,
         }
+    }
+
+    /// Waits until an HTTP/2 connection has had no request in the time for a head: hyper waits for ever for a preface, and asks
+    /// whether somebody is there only behind it. HTTP/1 has the time for each head.
+    async fn unused(&self) {
+        if let (Http::Two, Some(limit)) = (self.http, self.connection.head_limit()) {
+            // Boxed: no connection waits for it for long.
+            Box::pin(tokio::time::sleep(limit)).await;
+            if !self.connection.conduct.has_begun() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     async fn drive(&self, mut connection: Pin<Box<impl Graceful>>) {
@@ -194,7 +210,7 @@ impl Living<'_> {
         let drained = async {
             match end {
                 End::Stopping => drop(connection.await),
-                End::NotAllowed(_) => {
+                End::NotAllowed(_) | End::Unused => {
                     let drain = self.shared.live.load().snapshot.mesh.live.drain;
                     let _ = tokio::time::timeout(drain, connection).await;
                 }

@@ -65,6 +65,11 @@ impl Conduct {
     }
 
     /// A request was given up without an answer, this long after it had begun.
+    /// Whether there was a request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn given_up(&self, after: Duration) {
         if after >= TOO_SOON {
             return;

@@ -5,6 +5,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use mesh_tests::wire::{End, Frame, Http2, block, flag, kind};
 use mesh_tests::world::until;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -201,6 +203,32 @@ async fn data_without_bytes() {
         "{doses} {:?}",
         connection.goaway
     );
+    scene.lives().await;
+}
+
+/// J7: a connection that is HTTP/2 by its first bytes, and has no request in the time for one.
+#[tokio::test]
+async fn prefaces_that_no_request_follows() {
+    let scene = Scene::with(|builder| builder.header_timeout(SHORT)).await;
+    scene.world.write("mesh.yaml", "mesh: { live: { drain: 100ms } }\n");
+    let files = || scene.mesh.policy_status().files.len() == 3;
+    until("the policy is read", files).await;
+    let mut used = Http2::connect(scene.address).await;
+    let stream = used.stream();
+    used.send(&[Frame::head(stream, &get("/"), true)]).await;
+    assert_eq!(used.end(stream).await, End::Answered(true));
+
+    let mut half = TcpStream::connect(scene.address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2").await.unwrap();
+    let mut whole = Http2::connect(scene.address).await;
+    // The server speaks first: its settings.
+    mesh_tests::wire::rest(&mut half).await;
+    assert!(whole.closes().await, "a preface and settings");
+    assert_eq!((whole.is_going, whole.goaway), (true, None), "it is told");
+
+    let stream = used.stream();
+    used.send(&[Frame::head(stream, &get("/"), true)]).await;
+    assert_eq!(used.end(stream).await, End::Answered(true), "one request is enough");
     scene.lives().await;
 }
 
