@@ -133,6 +133,8 @@ pub struct Http2 {
     buffer: Vec<u8>,
     next: u32,
     ends: HashMap<u32, End>,
+    /// Answers that ended with their head.
+    pub bare: usize,
     /// The reason of the server's GOAWAY, where it is not "no error".
     pub goaway: Option<u32>,
     /// Whether the server takes no further streams.
@@ -154,6 +156,7 @@ impl Http2 {
             buffer: Vec::new(),
             next: 1,
             ends: HashMap::new(),
+            bare: 0,
             goaway: None,
             is_going: false,
             is_closed: false,
@@ -249,6 +252,7 @@ impl Http2 {
             kind::HEADERS => {
                 let mut block = frame.payload.iter().skip_while(|byte| **byte & 0xe0 == 0x20);
                 let is_ok = block.next() == Some(&0x88);
+                self.bare += usize::from(frame.flags & flag::END_STREAM != 0);
                 self.ends.entry(frame.stream).or_insert(End::Answered(is_ok));
             }
             kind::RST_STREAM => {

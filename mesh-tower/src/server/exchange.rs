@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, Uri, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
 use mesh_core::decide::jwt::{Refusal as TokenRefusal, VerifiedToken};
 use mesh_core::outcome::Outcome;
@@ -48,6 +49,8 @@ pub(super) struct Exchange {
     answered: Option<u16>,
     grpc_status: Option<u8>,
     bytes: u64,
+    /// Whether it asks for a head alone.
+    is_head: bool,
     /// Followed where the peer has to take its answer in time.
     answer: Option<Answer>,
     /// How it ends if its body is complete.
@@ -89,6 +92,7 @@ impl Exchange {
             answered: None,
             grpc_status: None,
             bytes: 0,
+            is_head: request.method() == Method::HEAD,
             answer: None,
             outcome: Outcome::Response,
             is_settled: false,
@@ -156,6 +160,9 @@ impl Exchange {
         self.grpc_status = self.is_grpc().then(|| grpc_status(response.headers())).flatten();
         self.answer = self.connection.conduct.answer();
         self.outcome = outcome;
+        if self.is_head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            take_body(&mut response, self.is_head);
+        }
         response.body_mut().hook(self);
         response
     }
@@ -210,6 +217,25 @@ impl Exchange {
         let own = connection.shared.identity.as_ref();
         record.destination_principal = own.map(|own| own.current().svid().id().as_str().into());
         Some(record)
+    }
+}
+
+/// Takes out a body that cannot be sent: over HTTP/1 nobody would read it, over HTTP/2 it would break the protocol. An answer to
+/// `HEAD` tells its length all the same.
+fn take_body(response: &mut Response<Body>, is_head: bool) {
+    let body = std::mem::take(response.body_mut());
+    if http_body::Body::is_end_stream(&body) {
+        // Nothing but what hangs on its end.
+        *response.body_mut() = body;
+        return;
+    }
+    let headers = response.headers_mut();
+    match http_body::Body::size_hint(&body).exact() {
+        _ if !is_head => drop(headers.remove(CONTENT_LENGTH)),
+        Some(length) if !headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        _ => {}
     }
 }
 

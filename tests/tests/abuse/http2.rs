@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use http::StatusCode;
 use mesh_tests::wire::{End, Frame, Http2, block, flag, kind};
 use mesh_tests::world::until;
 use tokio::io::AsyncWriteExt;
@@ -230,6 +231,48 @@ async fn prefaces_that_no_request_follows() {
     used.send(&[Frame::head(stream, &get("/"), true)]).await;
     assert_eq!(used.end(stream).await, End::Answered(true), "one request is enough");
     scene.lives().await;
+}
+
+/// Answers that have no body are sent without one, and are whole with their head.
+#[tokio::test]
+async fn answers_that_have_no_body() {
+    let scene = Scene::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mesh, address) = (scene.mesh.clone(), listener.local_addr().unwrap());
+    let app = Router::new()
+        .route(
+            "/none",
+            axum::routing::get(|| async { (StatusCode::NO_CONTENT, "none") }),
+        )
+        .route(
+            "/same",
+            axum::routing::get(|| async { (StatusCode::NOT_MODIFIED, "same") }),
+        );
+    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
+
+    let head = b"HEAD /admin HTTP/1.1\r\nhost: orders\r\nconnection: close\r\n\r\n";
+    let answer = mesh_tests::wire::exchange(address, head).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 403") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("content-length: 19\r\n"), "{answer}");
+
+    let mut connection = Http2::connect(address).await;
+    for (bare, (method, path)) in [("HEAD", "/admin"), ("GET", "/none"), ("GET", "/same")]
+        .iter()
+        .enumerate()
+    {
+        let stream = connection.stream();
+        let mut fields = get(path);
+        fields[0].1 = method.as_bytes();
+        connection.send(&[Frame::head(stream, &fields, true)]).await;
+        assert_eq!(connection.end(stream).await, End::Answered(false), "{path}");
+        assert_eq!(connection.bare, bare + 1, "{path}: data followed");
+    }
+    let metrics = || scene.mesh.metrics().render();
+    until("all are counted", || metrics().contains("response_code=\"304\"")).await;
+    assert!(!metrics().contains("response_flags=\"DC\""), "{}", metrics());
 }
 
 /// J8: a caller that asks for much and takes nothing.
