@@ -23,7 +23,7 @@ use crate::telemetry::head::{Head, grpc_status};
 use crate::telemetry::metrics::{CheckResult, Reporter, RequestRecord};
 use crate::telemetry::trace::{Correlation, Missing, RequestSpan, Sampling, SpanEnd};
 
-/// A request that is served. Dropped unfinished, it counts as one whose caller went away.
+/// A request that is served. Dropped unfinished, it counts as one whose caller went away, but for panics.
 ///
 /// It has one allocation from begin to end: the body of its response holds it until that has ended.
 pub(super) struct Exchange {
@@ -244,15 +244,24 @@ fn known(address: SocketAddr) -> Option<SocketAddr> {
     (address.port() != 0).then_some(address)
 }
 
+/// How what is dropped unfinished has ended. A panic takes down what it comes through, and no caller has gone.
+fn dropped() -> Outcome {
+    match std::thread::panicking() {
+        true => Outcome::UpstreamReset,
+        false => Outcome::CallerGone,
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.is_settled && self.answered.is_none() {
+        let outcome = dropped();
+        if !self.is_settled && self.answered.is_none() && outcome == Outcome::CallerGone {
             let connection = &self.connection;
             connection
                 .conduct
                 .given_up(connection.shared.clock.now().since(self.start));
         }
-        self.settle(Outcome::CallerGone);
+        self.settle(outcome);
     }
 }
 
@@ -279,7 +288,7 @@ impl OnEnd for Exchange {
             }
             End::Failed(error) if error.is::<DeniedMeanwhile>() => Outcome::Denied,
             End::Failed(_) => Outcome::UpstreamReset,
-            End::Dropped => Outcome::CallerGone,
+            End::Dropped => dropped(),
         };
         self.settle(outcome);
     }

@@ -275,6 +275,32 @@ async fn answers_that_have_no_body() {
     assert!(!metrics().contains("response_flags=\"DC\""), "{}", metrics());
 }
 
+/// Panics without the hook, which would print each.
+async fn broken() -> &'static str {
+    std::panic::resume_unwind(Box::new("broken"))
+}
+
+/// A handler that panics is no departure of its caller, who is not cut for it.
+#[tokio::test]
+async fn handlers_that_panic() {
+    let scene = Scene::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mesh, address) = (scene.mesh.clone(), listener.local_addr().unwrap());
+    let app = Router::new().route("/broken", axum::routing::get(broken));
+    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
+
+    let mut connection = Http2::connect(address).await;
+    for turn in 0..600 {
+        let stream = connection.stream();
+        connection.send(&[Frame::head(stream, &get("/broken"), true)]).await;
+        assert_eq!(connection.end(stream).await, End::Reset, "{turn}");
+    }
+    assert_eq!(scene.cut("given_up"), 0);
+    let metrics = scene.mesh.metrics().render();
+    assert!(metrics.contains("response_flags=\"UR\""), "{metrics}");
+    assert!(!metrics.contains("response_flags=\"DC\""), "{metrics}");
+}
+
 /// J8: a caller that asks for much and takes nothing.
 #[tokio::test]
 async fn answers_that_nobody_takes() {
