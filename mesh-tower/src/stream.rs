@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
@@ -21,6 +21,8 @@ pub struct Stream {
     /// Who is woken when the stream is cut: as long as they stay the same, they need not say so again.
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Whether the peer takes nothing of what was last written.
+    is_stuck: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Stream {
             tie: Tie(Arc::default()),
             reader: None,
             writer: None,
+            is_stuck: false,
         }
     }
 
@@ -60,6 +63,8 @@ impl Stream {
 pub(crate) struct Switch {
     is_cut: AtomicBool,
     is_gone: AtomicBool,
+    /// Goes up by one when the stream gets stuck, and again when it is free: odd while it is stuck.
+    turns: AtomicU32,
     reader: AtomicWaker,
     writer: AtomicWaker,
     gone: Notify,
@@ -76,6 +81,12 @@ impl Switch {
     /// Whether the stream was dropped.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// The turn in which the stream is stuck, if it is: as long as it stays the same, the peer has taken nothing.
+    pub(crate) fn stuck(&self) -> Option<u32> {
+        let turn = self.turns.load(Ordering::Relaxed);
+        (turn % 2 == 1).then_some(turn)
     }
 
     /// Waits until the stream is dropped.
@@ -142,6 +153,17 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Notes whether the peer has room for what is written.
+    fn written<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        if polled.is_pending() != self.is_stuck {
+            self.is_stuck = polled.is_pending();
+            self.tie.0.turns.fetch_add(1, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
 impl Io {
     /// Whether there is surely nothing to read: what TLS has was taken, and the socket has nothing for it.
     ///
@@ -156,7 +178,7 @@ impl Io {
 /// Calls the same method of whichever stream it is, unless the stream is cut.
 macro_rules! on_stream {
     ($stream:expr, $waker:ident, $cx:expr, $method:ident($($argument:expr),*)) => {{
-        let this = $stream.get_mut();
+        let this = $stream.as_mut().get_mut();
         this.tie.0.check()?;
         let polled = match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).$method($cx, $($argument),*),
@@ -170,7 +192,7 @@ macro_rules! on_stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.io.is_dry(cx) {
             let this = self.get_mut();
             this.tie.0.check()?;
@@ -181,27 +203,30 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        on_stream!(self, writer, cx, poll_write(buf))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = on_stream!(self, writer, cx, poll_write(buf));
+        self.written(polled)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, writer, cx, poll_flush())
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = on_stream!(self, writer, cx, poll_flush());
+        self.written(polled)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, writer, cx, poll_shutdown())
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match bufs {
-            [only] => self.poll_write(cx, only),
-            bufs => on_stream!(self, writer, cx, poll_write_vectored(bufs)),
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
         }
+        let polled = on_stream!(self, writer, cx, poll_write_vectored(bufs));
+        self.written(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

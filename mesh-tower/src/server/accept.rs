@@ -188,7 +188,7 @@ impl Living<'_> {
     }
 
     async fn drive(&self, mut connection: Pin<Box<impl Graceful>>) {
-        let mut cut = pin!(self.connection.conduct.ends());
+        let mut cut = pin!(self.connection.conduct.ends(&self.switch));
         let end = Dormant::new(async {
             tokio::select! {
                 // Whoever behaves badly is not waited for.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::body::OnSlow;
 use crate::clock::Clock;
+use crate::stream::Switch;
 use crate::telemetry::metrics::{Cut, Metrics};
 
 /// Requests of a connection before its conduct is judged; Envoy's `premature_reset_total_stream_count`. Of twice as
@@ -64,12 +65,12 @@ impl Conduct {
         }
     }
 
-    /// A request was given up without an answer, this long after it had begun.
     /// Whether there was a request.
     pub(super) fn has_begun(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
+    /// A request was given up without an answer, this long after it had begun.
     pub(super) fn given_up(&self, after: Duration) {
         if after >= TOO_SOON {
             return;
@@ -99,21 +100,26 @@ impl Conduct {
     }
 
     /// Waits until the connection has to end, for its peer's conduct; for ever where that is good.
-    pub(super) async fn ends(&self) -> Cut {
+    pub(super) async fn ends(&self, switch: &Switch) -> Cut {
         let cut = tokio::select! {
             () = self.judged.notified() => Cut::GivenUp,
-            () = self.stalls() => Cut::SlowResponse,
+            () = self.stalls(switch) => Cut::SlowResponse,
         };
         self.metrics.cut(cut);
         cut
     }
 
-    async fn stalls(&self) {
+    /// An answer that is handed on whole may still be on its way: then its stream is stuck, look after look.
+    async fn stalls(&self, switch: &Switch) {
         let Some(limit) = self.limit else {
             return std::future::pending().await;
         };
-        while !self.is_stalled(limit) {
+        let (mut stuck, mut looks) = (None, 0);
+        while !self.is_stalled(limit) && looks < LOOKS {
             tokio::time::sleep(limit / LOOKS).await;
+            let now = switch.stuck();
+            looks = if now.is_some() && now == stuck { looks + 1 } else { 0 };
+            stuck = now;
         }
     }
 }
@@ -165,7 +171,9 @@ mod tests {
 
     /// Whether the connection ends before this time is over.
     async fn ends(conduct: &Conduct, within: Duration) -> Option<Cut> {
-        tokio::time::timeout(within, conduct.ends()).await.ok()
+        tokio::time::timeout(within, conduct.ends(&Switch::default()))
+            .await
+            .ok()
     }
 
     #[tokio::test(start_paused = true)]

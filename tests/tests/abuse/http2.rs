@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use mesh_tests::wire::{End, Frame, Http2, block, flag, kind};
 use mesh_tests::world::until;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -331,3 +331,48 @@ async fn answers_that_nobody_takes() {
     until("both are cut", || scene.cut("slow_response") == 2).await;
     assert!(closed.closes().await);
 }
+
+/// J8: the same where the answer is one piece, which is on its way as a whole.
+#[tokio::test]
+async fn answers_of_one_piece_that_nobody_takes() {
+    let scene = Scene::with(|builder| builder.send_timeout(SHORT)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mesh, address) = (scene.mesh.clone(), listener.local_addr().unwrap());
+    let large = || async { Bytes::from(vec![b'x'; LARGE]) };
+    let app = Router::new().route("/large", axum::routing::get(large));
+    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
+    let request = b"GET /large HTTP/1.1\r\nhost: orders\r\n\r\n";
+
+    let mut stuck = TcpStream::connect(address).await.unwrap();
+    stuck.write_all(request).await.unwrap();
+    // It takes the begin.
+    let mut first = [0; 12];
+    stuck.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    until("it is cut", || scene.cut("slow_response") == 1).await;
+
+    // Whoever takes it slowly, and with pauses, gets all of it.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(request).await.unwrap();
+    let (mut taken, mut piece) = (0, vec![0; LARGE / 8]);
+    while taken < LARGE {
+        tokio::time::sleep(SHORT / 6).await;
+        let length = tokio::time::timeout(LIMIT, slow.read(&mut piece))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(length > 0, "cut after {taken}");
+        taken += length;
+    }
+    // It is idle now, for longer than an answer may wait.
+    tokio::time::sleep(SHORT * 2).await;
+    slow.write_all(b"GET /none HTTP/1.1\r\nhost: orders\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(mesh_tests::wire::rest(&mut slow).await.contains("HTTP/1.1 404"));
+    assert_eq!(scene.cut("slow_response"), 1);
+}
+
+/// More than sockets have room for.
+const LARGE: usize = 32 << 20;
+const LIMIT: Duration = Duration::from_secs(10);
