@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use mesh_core::identity::{SpiffeId, TrustDomain};
@@ -17,6 +18,7 @@ use mesh_tower::mesh::MeshBuilder;
 use mesh_tower::{Body, Mesh};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 /// How often files are looked at in tests.
 const POLL: Duration = Duration::from_millis(20);
@@ -167,6 +169,14 @@ pub async fn send_body(client: &Client, request: http::request::Builder, body: B
         headers: parts.headers,
         text: String::from_utf8(text.to_vec()).unwrap(),
     })
+}
+
+/// A body of unknown length: what is sent, until the sender is dropped.
+#[must_use]
+pub fn streamed() -> (mpsc::UnboundedSender<Bytes>, Body) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let chunks = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|data| data.map(Ok::<_, Error>)));
+    (sender, Body::new(axum::body::Body::from_stream(chunks)))
 }
 
 /// Sends plain text to an address, and gives what comes back; empty where the connection is closed.

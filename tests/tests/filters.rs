@@ -6,16 +6,18 @@
     reason = "a test fails by panicking"
 )]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Method, Request};
 use mesh_core::outcome::Outcome;
 use mesh_core::workload::Workload;
 use mesh_tests::seeds::service;
-use mesh_tests::world::{get, plain_text_of, send, send_body, until};
+use mesh_tests::world::{get, plain_text_of, send, send_body, streamed, until};
 use mesh_tests::{Backend, World};
 use mesh_tower::client::Client;
 use mesh_tower::{Body, Mesh};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// A service `orders` with subsets `v1` and `v2`, and a virtual service with these rules.
@@ -268,6 +270,79 @@ async fn a_mirror_gets_a_copy_with_the_body_and_its_answer_is_dropped() {
     );
 }
 
+/// A server that answers one request, and from then on reads nothing.
+async fn deaf() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut first, _) = listener.accept().await.unwrap();
+        assert!(first.read(&mut [0; 4096]).await.unwrap() > 0);
+        first
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        let mut open = vec![first];
+        loop {
+            open.push(listener.accept().await.unwrap().0);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_mirror_that_does_not_read_harms_no_request() {
+    let (v1, v2, world) = (Backend::start("v1").await, Backend::start("v2").await, World::new());
+    let text = policy(
+        &v1,
+        &v2,
+        "    - match: [{ uri: { exact: /warm } }]
+      route: [{ destination: { host: orders, subset: v2 } }]
+    - mirrors: [{ destination: { host: orders, subset: v2 } }]
+      route: [{ destination: { host: orders, subset: v1 } }]
+",
+    );
+    world.write(
+        "orders.yaml",
+        &text.replace(&v2.address.to_string(), &deaf().await.to_string()),
+    );
+    let (_mesh, client) = world.client("default", "web").await;
+    // The copy has a connection before its request does.
+    assert_eq!(get(&client, "http://orders/warm").await.unwrap().status, 200);
+    let (sender, body) = streamed();
+    for _ in 0..16 {
+        sender.send(vec![7; 1 << 16].into()).unwrap();
+    }
+    drop(sender);
+
+    let answer = send_body(&client, Request::put("http://orders/"), body);
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+
+    assert_eq!(answer.unwrap().unwrap().status, 200);
+    assert_eq!(v1.last().1.len(), 1 << 20);
+}
+
+#[tokio::test]
+async fn a_mirror_gets_a_body_as_it_streams() {
+    let scene = scene(
+        "    - mirrors: [{ destination: { host: orders, subset: v2 } }]
+      route: [{ destination: { host: orders, subset: v1 } }]
+",
+    )
+    .await;
+    let (sender, body) = streamed();
+    sender.send("a ".into()).unwrap();
+    let client = scene.client.clone();
+    let answer = tokio::spawn(async move { send_body(&client, Request::post("http://orders/"), body).await });
+    until("both have begun", || scene.v1.hits() + scene.v2.hits() == 2).await;
+
+    sender.send("parcel".into()).unwrap();
+    drop(sender);
+
+    assert_eq!(answer.await.unwrap().unwrap().text, "v1");
+    until("the copy is read", || scene.v2.last().1 == b"a parcel").await;
+    assert_eq!(scene.v1.last().1, b"a parcel");
+}
+
 /// K7.
 #[tokio::test]
 async fn a_mirror_takes_its_share_and_a_dead_one_harms_nobody() {
@@ -364,7 +439,7 @@ spec:
 }
 
 /// A gateway on plain text for `shop.example`, in front of `orders`.
-async fn gateway(world: &World, servers: &str, http: &str) -> (Mesh, std::net::SocketAddr, Backend) {
+async fn gateway(world: &World, servers: &str, http: &str) -> (Mesh, SocketAddr, Backend) {
     let backend = Backend::start("orders").await;
     let orders = service("default", "orders", &[(&backend, "v1")]);
     world.write(

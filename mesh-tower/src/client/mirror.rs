@@ -2,8 +2,8 @@
 //!
 //! A copy is sent once, beside the request itself, with the same headers and body. Its response is read to the end and
 //! dropped. A copy counts for the cluster that it goes to (limits, outlier detection), and for nothing else: no metrics of
-//! requests, no access log, no retries. It replays the body that the request itself streams, so that a body beyond the
-//! replay limit has no copy.
+//! requests, no access log, no retries. It gets the body as the request itself streams it, and is given up where that turns
+//! out to be beyond the replay limit, or ends before its end.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use mesh_core::policy::model::traffic::{RetryOn, RetryPolicy};
 use super::attempt::Tries;
 use super::clusters::ClusterRuntime;
 use super::exchange::Exchange;
-use super::replay::ReplayBody;
 use super::stack::{Plan, ready};
+use super::tee::split;
 use crate::body::Body;
 use crate::mesh::{Live, Shared};
 
@@ -47,15 +47,13 @@ pub(super) fn send_copies(
         return request;
     }
     let (parts, body) = request.into_parts();
-    let body = ReplayBody::new(body, exchange.shared.settings.replay_limit);
-    for cluster in clusters {
-        if let Some(copy) = body.try_clone() {
-            let request = Box::new(Request::from_parts(parts.clone(), Body::from(copy)));
-            let plan = copy_plan(cluster, deadline);
-            tokio::spawn(send(plan, exchange.beside(), request));
-        }
+    let (body, copies) = split(body, clusters.len(), exchange.shared.settings.replay_limit);
+    for (cluster, copy) in clusters.into_iter().zip(copies) {
+        let request = Box::new(Request::from_parts(parts.clone(), copy));
+        let plan = copy_plan(cluster, deadline);
+        tokio::spawn(send(plan, exchange.beside(), request));
     }
-    Box::new(Request::from_parts(parts, Body::from(body)))
+    Box::new(Request::from_parts(parts, body))
 }
 
 /// The request's own deadline, and no further try.

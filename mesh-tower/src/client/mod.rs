@@ -13,6 +13,7 @@ pub(crate) mod repeat;
 pub mod replay;
 mod shape;
 pub(crate) mod stack;
+mod tee;
 
 use std::future::Future;
 use std::pin::Pin;
