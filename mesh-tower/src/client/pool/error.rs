@@ -166,7 +166,7 @@ fn classify(error: &hyper::Error) -> SendErrorKind {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     if h2.is_some_and(is_untouched) {
         SendErrorKind::Refused
-    } else if error.is_user() {
+    } else if error.is_user() || h2.is_some_and(is_own) {
         SendErrorKind::RequestBody
     } else if error.is_parse() {
         SendErrorKind::Protocol
@@ -182,6 +182,11 @@ fn is_untouched(error: &h2::Error) -> bool {
         Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
         _ => false,
     }
+}
+
+/// Whether this side reset the stream. It does so where the body fails that it sends, while the answer is waited for.
+fn is_own(error: &h2::Error) -> bool {
+    error.is_reset() && !error.is_remote() && !error.is_library()
 }
 
 impl fmt::Display for SendError {

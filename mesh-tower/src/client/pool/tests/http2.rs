@@ -276,3 +276,21 @@ async fn an_idle_connection_is_swept() {
 
     until("swept", || pool.stats() == PoolStats::default() && server.open() == 0).await;
 }
+
+#[tokio::test]
+async fn a_failing_request_body_is_the_callers_fault() {
+    let server = Server::http2().await;
+    let pool = pool_with(&server, prior_knowledge());
+    let frames = vec![Err::<http_body::Frame<bytes::Bytes>, _>("caller went away")];
+    let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+
+    let request = Request::post("http://orders/hold").body(body).unwrap();
+    let error = pool.send(request).await.unwrap_err();
+
+    assert_eq!(error.kind(), SendErrorKind::RequestBody);
+    assert_eq!(
+        ask(&pool, "/").await.connection,
+        0,
+        "other streams have nothing to do with it"
+    );
+}
