@@ -10,13 +10,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::Request;
 use mesh_core::workload::Workload;
-use mesh_tests::world::send;
+use mesh_tests::wire::rest;
+use mesh_tests::world::{send, send_body, streamed};
 use mesh_tests::{Backend, World};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A virtual service of `orders` that retries on these tokens, and its endpoints.
 fn policy(endpoints: &[SocketAddr], on: &str) -> String {
@@ -154,4 +156,50 @@ async fn connections_that_cannot_be_made_are_tried_again_elsewhere() {
         }
         assert_eq!(answered == 10, is_found, "{on}: {answered}");
     }
+}
+
+/// Reads until `last` has come.
+async fn read_until(stream: &mut TcpStream, last: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(last) {
+        text.push(stream.read_u8().await.unwrap().into());
+    }
+    text
+}
+
+/// A server that refuses a request by its head reads on, as if nothing had happened.
+#[tokio::test]
+async fn a_body_on_its_way_to_who_has_refused_it_goes_to_the_next_try() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, body) = streamed();
+    sender.send("first".into()).unwrap();
+    let server = tokio::spawn(async move {
+        let (mut refused, _) = listener.accept().await.unwrap();
+        read_until(&mut refused, "\r\n\r\n").await;
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        refused.write_all(answer).await.unwrap();
+        let refused = tokio::spawn(async move { rest(&mut refused).await });
+        let (mut taken, _) = listener.accept().await.unwrap();
+        read_until(&mut taken, "5\r\nfirst\r\n").await;
+        sender.send("second".into()).unwrap();
+        drop(sender);
+        let last = read_until(&mut taken, "0\r\n\r\n").await;
+        taken
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        (last, refused.await.unwrap())
+    });
+    let world = World::new();
+    world.write("policy.yaml", &policy(&[address], "5xx"));
+    let (_mesh, client) = world.client("default", "web").await;
+
+    let answer = send_body(&client, Request::put("http://orders/"), body);
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+
+    assert_eq!(answer.unwrap().unwrap().status, 200);
+    let (last, refused) = server.await.unwrap();
+    assert_eq!(last, "6\r\nsecond\r\n0\r\n\r\n");
+    assert!(!refused.contains("second"), "{refused}");
 }

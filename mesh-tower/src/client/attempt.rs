@@ -126,7 +126,10 @@ impl<'a> Tries<'a> {
                 return Err(result);
             }
         };
-        // The failed response goes first: a body that it still reads could not be sent again.
+        // A server may refuse a request whose body is still on its way. What goes on to it could not be sent again.
+        if !self.request.take_over() {
+            return Err(result);
+        }
         drop(result);
         let until = shared.clock.instant(now + pause);
         exchange.release();

@@ -50,6 +50,14 @@ impl Repeatable {
         }
     }
 
+    /// Ends what earlier tries still send of the body, for another try that comes for certain. `false` where there can be none.
+    pub(crate) fn take_over(&self) -> bool {
+        match &self.kept {
+            Kept::Copy(_, Some(body)) => body.take_over(),
+            _ => self.can_repeat(),
+        }
+    }
+
     /// The request for the next try; `None` where nothing is left of it.
     pub(crate) fn take(&mut self, copies: Copies) -> Option<Box<Request<Body>>> {
         match std::mem::replace(&mut self.kept, Kept::Gone) {

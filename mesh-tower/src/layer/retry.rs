@@ -224,7 +224,7 @@ where
         let attempt = attempt(&result, is_grpc);
         let is_wanted = decide(&shared.policy.on, &attempt, repeat).is_retry();
         let is_allowed = number <= shared.policy.attempts && request.can_repeat();
-        if !is_wanted || !is_allowed || !shared.budget.withdraw(shared.clock.now()) {
+        if !is_wanted || !is_allowed || !shared.budget.withdraw(shared.clock.now()) || !request.take_over() {
             return result;
         }
         drop(result);

@@ -7,8 +7,8 @@
 //!
 //! A body that is known as a whole and fits the cap (most requests) needs no recording.
 //!
-//! One try reads at a time. A clone that is polled while an earlier try still holds the body waits
-//! until that one has ended or is dropped; dropping the failed response is enough to get there.
+//! One try reads at a time: the latest. From its first poll on the bodies of earlier tries fail, which
+//! ends what HTTP still sends of them. A server may answer, and be given up, long before it has read all.
 //!
 //! ```
 //! use mesh_tower::{Body, client::replay::ReplayBody};
@@ -27,7 +27,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker, ready},
 };
@@ -51,6 +51,9 @@ pub enum ReplayError {
     /// The caller's body failed while it was sent before.
     #[error("request body failed while it was first sent")]
     Failed,
+    /// A later try sends it.
+    #[error("request body is sent by a later try")]
+    Superseded,
 }
 
 /// A request body that keeps what it hands on, for another try.
@@ -68,8 +71,10 @@ enum Inner {
 /// One try's view of a body that is recorded.
 struct Reader {
     shared: Arc<Shared>,
-    /// Present from the first poll to the end.
-    held: Option<Box<Recording>>,
+    /// Its place among the clones: later ones come first.
+    number: u32,
+    /// Whether it has had the recording.
+    has_begun: bool,
     /// Kept chunks that this reader has handed on.
     chunks: usize,
     bytes: u64,
@@ -86,15 +91,21 @@ enum Progress {
 struct Shared {
     slot: Mutex<Slot>,
     capped: AtomicBool,
+    clones: AtomicU32,
     cap: usize,
     hint: SizeHint,
     is_empty: bool,
 }
 
-/// The recording while nobody reads, and who waits for it.
-#[derive(Default)]
+/// The recording, and who reads it.
 struct Slot {
+    /// Absent while somebody looks at it.
     recording: Option<Box<Recording>>,
+    /// The number of who reads; earlier ones do no more.
+    reader: u32,
+    /// Wakes who reads and waits for data.
+    reading: Option<Waker>,
+    /// Those who have found somebody looking.
     waiters: Vec<Waker>,
 }
 
@@ -136,9 +147,18 @@ impl ReplayBody {
             _ if self.is_capped() => return None,
             Inner::Known(data, _) => Inner::Known(data.clone(), Progress::Open),
             Inner::Passing(_) => return None,
-            Inner::Recorded(reader) => Inner::Recorded(Reader::new(Arc::clone(&reader.shared))),
+            Inner::Recorded(reader) => Inner::Recorded(Reader::next(&reader.shared)),
         };
         Some(Self { inner })
+    }
+
+    /// Has the bodies of earlier tries fail from now on, not only from the first poll of this one. `false` where this one is
+    /// capped: then nothing changes.
+    pub(crate) fn take_over(&self) -> bool {
+        match &self.inner {
+            Inner::Recorded(reader) => reader.shared.advance(reader.number),
+            _ => !self.is_capped(),
+        }
     }
 
     /// Whether the body turned out larger than the cap, so that no further try can send it.
@@ -161,13 +181,50 @@ impl Shared {
         self.capped.load(Ordering::Acquire)
     }
 
-    fn give_back(&self, recording: Box<Recording>) {
+    /// Gives the recording back; `reading` is woken when another try takes over.
+    fn give_back(&self, recording: Box<Recording>, reading: Option<&Waker>) {
         let waiters = {
             let mut slot = self.slot();
             slot.recording = Some(recording);
+            if let Some(waker) = reading {
+                slot.reads(waker);
+            }
             std::mem::take(&mut slot.waiters)
         };
         waiters.into_iter().for_each(Waker::wake);
+    }
+
+    /// Makes this one the reader. `false` where the body is capped.
+    fn advance(&self, number: u32) -> bool {
+        let superseded = {
+            let mut slot = self.slot();
+            if self.is_capped() {
+                return false;
+            }
+            slot.advance(number)
+        };
+        if let Some(superseded) = superseded {
+            superseded.wake();
+        }
+        true
+    }
+}
+
+impl Slot {
+    /// Makes this one the reader, if it is not; returns whom to tell.
+    fn advance(&mut self, number: u32) -> Option<Waker> {
+        if self.reader >= number {
+            return None;
+        }
+        self.reader = number;
+        self.reading.take()
+    }
+
+    fn reads(&mut self, waker: &Waker) {
+        match &mut self.reading {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
     }
 }
 
@@ -184,21 +241,25 @@ impl Reader {
         };
         let slot = Slot {
             recording: Some(Box::new(recording)),
+            reader: 0,
+            reading: None,
             waiters: Vec::new(),
         };
-        Self::new(Arc::new(Shared {
+        Self::next(&Arc::new(Shared {
             slot: Mutex::new(slot),
             capped: AtomicBool::new(false),
+            clones: AtomicU32::new(0),
             cap,
             hint,
             is_empty,
         }))
     }
 
-    fn new(shared: Arc<Shared>) -> Self {
+    fn next(shared: &Arc<Shared>) -> Self {
         Self {
-            shared,
-            held: None,
+            number: shared.clones.fetch_add(1, Ordering::Relaxed),
+            shared: Arc::clone(shared),
+            has_begun: false,
             chunks: 0,
             bytes: 0,
             progress: Progress::Open,
@@ -209,35 +270,40 @@ impl Reader {
         if self.progress == Progress::Finished {
             return Poll::Ready(None);
         }
-        let mut recording = match self.held.take() {
-            Some(recording) => recording,
-            None => match ready!(self.poll_acquire(cx)) {
-                Ok(recording) => recording,
-                Err(error) => return Poll::Ready(Some(Err(error.into()))),
-            },
+        let mut recording = match ready!(self.poll_acquire(cx)) {
+            Ok(recording) => recording,
+            Err(error) => return Poll::Ready(Some(Err(error.into()))),
         };
+        self.has_begun = true;
         let polled = self.poll_recording(&mut recording, cx);
         if self.is_at_end(&recording) {
             self.progress = Progress::Finished;
         }
-        match self.progress {
-            Progress::Open => self.held = Some(recording),
-            Progress::Finished => self.shared.give_back(recording),
-        }
+        self.shared
+            .give_back(recording, polled.is_pending().then(|| cx.waker()));
         polled
     }
 
     fn poll_acquire(&self, cx: &mut Context<'_>) -> Poll<Result<Box<Recording>, ReplayError>> {
-        let mut slot = self.shared.slot();
-        if let Some(recording) = slot.recording.take() {
-            if self.shared.is_capped() {
-                slot.recording = Some(recording);
-                return Poll::Ready(Err(ReplayError::Capped));
-            }
-            return Poll::Ready(Ok(recording));
+        if !self.has_begun && !self.shared.advance(self.number) {
+            return Poll::Ready(Err(ReplayError::Capped));
         }
-        slot.waiters.push(cx.waker().clone());
-        Poll::Pending
+        let mut slot = self.shared.slot();
+        if slot.reader > self.number {
+            return Poll::Ready(Err(ReplayError::Superseded));
+        }
+        match slot.recording.take() {
+            // Who looked at it meanwhile may have found that it is too large.
+            Some(recording) if !self.has_begun && self.shared.is_capped() => {
+                slot.recording = Some(recording);
+                Poll::Ready(Err(ReplayError::Capped))
+            }
+            Some(recording) => Poll::Ready(Ok(recording)),
+            None => {
+                slot.waiters.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     fn poll_recording(
@@ -312,18 +378,16 @@ impl Reader {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.held {
-            Some(recording) => self.is_at_end(recording),
-            None => self.progress == Progress::Finished || self.shared.is_empty,
-        }
+        self.progress == Progress::Finished || self.shared.is_empty
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(recording) = &self.held else {
-            return match self.progress {
-                Progress::Open => self.shared.hint,
-                Progress::Finished => SizeHint::with_exact(0),
-            };
+        if self.progress == Progress::Finished {
+            return SizeHint::with_exact(0);
+        }
+        let slot = self.shared.slot();
+        let Some(recording) = slot.recording.as_ref().filter(|_| self.has_begun) else {
+            return self.shared.hint;
         };
         let kept = recording.bytes.saturating_sub(self.bytes);
         let rest = match &recording.rest {
@@ -336,14 +400,6 @@ impl Reader {
         }
         hint.set_lower(rest.lower().saturating_add(kept));
         hint
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(recording) = self.held.take() {
-            self.shared.give_back(recording);
-        }
     }
 }
 

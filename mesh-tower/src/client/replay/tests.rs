@@ -230,7 +230,12 @@ async fn k11_a_huge_stream_keeps_nothing_beyond_the_cap() {
         let Inner::Recorded(reader) = &first.inner else {
             panic!("recorded")
         };
-        assert!(reader.held.as_ref().is_none_or(|recording| recording.chunks.is_empty()));
+        let slot = reader.shared.slot();
+        assert!(
+            slot.recording
+                .as_ref()
+                .is_some_and(|recording| recording.chunks.is_empty())
+        );
     }
 
     assert_eq!(sent, 1 << 30);
@@ -252,17 +257,49 @@ async fn a_body_that_failed_fails_again() {
 }
 
 #[tokio::test]
-async fn a_clone_waits_until_the_earlier_try_lets_go() {
+async fn a_later_try_takes_the_body_from_an_earlier_one() {
     let (tx, body) = channel();
     let (mut first, second) = pair(body, 64);
     tx.send(data("hello")).unwrap();
     chunk(&mut first).await;
-    let second = tokio::spawn(read(second));
-    tokio::task::yield_now().await;
-    assert!(!second.is_finished());
+    let mut second = second;
+    assert_eq!(chunk(&mut second).await, "hello");
 
-    drop(first);
+    tx.send(data(" world")).unwrap();
     drop(tx);
 
-    assert_eq!(second.await.unwrap().0, "hello");
+    assert_eq!(error(first.frame().await), ReplayError::Superseded);
+    assert_eq!(read(second).await.0, " world");
+}
+
+#[tokio::test]
+async fn a_try_that_waits_for_data_hears_that_it_is_over() {
+    let (tx, body) = channel();
+    let (mut first, second) = pair(body, 8);
+    tx.send(data("hello")).unwrap();
+    chunk(&mut first).await;
+    let first = tokio::spawn(async move { error(first.frame().await) });
+    tokio::task::yield_now().await;
+    assert!(!first.is_finished());
+
+    assert!(second.take_over());
+
+    assert_eq!(first.await.unwrap(), ReplayError::Superseded);
+    tx.send(data(" world")).unwrap();
+    drop(tx);
+    assert_eq!(read(second).await.0, "hello world");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_over_that_cannot_be_sent() {
+    let (tx, body) = channel();
+    let (mut first, second) = pair(body, 4);
+    tx.send(data("hello")).unwrap();
+    chunk(&mut first).await;
+    tx.send(data(" world")).unwrap();
+    drop(tx);
+
+    assert!(!second.take_over());
+
+    assert_eq!(read(first).await.0, " world");
 }
