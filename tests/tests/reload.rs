@@ -416,3 +416,32 @@ async fn the_admin_pages_tell_of_policy_endpoints_and_readiness() {
     mesh.shutdown();
     assert!(page(admin, "/ready").await.starts_with("HTTP/1.1 503"));
 }
+
+/// It does not return, so that nobody would say that it is ejected no more.
+#[tokio::test]
+async fn an_ejected_endpoint_that_a_reload_removes_is_counted_no_more() {
+    let (a, b) = (Backend::start("a").await, Backend::start("b").await);
+    let world = World::new();
+    let text = |endpoints: &str| {
+        format!(
+            "services:\n  orders:\n    endpoints: [{endpoints}]\n    outliers: {{ consecutive_5xx: 3, max_ejected_percent: 50 }}\n"
+        )
+    };
+    world.write("orders.yaml", &text(&format!("\"{}\", \"{}\"", a.address, b.address)));
+    let (mesh, client) = world.client("default", "web").await;
+    let ejected = || {
+        let text = mesh.metrics().render();
+        let line = text.lines().find(|line| line.starts_with("mesh_outlier_ejected{"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    a.answer_with(500);
+    for _ in 0..40 {
+        get(&client, "http://orders/").await.unwrap();
+    }
+    assert_eq!((a.hits(), ejected()), (3, Some(1)));
+
+    world.write("orders.yaml", &text(&format!("\"{}\"", b.address)));
+    generation(&mesh, 2).await;
+
+    assert_eq!(ejected(), Some(0));
+}

@@ -47,6 +47,12 @@ pub struct EndpointStats {
 }
 
 impl<T> Cluster<T> {
+    /// Endpoints that are ejected now.
+    #[must_use]
+    pub fn ejected(&self) -> usize {
+        self.set.load().ejected()
+    }
+
     /// A snapshot for admin pages and tests. Allocates; not for the path of a request.
     #[must_use]
     pub fn stats(&self) -> ClusterStats {

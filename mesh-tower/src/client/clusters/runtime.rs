@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use mesh_core::decide::cluster::{Cluster, ClusterKey, ClusterSettings, EndpointSpec, EndpointStats};
@@ -39,6 +40,8 @@ pub(crate) struct ClusterRuntime {
     pub(crate) metrics: ServiceMetrics,
     /// Series of requests that no endpoint took.
     pub(crate) unserved: SeriesGroup,
+    /// Ejected endpoints that the gauge was told of. The gauge is the service's, which has a cluster for each subset and port.
+    ejected: AtomicUsize,
     /// The key as text, for logs.
     pub(crate) name: Arc<str>,
     destination: Destination,
@@ -107,6 +110,7 @@ impl ClusterRuntime {
             unserved: metrics.group(Reporter::Source, &context.us, &Party::unknown(), &to),
             name: key.to_string().into(),
             state: Cluster::new(key, settings),
+            ejected: AtomicUsize::new(0),
             destination: to,
             context: Arc::clone(context),
             readiness: OnceLock::new(),
@@ -231,6 +235,8 @@ impl ClusterRuntime {
             |_, label| Attachment::new(make, label),
             |endpoint, label| endpoint.attachment().update(make, label),
         );
+        // An ejected one that is gone does not return.
+        self.count_ejected(self.state.ejected());
     }
 
     pub(super) fn make<'a>(&'a self, limits: &'a Limits) -> Make<'a> {
@@ -290,6 +296,8 @@ impl ClusterRuntime {
         for event in self.state.sweep(self.context.clock.now()) {
             self.observe(&event);
         }
+        // Of two events at a time the older one may have been counted last.
+        self.count_ejected(self.state.ejected());
         self.catch_up_with_identity();
         for endpoint in self.state.endpoints() {
             endpoint.attachment().end_expired(&self.context);
@@ -318,9 +326,15 @@ impl ClusterRuntime {
             }
             _ => tracing::info!(cluster = %self.name, "{event}"),
         }
-        let stats = self.state.stats();
-        self.metrics
-            .ejected_now(stats.endpoints.len().saturating_sub(stats.healthy));
+        self.count_ejected(self.state.ejected());
+    }
+
+    /// Tells the gauge by how much it has changed.
+    fn count_ejected(&self, now: usize) {
+        let before = self.ejected.swap(now, Relaxed);
+        if before != now {
+            self.metrics.ejected_changed(before, now);
+        }
     }
 
     pub(super) fn describe(&self, now: Timestamp) -> Value {
@@ -344,6 +358,12 @@ impl ClusterRuntime {
             "retry_budget": self.state.budget().balance(now),
             "endpoints": endpoints.collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Drop for ClusterRuntime {
+    fn drop(&mut self) {
+        self.count_ejected(0);
     }
 }
 

@@ -1,4 +1,7 @@
+use mesh_core::decide::health::Verdict;
 use mesh_core::policy::Loaded;
+use mesh_core::policy::model::traffic::OutlierDetection;
+use mesh_core::snapshot::{ResolvedEndpoint, ResolvedTarget};
 use mesh_core::workload::Workload;
 
 use super::*;
@@ -92,4 +95,42 @@ async fn what_a_policy_drops_is_forgotten_with_its_last_user() {
     drop(cluster);
 
     assert_eq!(clusters.alive().len(), 0);
+}
+
+/// The cluster of a subset, whose only endpoint is ejected.
+fn ejected(clusters: &Clusters, subset: &str) -> Arc<ClusterRuntime> {
+    let mut rules = OutlierDetection::default();
+    (rules.consecutive_5xx, rules.max_ejected_percent) = (1, 100);
+    let mut settings = ClusterSettings::default();
+    settings.outliers = Some(rules);
+    let (settings, key) = (Arc::new(settings), ClusterKey::new("orders", Some(subset), 8080));
+    let cluster = clusters.find_or_add(&key, &settings, "default");
+    let endpoint = ResolvedEndpoint::by_host("127.0.0.1", 8080);
+    cluster.configure(ResolvedTarget::passthrough(key, settings, endpoint), 1);
+    let endpoint = cluster.state.endpoints().remove(0);
+    let event = cluster
+        .state
+        .record(&endpoint, Verdict::ServerError, clusters.context.clock.now());
+    cluster.observe(&event.unwrap());
+    cluster
+}
+
+#[tokio::test]
+async fn the_ejected_of_all_subsets_are_counted_as_long_as_they_are_there() {
+    let clusters = clusters();
+    let is_counted = |number: u32| {
+        let text = clusters.context.metrics.render();
+        text.contains(&format!("mesh_outlier_ejected{{service=\"orders\"}} {number}\n"))
+    };
+    let (v1, v2) = (ejected(&clusters, "v1"), ejected(&clusters, "v2"));
+    assert!(is_counted(2));
+
+    let returned = v1.state.endpoints().remove(0);
+    v1.state.configure(ClusterSettings::default());
+    assert!(!returned.health().is_ejected());
+    v1.sweep();
+    assert!(is_counted(1));
+
+    drop(v2);
+    assert!(is_counted(0));
 }

@@ -86,11 +86,12 @@ impl ServiceMetrics {
         }
     }
 
-    /// States how many endpoints are ejected now (`mesh_outlier_ejected`).
-    pub fn ejected_now(&self, endpoints: usize) {
-        self.inner.ejected.store(endpoints, Relaxed);
+    /// Says how many endpoints of a part of the service were ejected, and are now (`mesh_outlier_ejected`, the sum of all parts).
+    pub fn ejected_changed(&self, before: usize, now: usize) {
+        // A sum of differences: it wraps on its way and never in the end.
+        self.inner.ejected.fetch_add(now.wrapping_sub(before), Relaxed);
         if let Some(user) = &self.inner.user {
-            user.ejected.set(endpoints as f64);
+            user.ejected.increment(now as f64 - before as f64);
         }
     }
 

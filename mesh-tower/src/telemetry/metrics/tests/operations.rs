@@ -17,7 +17,9 @@ fn the_work_of_the_mesh_is_counted() {
     metrics.policy().reloaded(ReloadResult::Rejected);
     let orders = metrics.service("orders");
     orders.ejection();
-    orders.ejected_now(2);
+    orders.ejected_changed(0, 3);
+    orders.ejected_changed(3, 1);
+    orders.ejected_changed(0, 1);
     for result in [RetryResult::Success, RetryResult::Failure, RetryResult::BudgetExhausted] {
         metrics.service("orders").retry(result);
     }
