@@ -486,3 +486,27 @@ async fn a_call_that_fails_in_its_headers_counts_once_against_its_endpoint() {
     assert_eq!(send(&client, call()).await.unwrap().status, 200);
     assert_eq!(ejections(), Some(1));
 }
+
+/// What a server says in its head it has said, whether or not anybody reads the rest.
+#[tokio::test]
+async fn an_answer_that_is_not_read_ends_a_row_of_failures() {
+    let a = Backend::start("a").await;
+    let world = World::new();
+    let outliers = "outliers: { consecutive_5xx: 2, max_ejected_percent: 100 }";
+    let text = format!(
+        "services:\n  orders: {{ endpoints: [\"{}\"], {outliers} }}\n",
+        a.address
+    );
+    world.write("orders.yaml", &text);
+    let (_mesh, client) = world.client("default", "web").await;
+    let status = async || {
+        let request = Request::get("http://orders/").body(Body::empty()).unwrap();
+        client.send(request).await.unwrap().status().as_u16()
+    };
+
+    for _ in 0..3 {
+        a.fail(1);
+        assert_eq!(status().await, 503);
+        assert_eq!(status().await, 200);
+    }
+}

@@ -208,7 +208,7 @@ impl<'a> Tries<'a> {
             (true, None) => (by_status != Verdict::Success).then_some(by_status),
             (false, _) => Some(by_status),
         };
-        // What the headers alone say: failures count at once, and once; successes at the end of the body.
+        // What the headers alone say: failures count at once, and once; successes once the body is over.
         match verdict {
             Some(verdict) if verdict != Verdict::Success => {
                 exchange.judgement = Judgement::Told;

@@ -268,7 +268,7 @@ impl Drop for Exchange {
 pub(super) enum Judgement {
     /// Its end will tell; a gRPC call is judged by its trailers.
     Open,
-    /// This, if it ends well.
+    /// This, unless it fails under way.
     Expected(Verdict),
     /// The endpoint's failure was told at once.
     Told,
@@ -301,7 +301,10 @@ impl OnEnd for Exchange {
                 self.judge(Verdict::LocalOrigin(LocalError::Reset), now);
                 Outcome::UpstreamReset
             }
-            End::Dropped => Outcome::CallerGone,
+            End::Dropped => {
+                self.judge_by_head(now);
+                Outcome::CallerGone
+            }
         };
         // A copy is nobody's, and is not accounted for.
         if !self.is_settled {
@@ -321,6 +324,13 @@ impl Exchange {
             _ => by_trailers(),
         };
         if let Some(verdict) = verdict {
+            self.judge(verdict, now);
+        }
+    }
+
+    /// The caller has stopped to read: a head that said something has said it of the endpoint.
+    fn judge_by_head(&mut self, now: Timestamp) {
+        if let Judgement::Expected(verdict) = self.judgement {
             self.judge(verdict, now);
         }
     }
