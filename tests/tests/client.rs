@@ -510,3 +510,26 @@ async fn an_answer_that_is_not_read_ends_a_row_of_failures() {
         assert_eq!(status().await, 200);
     }
 }
+
+#[tokio::test]
+async fn a_retry_holds_up_others_until_its_answer_comes_and_no_longer() {
+    let a = Backend::start("a").await;
+    let world = World::new();
+    let text = format!(
+        "services:\n  orders:\n    endpoints: [\"{}\"]\n    limits: {{ retries: 1 }}\n    retry: {{ attempts: 2, on: [5xx] }}\n",
+        a.address
+    );
+    world.write("orders.yaml", &text);
+    let (_mesh, client) = world.client("default", "web").await;
+    let answer = async |failures| {
+        a.fail(failures);
+        let request = Request::get("http://orders/").body(Body::empty()).unwrap();
+        client.send(request).await.unwrap()
+    };
+
+    let unread = answer(1).await;
+    assert_eq!(unread.status(), 200);
+    assert_eq!(answer(1).await.status(), 200, "the answer of another retry is not read");
+    assert_eq!(answer(2).await.status(), 200, "its own first retry is over");
+    drop(unread);
+}

@@ -85,6 +85,7 @@ impl<'a> Tries<'a> {
                     RetryResult::Success
                 };
                 self.plan.cluster.metrics.retry(result);
+                exchange.retry_is_over();
             }
             if !wants_more {
                 return result.map_err(|failed| failed.error);
@@ -171,7 +172,7 @@ impl<'a> Tries<'a> {
         Ok(Held {
             in_flight: cluster.begin(endpoint),
             _request: request,
-            _retry: retry,
+            retry,
         })
     }
 

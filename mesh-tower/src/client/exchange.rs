@@ -143,6 +143,13 @@ impl Exchange {
         }
     }
 
+    /// The policy has judged the try: it holds up no other retry.
+    pub(super) fn retry_is_over(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.retry = None;
+        }
+    }
+
     /// The answer of the last try. Its end settles; it fails at `deadline`.
     pub(super) fn settle_later(
         mut self: Box<Self>,
@@ -278,7 +285,8 @@ pub(super) enum Judgement {
 pub(super) struct Held {
     pub(super) in_flight: InFlight<Attachment>,
     pub(super) _request: Permit,
-    pub(super) _retry: Option<Permit>,
+    /// Until it is decided whether the policy is content: its answer may last for hours.
+    pub(super) retry: Option<Permit>,
 }
 
 impl OnEnd for Exchange {
