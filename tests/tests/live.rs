@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,12 @@ use mesh_core::workload::Workload;
 use mesh_tests::World;
 use mesh_tests::seeds::secured;
 use mesh_tests::world::generation;
+use mesh_tls::clock::Clock;
+use mesh_tls::config::Alpn;
+use mesh_tls::web::{WebClientConfig, connect_web};
 use mesh_tower::server::Peer;
 use mesh_tower::{Body, Mesh};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Echoes what comes by a WebSocket, and says a word every ten milliseconds on `/feed`.
@@ -314,6 +318,92 @@ async fn a_stream_through_a_gateway_is_counted_and_ends_when_it_is_denied() {
 
     world.write("shut.yaml", SHUT);
     assert!(closed(&mut feed, Duration::from_secs(5)).await.is_some());
+}
+
+/// The same door on a port of which only the policy says how it is secured.
+fn door(port: &str) -> String {
+    DOOR.replace("{ number: 8080, name: http, protocol: HTTP }, hosts: ['*']", port)
+}
+
+const IN_CLEAR: &str = "{ number: 8443, name: door, protocol: HTTP }, hosts: ['*']";
+const BY_TLS: &str = "{ number: 8443, name: door, protocol: HTTPS }, hosts: ['*'], \
+                      tls: { mode: SIMPLE, credentialName: shop }";
+const ELSEWHERE: &str = "{ number: 9443, name: door, protocol: HTTP }, hosts: ['*']";
+
+/// A gateway to orders, with a certificate, whose port is as given at first.
+async fn gateway(world: &World, port: &str) -> (Mesh, SocketAddr) {
+    world.write("mesh.yaml", &settings("drain: 300ms"));
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let orders = backend.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(backend, app()).await.unwrap() });
+    world.write(
+        "orders.yaml",
+        &format!("services: {{ orders: {{ endpoints: [\"{orders}\"] }} }}\n"),
+    );
+    world.write("door.yaml", &door(port));
+    let secret = world.folder("credentials/shop");
+    let (hour, now) = (Duration::from_secs(3600), std::time::SystemTime::now());
+    world.ca().write_web(&secret, &["shop.example"], hour, now).unwrap();
+    let workload = Workload::new("default", "door").label("istio", "ingressgateway");
+    let builder = world.builder(&workload).credentials(world.folder("credentials"));
+    let mesh = builder.build().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = mesh.clone();
+    tokio::spawn(async move { serving.gateway().port(8443).serve(listener).await.unwrap() });
+    (mesh, address)
+}
+
+/// The status of an answer without a body, on a connection that is kept.
+async fn status(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8_lossy(&answer[9..12]).into_owned()
+}
+
+/// A gateway's port that turns to TLS serves nobody in clear any more, and the reverse.
+#[tokio::test]
+async fn connections_of_a_gateway_end_when_its_port_speaks_otherwise() {
+    let world = World::new();
+    let (mesh, address) = gateway(&world, IN_CLEAR).await;
+    let (mut idle, mut feed) = (
+        TcpStream::connect(address).await.unwrap(),
+        TcpStream::connect(address).await.unwrap(),
+    );
+    assert_eq!(status(&mut idle, "/nothing").await, "404");
+    assert_eq!(status(&mut feed, "/feed").await, "200");
+
+    // What changes something else changes nothing for them, nor does a port without routes to give away.
+    world.write("door.yaml", &door(ELSEWHERE));
+    generation(&mesh, 2).await;
+    assert_eq!(closed(&mut idle, Duration::from_millis(100)).await, None);
+
+    world.write("door.yaml", &door(BY_TLS));
+    generation(&mesh, 3).await;
+    assert!(closed(&mut idle, Duration::from_secs(2)).await.is_some());
+    let lasted = closed(&mut feed, Duration::from_secs(2)).await;
+    assert!(lasted.is_some(), "it is cut after the drain");
+    let ended = |count: u8| format!("mesh_connections_ended_total{{side=\"server\",reason=\"mode\"}} {count}");
+    assert!(mesh.metrics().render().contains(&ended(2)));
+
+    let roots = world.ca().certificate_pem().as_bytes();
+    let config = WebClientConfig::with_roots(roots, &[Alpn::Http1], &Clock::system()).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let limit = Duration::from_secs(5);
+    let (mut stream, _) = connect_web(stream, Arc::new(config), "shop.example", limit)
+        .await
+        .unwrap();
+    assert_eq!(status(&mut stream, "/feed").await, "200");
+
+    world.write("door.yaml", &door(IN_CLEAR));
+    generation(&mesh, 4).await;
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok() && mesh.metrics().render().contains(&ended(3)));
 }
 
 #[tokio::test]

@@ -12,11 +12,12 @@ use crate::policy::model::filter::{Answer, Redirect, RedirectPort};
 use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
 use crate::policy::model::route::{Binding, RouteMatch, RouteRule, RouteTable};
 use crate::policy::model::{Origin, selects};
+use crate::request::Transport;
 
-use super::CompileError;
 use super::outbound::{Builder, Reach, View};
 use super::registry::distance;
 use super::specific;
+use super::{CompileError, Snapshot};
 
 /// A gateway that this workload serves.
 #[derive(Debug)]
@@ -52,6 +53,20 @@ pub struct GatewayVirtualTls {
     pub hosts: Vec<String>,
     /// Where the certificate lies.
     pub tls: GatewayTls,
+}
+
+impl Snapshot {
+    /// What a port of the gateways speaks: TLS where any of its servers does. `None` where no gateway has it.
+    #[must_use]
+    pub fn gateway_transport(&self, number: u16) -> Option<Transport> {
+        let ports = self.gateways.iter().flat_map(|gateway| &gateway.ports);
+        let mut same = ports.filter(|port| port.number == number).peekable();
+        same.peek()?;
+        match same.any(|port| !port.tls.is_empty()) {
+            true => Some(Transport::Tls),
+            false => Some(Transport::Plain),
+        }
+    }
 }
 
 impl<'a> Builder<'a> {

@@ -203,7 +203,11 @@ impl GatewayPort {
         remote: SocketAddr,
         local: SocketAddr,
     ) -> Arc<Connection> {
-        let security = Security::Web { transport, server_name };
+        let security = Security::Web {
+            transport,
+            port: self.number,
+            server_name,
+        };
         Arc::new(Connection::new(Arc::clone(&self.shared), security, remote, local))
     }
 }

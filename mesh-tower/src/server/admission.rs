@@ -271,6 +271,7 @@ fn not_allowed(connection: &Connection, ended: &Ended) -> Refusal {
     let text = match ended {
         Ended::PlainTextOnly => "this port takes plain text only",
         Ended::MutualTlsOnly => "this port takes mTLS only",
+        Ended::TlsOnly => "this port takes TLS only",
         Ended::NotTrusted(_) | Ended::Revoked(_) => "the caller's certificate is not valid any more",
         Ended::Denied => DENIED,
     };

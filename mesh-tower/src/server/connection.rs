@@ -34,6 +34,8 @@ pub(crate) enum Security {
     Web {
         /// Whether it is TLS.
         transport: Transport,
+        /// The port as the policy numbers it, which need not be the one that was listened on.
+        port: u16,
         /// The host that the client asked for (SNI).
         server_name: Option<Arc<str>>,
     },
@@ -82,12 +84,15 @@ pub(crate) enum Ended {
     /// The peer's certificate is revoked.
     #[error("the peer is trusted no more: {0}")]
     Revoked(String),
-    /// The port's mode is DISABLE by now.
+    /// The port's mode is DISABLE by now, or that of a gateway is without TLS.
     #[error("the port takes plain text only")]
     PlainTextOnly,
     /// The port's mode is STRICT by now.
     #[error("the port takes mTLS only")]
     MutualTlsOnly,
+    /// The gateway's port is TLS by now.
+    #[error("the port takes TLS only")]
+    TlsOnly,
     /// The rules deny what the connection was upgraded for.
     #[error("the rules deny the request that upgraded it")]
     Denied,
@@ -97,7 +102,7 @@ impl Ended {
     pub(super) const fn reason(&self) -> EndReason {
         match self {
             Self::NotTrusted(_) | Self::Revoked(_) => EndReason::NotTrusted,
-            Self::PlainTextOnly | Self::MutualTlsOnly => EndReason::Mode,
+            Self::PlainTextOnly | Self::MutualTlsOnly | Self::TlsOnly => EndReason::Mode,
             Self::Denied => EndReason::Denied,
         }
     }
@@ -205,7 +210,7 @@ impl Connection {
     pub(crate) fn still_allowed(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Ended> {
         let mode = || snapshot.inbound.mtls(self.local.port()).0;
         match self.security {
-            Security::Web { .. } => Ok(()),
+            Security::Web { transport, port, .. } => still_spoken(snapshot, transport, port),
             Security::Mutual(..) if mode() == MtlsMode::Disable => Err(Ended::PlainTextOnly),
             Security::Mutual(..) => self.still_trusted(snapshot, now),
             Security::Plain if mode() == MtlsMode::Strict => Err(Ended::MutualTlsOnly),
@@ -289,6 +294,15 @@ impl Security {
             Self::Mutual(_, name) | Self::Web { server_name: name, .. } => name.as_deref(),
             Self::Plain => None,
         }
+    }
+}
+
+/// Whether a gateway's port speaks as it did. One that is gone has no routes to give away: its requests get 404.
+fn still_spoken(snapshot: &Snapshot, transport: Transport, port: u16) -> Result<(), Ended> {
+    match (transport, snapshot.gateway_transport(port)) {
+        (Transport::Plain, Some(Transport::Tls)) => Err(Ended::TlsOnly),
+        (Transport::Tls, Some(Transport::Plain)) => Err(Ended::PlainTextOnly),
+        _ => Ok(()),
     }
 }
 

@@ -28,7 +28,7 @@ pub enum EndReason {
     NotTrusted,
     /// The policy wants another identity at the other end.
     Identity,
-    /// The port takes other connections now: mTLS only, or plain text only.
+    /// The port takes other connections now: TLS or mTLS only, or plain text only.
     Mode,
     /// The rules deny what an upgraded connection or a running request was let in for.
     Denied,
