@@ -20,9 +20,11 @@ use axum::extract::Request as AxumRequest;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get as on_get;
 use http::{Request, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Frame};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::workload::Workload;
 use mesh_tests::World;
 use mesh_tests::seeds::secured;
@@ -127,7 +129,7 @@ async fn websocket(address: SocketAddr) -> TcpStream {
     stream
 }
 
-async fn echoes(stream: &mut TcpStream) -> bool {
+async fn echoes(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     let asked = stream.write_u8(7).await;
     asked.is_ok() && stream.read_u8().await.is_ok_and(|echo| echo == 7)
 }
@@ -163,6 +165,84 @@ async fn a_websocket_that_is_denied_is_closed() {
         let line = "mesh_connections_ended_total{side=\"server\",reason=\"denied\"} 2";
         assert!(mesh.metrics().render().contains(line), "{by:?}");
     }
+}
+
+/// The same for `CONNECT`.
+async fn tunnel(request: AxumRequest) -> StatusCode {
+    drop(upgrade(request).await);
+    StatusCode::OK
+}
+
+/// Rules that let everybody have tunnels.
+const TUNNELS: &str = "
+namespace: shop
+authorization: [{ name: tunnels, service: orders, allow: [{ methods: [CONNECT] }] }]
+";
+
+async fn tunnels(world: &World) -> (Mesh, http2::SendRequest<Empty<Bytes>>) {
+    world.write("mesh.yaml", &settings("drain: 100ms"));
+    world.write("tunnels.yaml", TUNNELS);
+    let workload = Workload::new("shop", "orders").label("app", "orders");
+    let mesh = world.mesh(&workload).await;
+    let address = world.serve(&mesh, Router::new().fallback(tunnel)).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    (mesh, sender)
+}
+
+async fn connect(sender: &mut http2::SendRequest<Empty<Bytes>>, host: &str) -> TokioIo<Upgraded> {
+    sender.ready().await.unwrap();
+    let request = Request::connect(format!("{host}:443")).body(Empty::new()).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    TokioIo::new(hyper::upgrade::on(answer).await.unwrap())
+}
+
+/// Each tunnel of an HTTP/2 connection is judged again, not the last one alone.
+#[tokio::test]
+async fn every_tunnel_of_a_connection_is_judged_again() {
+    let world = World::new();
+    let (mesh, mut sender) = tunnels(&world).await;
+    let mut first = connect(&mut sender, "a.example").await;
+    let mut second = connect(&mut sender, "b.example").await;
+    let deny = |host: &str| denying("x").replace("paths: [\"x\"]", &format!("hosts: [{host}]"));
+
+    world.write("rules.yaml", &deny("c.example"));
+    generation(&mesh, 2).await;
+    assert!(echoes(&mut first).await && echoes(&mut second).await);
+
+    world.write("rules.yaml", &deny("a.example"));
+    generation(&mesh, 3).await;
+    let ended = tokio::time::timeout(Duration::from_secs(2), first.read_u8()).await;
+    assert!(ended.is_ok_and(|read| read.is_err()), "the first tunnel goes on");
+    let line = "mesh_connections_ended_total{side=\"server\",reason=\"denied\"} 1";
+    assert!(mesh.metrics().render().contains(line));
+}
+
+/// What is kept of tunnels is bounded: after 200 a connection is asked to end, and what it carries goes on, judged as before.
+#[tokio::test]
+async fn a_connection_has_its_share_of_tunnels() {
+    let world = World::new();
+    let (mesh, mut sender) = tunnels(&world).await;
+    let mut first = connect(&mut sender, "a.example").await;
+    for _ in 1..200 {
+        drop(connect(&mut sender, "b.example").await);
+    }
+    let request = || Request::connect("b.example:443").body(Empty::new()).unwrap();
+    let asked = async { while sender.send_request(request()).await.is_ok() {} };
+    assert!(tokio::time::timeout(Duration::from_secs(2), asked).await.is_ok());
+    assert!(echoes(&mut first).await);
+
+    world.write(
+        "rules.yaml",
+        &denying("x").replace("paths: [\"x\"]", "hosts: [a.example]"),
+    );
+    generation(&mesh, 2).await;
+    let ended = tokio::time::timeout(Duration::from_secs(2), first.read_u8()).await;
+    assert!(ended.is_ok_and(|read| read.is_err()));
 }
 
 /// C11: unless the policy does not want it.

@@ -162,6 +162,8 @@ enum End {
     NotAllowed(Ended),
     /// It had no request in the time for one.
     Unused,
+    /// It has had its share of tunnels. Those that it has go on, and are judged as before.
+    Used,
 }
 
 impl Living<'_> {
@@ -171,6 +173,7 @@ impl Living<'_> {
             _ = stopping.wait_for(|stop| *stop) => End::Stopping,
             ended = live::not_allowed(self.shared, self.connection) => End::NotAllowed(ended),
             () = self.unused() => End::Unused,
+            () = self.connection.upgraded.are_many() => End::Used,
         }
     }
 
@@ -189,19 +192,25 @@ impl Living<'_> {
 
     async fn drive(&self, mut connection: Pin<Box<impl Graceful>>) {
         let mut cut = pin!(self.connection.conduct.ends(&self.switch));
-        let end = Dormant::new(async {
-            tokio::select! {
-                // Whoever behaves badly is not waited for.
-                _ = cut.as_mut() => None,
-                end = self.end() => Some(end),
+        let end = loop {
+            let end = Dormant::new(async {
+                tokio::select! {
+                    // Whoever behaves badly is not waited for.
+                    _ = cut.as_mut() => None,
+                    end = self.end() => Some(end),
+                }
+            });
+            let end = tokio::select! {
+                biased;
+                _ = connection.as_mut() => None,
+                end = end => end,
+            };
+            match end {
+                None => return,
+                Some(End::Used) => connection.as_mut().graceful_shutdown(),
+                Some(end) => break end,
             }
-        });
-        let end = tokio::select! {
-            biased;
-            _ = connection.as_mut() => None,
-            end = end => end,
         };
-        let Some(end) = end else { return };
         // An idle HTTP/1 connection would be closed under a request that is on its way; responses ask to close it.
         let is_asked = matches!(end, End::NotAllowed(Ended::NotTrusted(_))) && self.http == Http::One;
         if !is_asked {
@@ -209,7 +218,7 @@ impl Living<'_> {
         }
         let drained = async {
             match end {
-                End::Stopping => drop(connection.await),
+                End::Stopping | End::Used => drop(connection.await),
                 End::NotAllowed(_) | End::Unused => {
                     let drain = self.shared.live.load().snapshot.mesh.live.drain;
                     let _ = tokio::time::timeout(drain, connection).await;

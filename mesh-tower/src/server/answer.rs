@@ -164,11 +164,14 @@ impl Accounts {
     fn tell(self, mut response: Response<Body>) -> Response<Body> {
         self.for_response.apply(&mut response);
         tell_end(self.standing, &self.exchange, &mut response);
-        let response = match self.kept {
+        let held = match self.kept {
             Some(running) => running.hold(&self.exchange.connection, response),
-            None => response,
+            None => Ok(response),
         };
-        self.exchange.settle_later(response, Outcome::Response)
+        match held {
+            Ok(response) => self.exchange.settle_later(response, Outcome::Response),
+            Err(refusal) => Refused::from(refusal).answer(self.exchange),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, Guard};
 use http::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
@@ -20,7 +20,7 @@ use mesh_tls::verify::PeerError;
 
 use super::conduct::{self, Conduct};
 use super::plaintext::Caller;
-use super::running::Running;
+use super::running::{Running, Upgraded};
 use crate::body::Body;
 use crate::mesh::{Shared, tls_policy};
 use crate::telemetry::metrics::{ConnectionGuard, EndReason, SecurityPolicy, SeriesGroup, Side};
@@ -65,8 +65,8 @@ pub(crate) struct Connection {
     sure_until: AtomicU64,
     /// When it was first seen that the peer is trusted no more.
     lost_trust: OnceLock<Timestamp>,
-    /// The request that turned the connection over to another protocol.
-    pub(super) upgraded_by: ArcSwapOption<Running>,
+    /// The requests that turned the connection, or streams of it, over to another protocol.
+    pub(super) upgraded: Upgraded,
     /// Requests that the policy wants judged again.
     pub(super) running: Mutex<Vec<Weak<Running>>>,
     /// Rules as far as the peer decides them; made anew when the policy changes.
@@ -131,7 +131,7 @@ impl Connection {
             verified: AtomicU64::new(UNVERIFIED),
             sure_until: AtomicU64::new(0),
             lost_trust: OnceLock::new(),
-            upgraded_by: ArcSwapOption::empty(),
+            upgraded: Upgraded::default(),
             running: Mutex::default(),
             rules: ArcSwap::from_pointee(rules),
             open: None,

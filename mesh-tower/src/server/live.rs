@@ -3,7 +3,8 @@
 //! Each connection is looked at again when the identity rotates, when the policy is replaced and when the peer's
 //! certificate expires. One that would not be let in now is asked to end, and is cut when the policy's time for that
 //! is over (`mesh.live.drain`). Nobody can be asked on a connection that was upgraded to another protocol: it is cut at
-//! once, as well when the rules deny the request that upgraded it (`mesh.live.recheck`).
+//! once, as well when the rules deny the request that upgraded it (`mesh.live.recheck`). Of HTTP/2, single streams are
+//! upgraded (`CONNECT`): its connection is asked, and cut with all that it carries.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -66,11 +67,10 @@ fn validity(connection: &Connection) -> Duration {
 fn judge(live: &Live, connection: &Connection) -> Result<(), Ended> {
     let snapshot = &live.snapshot;
     connection.still_allowed(snapshot, connection.shared.clock.now())?;
-    let recheck = snapshot.mesh.live.recheck;
-    if recheck != Recheck::Off
-        && let Some(upgraded_by) = &*connection.upgraded_by.load()
-    {
-        connection.authorize_again(snapshot, upgraded_by)?;
+    if snapshot.mesh.live.recheck != Recheck::Off {
+        for request in connection.upgraded.by() {
+            connection.authorize_again(snapshot, &request)?;
+        }
     }
     end_denied(connection, snapshot);
     Ok(())
@@ -103,7 +103,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, connection: Arc<Connection>, swit
         () = switch.gone() => return,
         _ = not_allowed(&shared, &connection) => {}
     }
-    if connection.upgraded_by.load().is_none() {
+    if connection.upgraded.is_empty() {
         let drain = shared.live.load().snapshot.mesh.live.drain;
         let _ = tokio::time::timeout(drain, switch.gone()).await;
     }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,11 +11,14 @@ use futures_util::task::AtomicWaker;
 use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
+use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
+use tokio::sync::Notify;
 
 use super::connection::Connection;
 use super::jwt::Claims;
+use super::respond::Refusal;
 use crate::body::{Body, BoxError};
 use crate::brought::Brought;
 
@@ -99,21 +102,70 @@ impl Running {
         }
     }
 
-    /// Has the response end with the request; notes where it upgrades the connection.
-    pub(super) fn hold(self: Arc<Self>, connection: &Connection, response: Response<Body>) -> Response<Body> {
+    /// Has the response end with the request; notes where it upgrades the connection, which it may not do too often.
+    pub(super) fn hold(
+        self: Arc<Self>,
+        connection: &Connection,
+        response: Response<Body>,
+    ) -> Result<Response<Body>, Refusal> {
         if upgrades(&self.request, &response) {
             if connection.is_known() {
-                connection.upgraded_by.store(Some(self));
+                connection.upgraded.add(self)?;
             }
-            return response;
+            return Ok(response);
         }
-        response.map(|body| Body::new(Held { body, running: self }))
+        Ok(response.map(|body| Body::new(Held { body, running: self })))
     }
 }
 
 fn upgrades(request: &Request<()>, response: &Response<Body>) -> bool {
     let status = response.status();
     status == StatusCode::SWITCHING_PROTOCOLS || request.method() == Method::CONNECT && status.is_success()
+}
+
+/// How many upgrades a connection has before it is asked to end: as many as an HTTP/2 connection carries at a time.
+const MANY: usize = 200;
+/// How many it may have at all, since it may not hear that, or not listen.
+const TOO_MANY: usize = 2 * MANY;
+
+/// The requests that turned a connection, or streams of it, over to another protocol.
+///
+/// They are kept for as long as the connection is: a tunnel's halves are the application's, which may have ended the one
+/// and go on with the other, so that nothing tells for sure when a tunnel is over.
+#[derive(Debug, Default)]
+pub(super) struct Upgraded {
+    by: Mutex<Vec<Arc<Running>>>,
+    many: Notify,
+}
+
+impl Upgraded {
+    fn add(&self, request: Arc<Running>) -> Result<(), Refusal> {
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if by.len() >= TOO_MANY {
+            return Err(Refusal::new(
+                Outcome::Overflow,
+                "the connection has had too many tunnels",
+            ));
+        }
+        by.push(request);
+        if by.len() == MANY {
+            self.many.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn by(&self) -> Vec<Arc<Running>> {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Waits until there are many, once.
+    pub(super) async fn are_many(&self) {
+        self.many.notified().await;
+    }
 }
 
 impl Connection {
