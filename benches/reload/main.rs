@@ -1,7 +1,10 @@
 //! What a reload costs: reading, checking and compiling policies of 10 to 100 000 routes, as many rules of
 //! authorization and as many endpoints.
 //!
-//! `cargo bench -p mesh-benches --bench reload -- [--json FILE] [--only TEXT] [--help]`.
+//! `cargo bench -p mesh-benches --bench reload -- [--json FILE] [--svg DIR] [--only TEXT] [--help]`.
+//!
+//! Times and held memory of cases that differ in their size alone are fitted with a power of it, by least squares on the
+//! logarithms, where there are three sizes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +16,7 @@
     reason = "a benchmark may stop, and prints"
 )]
 
+mod growth;
 mod measure;
 mod policies;
 
@@ -71,6 +75,7 @@ fn one_change(name: &str, form: Form, size: usize, at: &str) -> Row {
 #[derive(Default)]
 struct Options {
     json: Option<PathBuf>,
+    svg: Option<PathBuf>,
     only: String,
     list: bool,
 }
@@ -79,9 +84,11 @@ impl Options {
     fn from_args(mut args: impl Iterator<Item = String>) -> Self {
         let mut options = Self::default();
         while let Some(arg) = args.next() {
+            let mut value = || args.next().unwrap_or_else(|| stop(&format!("{arg} needs a value")));
             match arg.as_str() {
-                "--json" => options.json = args.next().map(PathBuf::from),
-                "--only" => options.only = args.next().unwrap_or_default(),
+                "--json" => options.json = Some(value().into()),
+                "--svg" => options.svg = Some(value().into()),
+                "--only" => options.only = value(),
                 // Cargo asks for names with `--list`, and runs benchmarks as tests with `--test`.
                 "--list" | "--test" => options.list = true,
                 "--bench" => {}
@@ -98,6 +105,7 @@ fn help() -> ! {
     println!("as many rules of authorization and as many endpoints.\n");
     println!("  whole_*       from nothing; one_rule_*, one_route_*: again, where one of one file has changed");
     println!("  --json FILE   also write the rows");
+    println!("  --svg DIR     also draw time and held memory by size, of cases with three sizes or more");
     println!("  --only TEXT   only cases whose name contains TEXT");
     println!("  --list        names of the cases");
     std::process::exit(0)
@@ -121,8 +129,14 @@ fn main() {
         print(&row);
         rows.push(row);
     }
+    let plots = growth::plots(&rows);
+    plots.iter().for_each(growth::print);
     if let Some(file) = options.json {
-        write(&file, &rows);
+        let text = serde_json::to_string_pretty(&rows).unwrap();
+        written(&file, std::fs::write(&file, text + "\n"));
+    }
+    if let Some(directory) = options.svg {
+        written(&directory, growth::draw(&plots, &directory));
     }
 }
 
@@ -150,9 +164,8 @@ fn print(row: &Row) {
     );
 }
 
-fn write(file: &Path, rows: &[Row]) {
-    let text = serde_json::to_string_pretty(rows).unwrap();
-    if let Err(error) = std::fs::write(file, text + "\n") {
-        stop(&format!("`{}` cannot be written: {error}", file.display()));
+fn written(place: &Path, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        stop(&format!("`{}` cannot be written: {error}", place.display()));
     }
 }

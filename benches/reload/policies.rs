@@ -38,7 +38,7 @@ impl Form {
     pub(crate) const fn sizes(self) -> &'static [usize] {
         match self {
             Self::NativeYaml | Self::NativeJson => &[10, 100, 1_000, 10_000, 100_000],
-            Self::IstioYaml | Self::GatewayApiYaml => &[1_000, 10_000],
+            Self::IstioYaml | Self::GatewayApiYaml => &[100, 1_000, 10_000],
         }
     }
 }
