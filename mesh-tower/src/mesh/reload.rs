@@ -116,8 +116,9 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, mut polic
         match compiled {
             Ok(compiled) => {
                 shared.tokens.apply(&shared, &compiled.snapshot);
+                let mesh = Arc::downgrade(&shared);
                 let before = off_thread(move || shared.put_in_force(&compiled)).await;
-                tokio::spawn(retire(before));
+                tokio::spawn(retire(mesh, before));
             }
             Err(error) => shared.reject(error.lines()),
         }
@@ -128,11 +129,14 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, mut polic
 const RETIREMENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Frees an old policy off the runtime's threads, once the requests that began with it are done.
-async fn retire(before: Arc<Live>) {
+async fn retire(mesh: Weak<Shared>, before: Arc<Live>) {
     let (mut pause, longest) = RETIREMENT;
     while Arc::strong_count(&before) > 1 {
         tokio::time::sleep(pause).await;
         pause = longest.min(pause * 2);
+    }
+    if let Some(shared) = mesh.upgrade() {
+        shared.tokens.retire(before.snapshot.generation);
     }
     off_thread(move || drop(before)).await;
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mesh_tests::issuer::key_set;
-use mesh_tests::world::until;
+use mesh_tests::world::{generation, until};
 use mesh_tests::{KeyServer, Page, SigningKey, World};
 use serde_json::json;
 
@@ -151,6 +151,26 @@ async fn a_dead_server_is_survived_for_as_long_as_the_rule_says() {
 
     server.publish("/jwks", &key_set(&[&key]));
     scene.until_status(&token, 200).await;
+}
+
+/// H17: other times are no reason to forget the keys, whose server may be down just then.
+#[tokio::test]
+async fn keys_stay_when_a_reload_changes_their_times() {
+    let (server, key) = (KeyServer::plain().await, SigningKey::p256("a"));
+    server.publish("/jwks", &key_set(&[&key]));
+    let scene = Scene::new(&[&in_mesh(""), &key_service(&server)]).await;
+    let token = key.token(&claims(&json!({})));
+    assert_eq!(scene.bearing(&token).await.status, 200);
+
+    server.put("/jwks", Page::Status(503));
+    for fields in [", refresh: 10m", ", refresh: 10m, stale: 2h", ", timeout: 1s"] {
+        let (next, asked) = (scene.mesh.policy_status().generation + 1, server.hits("/jwks"));
+        scene.world.write("rules-0.yaml", &in_mesh(fields));
+        generation(&scene.mesh, next).await;
+        assert_eq!(scene.bearing(&token).await.status, 200, "{fields}");
+        until("it was asked again", || server.hits("/jwks") > asked).await;
+        assert_eq!(scene.bearing(&token).await.status, 200, "{fields}");
+    }
 }
 
 /// H12: what is too long, too slow, elsewhere or no key set at all gives no keys.

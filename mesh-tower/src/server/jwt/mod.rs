@@ -48,6 +48,7 @@ pub(crate) use web::Web;
 /// What a mesh knows of tokens; outlives reloads.
 #[derive(Debug)]
 pub(crate) struct Tokens {
+    // INVARIANT: changed under the lock of the followers.
     sources: ArcSwap<Sources>,
     /// The tasks that fetch.
     followers: Mutex<FxHashMap<Arc<KeySource>, AbortHandle>>,
@@ -59,7 +60,22 @@ pub(crate) struct Tokens {
 }
 
 /// The state of each source of keys.
-type Sources = FxHashMap<Arc<KeySource>, Arc<SourceState>>;
+type Sources = FxHashMap<Arc<KeySource>, Wanted>;
+
+/// A source that a policy has.
+#[derive(Clone, Debug)]
+struct Wanted {
+    state: Arc<SourceState>,
+    /// The last policy that has it.
+    generation: u64,
+}
+
+/// The state of a source that is new, with the keys that are known from the same place under other times.
+fn begun(sources: &Sources, source: &KeySource) -> Arc<SourceState> {
+    let same = sources.iter().filter(|(known, _)| known.from == source.from);
+    let latest = same.max_by_key(|(_, wanted)| wanted.state.fetched());
+    latest.map_or_else(Arc::default, |(_, wanted)| Arc::new(wanted.state.again()))
+}
 
 impl Tokens {
     pub(crate) fn new(wall: WallClock, authorities: Option<PathBuf>, resolver: Arc<dyn Resolve>) -> Self {
@@ -73,30 +89,36 @@ impl Tokens {
         }
     }
 
-    /// Gets keys from where this policy says, and from nowhere else. Keys that are known already stay.
+    /// Gets keys from where this policy says, too. Those that are known from there already stay, whatever times it gives them.
+    ///
+    /// ORDER: before the policy is in force. Requests go on under the last one, until that is [retired](Self::retire).
     pub(crate) fn apply(&self, shared: &Arc<Shared>, snapshot: &Snapshot) {
-        let known = self.sources.load();
-        let wanted = snapshot.inbound.tokens.sources();
-        let sources: Sources = wanted
-            .map(|source| {
-                let state = known.get(source).cloned().unwrap_or_default();
-                (Arc::clone(source), state)
-            })
-            .collect();
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        followers.retain(|source, task| {
-            let stays = sources.contains_key(source);
-            if !stays {
+        let mut sources = Sources::clone(&self.sources.load());
+        for source in snapshot.inbound.tokens.sources() {
+            let known = sources.get(source).map(|wanted| Arc::clone(&wanted.state));
+            let state = known.unwrap_or_else(|| begun(&sources, source));
+            followers.entry(Arc::clone(source)).or_insert_with(|| {
+                let task = follow::follow(Arc::downgrade(shared), Arc::clone(source), Arc::clone(&state));
+                tokio::spawn(task).abort_handle()
+            });
+            let generation = snapshot.generation;
+            sources.insert(Arc::clone(source), Wanted { state, generation });
+        }
+        self.sources.store(Arc::new(sources));
+    }
+
+    /// Gets keys no more from where only policies up to this one say.
+    pub(crate) fn retire(&self, generation: u64) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = Sources::clone(&self.sources.load());
+        sources.retain(|source, wanted| {
+            let stays = wanted.generation > generation;
+            if !stays && let Some(task) = followers.remove(source) {
                 task.abort();
             }
             stays
         });
-        for (source, state) in &sources {
-            followers.entry(Arc::clone(source)).or_insert_with(|| {
-                let task = follow::follow(Arc::downgrade(shared), Arc::clone(source), Arc::clone(state));
-                tokio::spawn(task).abort_handle()
-            });
-        }
         self.sources.store(Arc::new(sources));
     }
 
@@ -107,14 +129,15 @@ impl Tokens {
     }
 
     fn state(&self, source: &KeySource) -> Option<Arc<SourceState>> {
-        self.sources.load().get(source).cloned()
+        let sources = self.sources.load();
+        sources.get(source).map(|wanted| Arc::clone(&wanted.state))
     }
 
     /// The age of the oldest keys in use, in seconds; 0 where none had to be got.
     pub(crate) fn oldest(&self) -> f64 {
         let now = self.clock.now();
         let sources = self.sources.load();
-        let ages = sources.values().filter_map(|state| state.age(now));
+        let ages = sources.values().filter_map(|wanted| wanted.state.age(now));
         ages.max().unwrap_or_default().as_secs_f64()
     }
 
@@ -124,7 +147,7 @@ impl Tokens {
         let sources = self.sources.load();
         let mut told: Vec<_> = sources
             .iter()
-            .map(|(source, state)| state.describe(source, now))
+            .map(|(source, wanted)| wanted.state.describe(source, now))
             .collect();
         told.sort_by_key(|one| one["source"].as_str().map(str::to_owned));
         json!({ "sources": told, "verified_tokens": self.cache.len() })

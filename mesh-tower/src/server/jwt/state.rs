@@ -56,6 +56,19 @@ impl SourceState {
         self.held.load_full().filter(|held| now.since(held.fetched) <= limit)
     }
 
+    pub(super) fn fetched(&self) -> Option<Timestamp> {
+        self.held.load().as_ref().map(|held| held.fetched)
+    }
+
+    /// The same keys, as old as they are, to be followed by other times.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            held: ArcSwapOption::new(self.held.load_full()),
+            looked: AtomicU64::new(self.looked.load(Ordering::Relaxed)),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn age(&self, now: Timestamp) -> Option<Duration> {
         self.held.load().as_ref().map(|held| now.since(held.fetched))
     }

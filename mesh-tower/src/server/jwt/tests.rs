@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use mesh_core::decide::jwt::{Accepted, KeyPlace, KeySet, KeySource, TokenRules};
 use mesh_core::policy::Loaded;
+use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
 use mesh_core::workload::Workload;
 
 use super::cache::{CAPACITY, Cache, Remembered};
 use super::state::SourceState;
+use crate::mesh::Mesh;
 
 const KEYS: &str =
     r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
@@ -88,6 +90,52 @@ async fn requests_wait_for_an_attempt_that_is_under_way() {
     state.ended(Ok(keys()), at(2));
 
     assert!(waiting.await.unwrap());
+}
+
+/// A policy whose keys come from one place, within so many seconds.
+fn snapshot(timeout: u8, generation: u64) -> Snapshot {
+    let policy = format!(
+        "
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{ name: tokens, namespace: shop }}
+spec: {{ jwtRules: [{{ issuer: a, jwksUri: 'https://a.example.com/keys', timeout: {timeout}s }}] }}
+"
+    );
+    let policy = Loaded::from_files([("f", policy.as_str())]).policy.unwrap();
+    Snapshot::compile(&policy, &Workload::new("shop", "orders"), generation).unwrap()
+}
+
+fn source_of(snapshot: &Snapshot) -> KeySource {
+    snapshot.inbound.tokens.sources().next().unwrap().as_ref().clone()
+}
+
+/// Requests go on under a policy until the next one is in force; keys are no others for being asked for otherwise.
+#[tokio::test]
+async fn keys_are_kept_from_policy_to_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mesh.yaml"), "mesh: {}\n").unwrap();
+    let workload = Workload::new("shop", "orders");
+    let building = Mesh::builder().policy(folder.path()).workload(workload).without_admin();
+    let mesh = building.build().await.unwrap();
+    let tokens = &mesh.shared().tokens;
+    let (first, second) = (snapshot(5, 10), snapshot(6, 11));
+    let held = |snapshot: &Snapshot| {
+        let source = source_of(snapshot);
+        tokens.state(&source)?.held(&source, tokens.clock.now())
+    };
+    tokens.apply(mesh.shared(), &first);
+    let state = tokens.state(&source_of(&first)).unwrap();
+    state.ended(Ok(keys()), tokens.clock.now());
+
+    tokens.apply(mesh.shared(), &second);
+    assert!(held(&first).is_some(), "the last policy is in force yet");
+    assert!(held(&second).is_some(), "they come from the same place");
+
+    tokens.retire(10);
+    assert!(tokens.state(&source_of(&first)).is_none());
+    assert!(held(&second).is_some());
+    assert_eq!(tokens.followers.lock().unwrap().len(), 1);
 }
 
 #[test]
