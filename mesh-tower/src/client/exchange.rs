@@ -15,6 +15,7 @@ use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
 
 use super::clusters::{Attachment, ClusterRuntime};
+use super::pool::is_of_request;
 use crate::body::{Body, DeadlineExceeded, End, OnEnd};
 use crate::brought::Brought;
 use crate::in_place::boxed;
@@ -304,6 +305,7 @@ impl OnEnd for Exchange {
             End::Failed(error) if error.is::<DeadlineExceeded>() => {
                 self.judge(Verdict::LocalOrigin(LocalError::Timeout), now);
                 Outcome::RequestTimeout
+            End::Failed(error) if is_of_request(&**error) => Outcome::CallerGone,
             }
             End::Failed(_) => {
                 self.judge(Verdict::LocalOrigin(LocalError::Reset), now);

@@ -163,16 +163,30 @@ impl SendError {
 }
 
 fn classify(error: &hyper::Error) -> SendErrorKind {
-    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    if h2.is_some_and(is_untouched) {
+    if h2_error(error).is_some_and(is_untouched) {
         SendErrorKind::Refused
-    } else if error.is_user() || h2.is_some_and(is_own) {
+    } else if error.is_user() || h2_error(error).is_some_and(is_own_reset) {
         SendErrorKind::RequestBody
     } else if error.is_parse() {
         SendErrorKind::Protocol
     } else {
         SendErrorKind::Reset
     }
+}
+
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source().and_then(|source| source.downcast_ref())
+}
+
+/// Over HTTP/2 a request's body that fails resets its stream, and all that the answer learns is that this side did.
+fn is_own_reset(error: &h2::Error) -> bool {
+    error.is_reset() && !error.is_remote() && !error.is_library()
+}
+
+/// Whether a response's body has failed because the body of its request did.
+pub(crate) fn is_of_request(error: &(dyn Error + 'static)) -> bool {
+    let http = error.downcast_ref().and_then(h2_error);
+    http.is_some_and(is_own_reset)
 }
 
 /// RFC 9113 sections 8.7 and 6.8: both say that the stream was not processed.
@@ -182,11 +196,6 @@ fn is_untouched(error: &h2::Error) -> bool {
         Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
         _ => false,
     }
-}
-
-/// Whether this side reset the stream. It does so where the body fails that it sends, while the answer is waited for.
-fn is_own(error: &h2::Error) -> bool {
-    error.is_reset() && !error.is_remote() && !error.is_library()
 }
 
 impl fmt::Display for SendError {

@@ -65,6 +65,7 @@ mod turns;
 
 pub(crate) use checkout::Lease;
 pub use config::{Http2Keepalive, PoolConfig};
+pub(crate) use error::is_of_request;
 pub use error::{SendError, SendErrorKind};
 pub use permits::{ConnectionPermits, Permit, Unlimited};
 pub(crate) use send::Failure;

@@ -277,20 +277,46 @@ async fn an_idle_connection_is_swept() {
     until("swept", || pool.stats() == PoolStats::default() && server.open() == 0).await;
 }
 
+/// A request whose body fails when the test says so.
+fn streamed(path: &str) -> (Request<Body>, tokio::sync::oneshot::Sender<()>) {
+    let (fail, failed) = tokio::sync::oneshot::channel::<()>();
+    let failing = futures_util::stream::once(async {
+        failed.await.unwrap();
+        Err::<http_body::Frame<bytes::Bytes>, _>("caller went away")
+    });
+    let body = Body::new(http_body_util::StreamBody::new(Box::pin(failing)));
+    let request = Request::post(path).header("host", "orders").body(body).unwrap();
+    (request, fail)
+}
+
+/// The stream is reset by this side, which is no reset by the peer.
 #[tokio::test]
 async fn a_failing_request_body_is_the_callers_fault() {
     let server = Server::http2().await;
     let pool = pool_with(&server, prior_knowledge());
-    let frames = vec![Err::<http_body::Frame<bytes::Bytes>, _>("caller went away")];
-    let body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+    let (request, fail) = streamed("/echo");
+    let sending = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.send(request).await }
+    });
+    until("under way", || !server.paths().is_empty()).await;
 
-    let request = Request::post("http://orders/hold").body(body).unwrap();
-    let error = pool.send(request).await.unwrap_err();
+    fail.send(()).unwrap();
 
+    let error = sending.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::RequestBody);
-    assert_eq!(
-        ask(&pool, "/").await.connection,
-        0,
-        "other streams have nothing to do with it"
-    );
+    assert!(!error.is_unsent());
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_the_body_of_its_request_is_told_from_a_reset() {
+    let server = Server::http2().await;
+    let pool = pool_with(&server, prior_knowledge());
+    let (request, fail) = streamed("/large");
+    let response = pool.send(request).await.unwrap();
+
+    fail.send(()).unwrap();
+
+    let error = response.into_body().collect().await.unwrap_err();
+    assert!(is_of_request(&*error), "{error}");
 }
