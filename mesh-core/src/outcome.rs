@@ -143,9 +143,11 @@ impl Outcome {
     }
 
     /// The HTTP status of the answer that the mesh makes; 200 for [`Outcome::Response`], whose status is the server's.
+    ///
+    /// 400 for [`Outcome::CallerGone`]: who is still there to read it has sent a body that failed.
     #[must_use]
     pub fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.words().status).unwrap_or(StatusCode::OK)
+        StatusCode::from_u16(self.words().status).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
     /// The `response_code` of logs and metrics: 0 where the caller got no answer.
@@ -280,6 +282,16 @@ mod tests {
     #[test]
     fn what_the_caller_did_blames_no_endpoint() {
         for outcome in [
+    #[test]
+    fn no_failure_is_answered_as_a_success() {
+        let is_success = |outcome: Outcome| outcome.status().is_success();
+        let answered: Vec<_> = Outcome::ALL
+            .into_iter()
+            .filter(|outcome| is_success(*outcome))
+            .collect();
+        assert_eq!(answered, [Outcome::Response, Outcome::OwnAnswer, Outcome::Preflight]);
+    }
+
             Outcome::CallerGone,
             Outcome::BadRequest,
             Outcome::Overflow,

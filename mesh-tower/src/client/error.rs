@@ -10,7 +10,7 @@ use mesh_core::decide::health::Verdict;
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 
-use crate::body::{Body, BoxError};
+use crate::body::{Body, BoxError, TooSlow};
 
 /// Why a request got no response. Says what happened, which rule decided it, and what an HTTP server would
 /// have answered.
@@ -95,10 +95,20 @@ impl Error {
         self.inner.outcome
     }
 
-    /// The status that a proxy would have answered with: 503 for an overflow, 504 for a timeout.
+    /// The status that a proxy would have answered with: 503 for an overflow, 504 for a timeout, 400 for a request whose
+    /// body failed, or 408 where that is known to have come too slowly.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.inner.outcome.status()
+        match self.outcome() {
+            Outcome::CallerGone if self.is_too_slow() => StatusCode::REQUEST_TIMEOUT,
+            outcome => outcome.status(),
+        }
+    }
+
+    /// HTTP/2 tells that a body has failed, and not why.
+    fn is_too_slow(&self) -> bool {
+        let first = std::error::Error::source(self);
+        std::iter::successors(first, |error| error.source()).any(|error| error.is::<TooSlow>())
     }
 
     /// The gRPC status that a proxy would have answered with.

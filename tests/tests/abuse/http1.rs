@@ -146,6 +146,47 @@ async fn bodies_that_never_end() {
     assert_eq!((scene.cut("slow_request"), scene.backend.last().1.len()), (2, 640));
 }
 
+/// J8: a gateway says what it thinks of such a body, and thinks no worse of the service that got half of it.
+#[tokio::test]
+async fn bodies_that_never_end_at_a_gateway() {
+    for (protocol, status) in [("http", "408"), ("http2", "400")] {
+        let (world, backend) = (World::new(), Backend::start("orders").await);
+        let text = format!(
+            "services:
+  orders:
+    port: {{ number: 80, protocol: {protocol} }}
+    endpoints: [\"{}\"]
+    outliers: {{ consecutive_5xx: 1, max_ejected_percent: 100 }}
+    retry: {{ attempts: 1, on: [5xx] }}
+gateways: {{ door: {{ servers: [{{ port: 80, hosts: [\"*\"] }}] }} }}
+routes: [{{ name: shop, hosts: [shop.example], gateways: [door], rules: [{{ to: orders }}] }}]
+",
+            backend.address
+        );
+        world.write("policy.yaml", &text);
+        let builder = world.builder(&Workload::new("default", "door"));
+        let mesh = builder.body_timeout(SHORT).build().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { mesh.gateway().serve(listener).await.unwrap() });
+
+        let head = "POST /upload HTTP/1.1\r\nhost: shop.example\r\ncontent-length: 1000\r\n\r\n0123456789";
+        let answer = exchange(address, head.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{protocol}: {answer}"
+        );
+        assert_eq!(backend.hits_of("/upload"), 1, "{protocol}");
+
+        let after = exchange(
+            address,
+            b"GET / HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n",
+        )
+        .await;
+        assert!(after.starts_with("HTTP/1.1 200"), "{protocol}: {after}");
+    }
+}
+
 /// C5: what is sent behind a request to upgrade is a request like any other, as long as nobody has upgraded.
 #[tokio::test]
 async fn requests_behind_an_upgrade_that_does_not_come() {
