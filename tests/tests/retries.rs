@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
+use mesh_core::decide::deadline::parse_grpc_timeout;
 use mesh_core::workload::Workload;
 use mesh_tests::wire::rest;
 use mesh_tests::world::{send, send_body, streamed};
@@ -202,4 +203,34 @@ async fn a_body_on_its_way_to_who_has_refused_it_goes_to_the_next_try() {
     let (last, refused) = server.await.unwrap();
     assert_eq!(last, "6\r\nsecond\r\n0\r\n\r\n");
     assert!(!refused.contains("second"), "{refused}");
+}
+
+/// The deadline that a call of 5 s tells with its last try, where a fault delays it for 2 s and each answer takes one.
+async fn deadline_of_the_last_try(on: &str) -> Duration {
+    let backend = Backend::start("a").await;
+    backend.say("content-type", "application/grpc");
+    backend.say("grpc-status", "14");
+    backend.delay(Duration::from_secs(1));
+    let request = Request::post("http://orders/shop.Orders/List").header("content-type", "application/grpc");
+    let text = policy(&[backend.address], on)
+        .replace("orders: {", "orders: { port: { number: 80, protocol: grpc },")
+        .replace(
+            "retries: { attempts: 2",
+            "timeout: 5s, fault: { delay: { fixedDelay: 2s, percentage: { value: 100 } } }, retries: { attempts: 1",
+        );
+    call_of(&text, request).await;
+    let (headers, _) = backend.last();
+    parse_grpc_timeout(headers.get("grpc-timeout").unwrap().to_str().unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_try_of_a_grpc_call_tells_what_is_left_by_then() {
+    let (first, second) = (
+        deadline_of_the_last_try("internal").await,
+        deadline_of_the_last_try("unavailable").await,
+    );
+    let tenth = Duration::from_millis(100);
+    for (told, expected) in [(first, Duration::from_secs(5)), (second, Duration::from_secs(4))] {
+        assert!(told <= expected && told > expected - tenth, "{told:?} for {expected:?}");
+    }
 }

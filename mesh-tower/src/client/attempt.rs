@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderName, Request, Response, StatusCode, Version};
 use mesh_core::decide::cluster::{Permit, PickError, RetryRefusal};
-use mesh_core::decide::deadline::Expiry;
+use mesh_core::decide::deadline::{Expiry, GRPC_TIMEOUT, format_grpc_timeout};
 use mesh_core::decide::health::Verdict;
 use mesh_core::decide::retry::{Attempt, Progress, Repeat, backoff, decide};
 use mesh_core::outcome::Outcome;
@@ -148,7 +148,7 @@ impl<'a> Tries<'a> {
         let held = self.place(&exchange.shared, retry, now)?;
         exchange.attempts = number;
         exchange.judgement = Judgement::Open;
-        let equipped = self.equip(&held, now, &exchange.shared);
+        let equipped = self.equip(&held, now, exchange);
         exchange.held = Some(held);
         equipped.inspect_err(|error| self.account_for(exchange, error))
     }
@@ -176,7 +176,7 @@ impl<'a> Tries<'a> {
         })
     }
 
-    fn equip(&mut self, held: &Held, now: Timestamp, shared: &Shared) -> Result<Started, Error> {
+    fn equip(&mut self, held: &Held, now: Timestamp, exchange: &Exchange) -> Result<Started, Error> {
         let endpoint = held.in_flight.endpoint();
         let Way { pool, speaks_http2 } = endpoint
             .attachment()
@@ -184,15 +184,26 @@ impl<'a> Tries<'a> {
             .map_err(|error| Error::new(Outcome::TlsFailure).message(error.to_string()))?;
         let copies = self.wants_copy(speaks_http2);
         let unrepeatable = || Error::new(Outcome::UpstreamReset).message("the request cannot be sent again");
-        let request = self.request.take(copies).ok_or_else(unrepeatable)?;
+        let mut request = self.request.take(copies).ok_or_else(unrepeatable)?;
+        if exchange.is_grpc() {
+            self.send_deadline_on(&mut request, now);
+        }
         let limit = self.plan.deadline.next(now);
         Ok(Started {
             pool,
             request,
-            at: limit.map(|(at, _)| shared.clock.instant(at)),
+            at: limit.map(|(at, _)| exchange.shared.clock.instant(at)),
             expiry: limit.map(|(_, expiry)| expiry),
         })
     }
+    /// A gRPC server stops its work when nobody waits for it any more: each try tells what is left by then.
+    fn send_deadline_on(&self, request: &mut Request<Body>, now: Timestamp) {
+        if let Some(remaining) = self.plan.deadline.remaining(now) {
+            let remaining = format_grpc_timeout(remaining);
+            request.headers_mut().insert(&GRPC_TIMEOUT, remaining);
+        }
+    }
+
 
     /// What an answer means, for another try and for its endpoint.
     fn answered(&mut self, exchange: &mut Exchange, response: &Response<Body>) -> Attempt {

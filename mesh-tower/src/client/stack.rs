@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{Extensions, Request, Response, Version};
-use mesh_core::decide::deadline::{Deadline, GRPC_TIMEOUT, format_grpc_timeout};
+use mesh_core::decide::deadline::Deadline;
 use mesh_core::decide::jwt::VerifiedToken;
 use mesh_core::decide::retry::{Repeat, default_policy};
 use mesh_core::decide::route::{Choice, RouteResult, Selected, VirtualHost};
@@ -250,11 +250,10 @@ fn plan(live: &Live, via: &Via, request: &mut Request<Body>, exchange: &mut Exch
     if let Some(uri) = canonical.into_rewritten() {
         *request.uri_mut() = uri;
     }
-    if let Next::Forward(forward) = &planned.next {
-        if let Some(changes) = &forward.changes {
-            changes.apply(request)?;
-        }
-        send_deadline_on(request, exchange, &forward.plan.deadline);
+    if let Next::Forward(forward) = &planned.next
+        && let Some(changes) = &forward.changes
+    {
+        changes.apply(request)?;
     }
     Ok(planned)
 }
@@ -408,16 +407,6 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
             view.host
         )),
     }
-}
-
-/// A gRPC server stops its work when nobody waits for it any more.
-fn send_deadline_on(request: &mut Request<Body>, exchange: &Exchange, deadline: &Deadline) {
-    let Some(remaining) = deadline.remaining(exchange.start).filter(|_| exchange.is_grpc()) else {
-        return;
-    };
-    request
-        .headers_mut()
-        .insert(&GRPC_TIMEOUT, format_grpc_timeout(remaining));
 }
 
 /// Where requests to a host are counted that reach no cluster.
