@@ -234,3 +234,19 @@ async fn each_try_of_a_grpc_call_tells_what_is_left_by_then() {
         assert!(told <= expected && told > expected - tenth, "{told:?} for {expected:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_pays_for_retries_when_it_is_sent_and_not_when_a_fault_held_it_back() {
+    let backend = Backend::start("a").await;
+    backend.fail(1);
+    let text = policy(&[backend.address], "5xx")
+        .replace(
+            "orders: {",
+            "orders: { retry_budget: { percent: 100, min_per_second: 0, ttl: 10s },",
+        )
+        .replace(
+            "retries:",
+            "fault: { delay: { fixedDelay: 15s, percentage: { value: 100 } } }, retries:",
+        );
+    assert_eq!((call(&text).await, backend.hits()), (Some(200), 2));
+}

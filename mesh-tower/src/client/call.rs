@@ -56,9 +56,10 @@ pub(crate) async fn call(
     };
     let answered = async {
         ready(&plan).await?;
-        plan.cluster.state.budget().deposit(exchange.start);
+        let now = shared.clock.now();
+        plan.cluster.state.budget().deposit(now);
         let mut tries = Tries::new(&plan, &exchange, Box::new(request));
-        tries.run(&mut exchange, shared.clock.now()).await
+        tries.run(&mut exchange, now).await
     };
     match answered.instrument(span).await {
         Ok(response) => {

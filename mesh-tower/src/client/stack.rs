@@ -179,7 +179,8 @@ pub(crate) async fn exchange(
         }
         now = exchange.shared.clock.now();
     }
-    plan.cluster.state.budget().deposit(exchange.start);
+    // What it waited for may have taken longer than a deposit lasts.
+    plan.cluster.state.budget().deposit(now);
     let request = span.in_scope(|| mirror::send_copies(request, mirrors, &exchange, plan.deadline));
     let mut tries = Tries::new(&plan, &exchange, request);
     // ORDER: pinned first, so that instrumenting moves no state.
