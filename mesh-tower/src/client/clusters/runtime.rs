@@ -201,7 +201,9 @@ impl ClusterRuntime {
                     // A policy without names came first.
                     return ControlFlow::Break(());
                 }
-                discovery.resolved.clone_from(addresses);
+                // A name that is not among them has failed since a reload: its last good answer stays.
+                let known = addresses.iter().map(|(name, ips)| (Arc::clone(name), ips.clone()));
+                discovery.resolved.extend(known);
                 self.place(&discovery);
                 drop(discovery);
                 self.now_known();

@@ -134,3 +134,58 @@ async fn the_ejected_of_all_subsets_are_counted_as_long_as_they_are_there() {
     drop(v2);
     assert!(is_counted(0));
 }
+
+/// A name server that knows a name until it forgets it.
+#[derive(Debug, Default)]
+struct Forgetful(Mutex<Option<&'static str>>);
+
+impl Resolve for Forgetful {
+    fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
+        let is_forgotten = *self.0.lock().unwrap() == Some(name);
+        let address = match name {
+            _ if is_forgotten => Vec::new(),
+            "a.example" => vec!["192.0.2.1".parse().unwrap()],
+            _ => vec!["192.0.2.2".parse().unwrap()],
+        };
+        Box::pin(async move { Ok(crate::discovery::Answer::new(address, Duration::from_secs(60))) })
+    }
+}
+
+fn named(names: &str, generation: u64) -> Arc<Snapshot> {
+    let text = format!("services:\n  orders: {{ port: 80, endpoints: [{names}] }}\n");
+    let loaded = Loaded::from_files([("orders.yaml", text)]);
+    Arc::new(Snapshot::compile(&loaded.policy.unwrap(), &Workload::default(), generation).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_adds_a_name_keeps_what_is_known_of_the_others() {
+    let names = Arc::new(Forgetful::default());
+    let metrics = Metrics::new(MetricsOptions::default());
+    let clusters = Clusters::new(
+        None,
+        metrics,
+        Party::unknown(),
+        Clock::new(),
+        Arc::clone(&names) as Arc<dyn Resolve>,
+    );
+    let live = clusters.apply(named("a.example", 1));
+    let cluster = dial(&clusters, &live, 80);
+    let addresses = || {
+        let endpoints = cluster.state.endpoints();
+        endpoints
+            .iter()
+            .map(|endpoint| endpoint.address().to_string())
+            .collect::<Vec<_>>()
+    };
+    cluster.ready().await;
+    assert_eq!(addresses(), ["192.0.2.1:80"]);
+
+    *names.0.lock().unwrap() = Some("a.example");
+    let _both = clusters.apply(named("a.example, b.example", 2));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(addresses(), ["192.0.2.1:80", "192.0.2.2:80"]);
+
+    let _other = clusters.apply(named("b.example", 3));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(addresses(), ["192.0.2.2:80"]);
+}
