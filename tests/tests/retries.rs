@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Request;
 use mesh_core::decide::deadline::parse_grpc_timeout;
+use mesh_core::outcome::Outcome;
 use mesh_core::workload::Workload;
 use mesh_tests::wire::rest;
-use mesh_tests::world::{send, send_body, streamed};
+use mesh_tests::world::{get, send, send_body, streamed, until};
 use mesh_tests::{Backend, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -249,4 +251,69 @@ async fn a_request_pays_for_retries_when_it_is_sent_and_not_when_a_fault_held_it
             "fault: { delay: { fixedDelay: 15s, percentage: { value: 100 } } }, retries:",
         );
     assert_eq!((call(&text).await, backend.hits()), (Some(200), 2));
+}
+
+/// Endpoints with a connection each, whose requests may wait for 200 ms, but for `/hold`.
+fn narrow(endpoints: &[&Backend]) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(|one| format!("\"{}\"", one.address)).collect();
+    format!(
+        "services:
+  orders:
+    endpoints: [{}]
+    balance: round_robin
+    limits: {{ connections: 1 }}
+    outliers: {{ consecutive_5xx: 2, max_ejected_percent: 100 }}
+    routes:
+      - {{ match: {{ path: /hold }} }}
+      - {{ retry: {{ attempts: 1, on: [5xx], per_try_timeout: 200ms }} }}
+",
+        endpoints.join(", ")
+    )
+}
+
+#[tokio::test]
+async fn time_that_requests_wait_for_each_other_ejects_no_endpoint() {
+    let backend = Backend::start("a").await;
+    let world = World::new();
+    world.write("policy.yaml", &narrow(&[&backend]));
+    let (_mesh, client) = world.client("default", "web").await;
+    let holding = tokio::spawn({
+        let client = client.clone();
+        async move { get(&client, "http://orders/hold").await }
+    });
+    until("held", || backend.held() == 1).await;
+
+    for answer in join_all((0..3).map(|_| get(&client, "http://orders/"))).await {
+        let error = answer.unwrap_err();
+        assert_eq!((error.outcome(), error.attempts()), (Outcome::PerTryTimeout, 2));
+    }
+
+    backend.release(1);
+    assert_eq!(holding.await.unwrap().unwrap().status, 200);
+    assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    assert_eq!(backend.hits(), 2);
+}
+
+/// Nothing of it was sent: a POST may go elsewhere.
+#[tokio::test]
+async fn a_request_whose_try_is_over_in_the_queue_is_tried_elsewhere() {
+    let (a, b) = (Backend::start("a").await, Backend::start("b").await);
+    let world = World::new();
+    world.write("policy.yaml", &narrow(&[&a, &b]));
+    let (_mesh, client) = world.client("default", "web").await;
+    let holding = tokio::spawn({
+        let client = client.clone();
+        async move { get(&client, "http://orders/hold").await }
+    });
+    until("held", || a.held() + b.held() == 1).await;
+
+    for _ in 0..2 {
+        let answer = send(&client, Request::post("http://orders/")).await;
+        assert_eq!(answer.unwrap().status, 200);
+    }
+
+    a.release(1);
+    b.release(1);
+    assert_eq!(holding.await.unwrap().unwrap().status, 200);
+    assert_eq!(a.hits() + b.hits(), 3);
 }

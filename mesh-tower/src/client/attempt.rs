@@ -15,7 +15,7 @@ use super::clusters::Way;
 use super::connect::ConnectError;
 use super::error::Error;
 use super::exchange::{Exchange, Held, Judgement};
-use super::pool::{Failure, Pool, SendError, SendErrorKind};
+use super::pool::{Awaited, Failure, Pool, SendError, SendErrorKind};
 use super::repeat::{Copies, Repeatable};
 use super::stack::Plan;
 use crate::body::Body;
@@ -251,6 +251,10 @@ impl<'a> Tries<'a> {
                 Failed::sending(error, cluster)
             }
             // INVARIANT: only a limit can be over.
+            Failure::Unsent(request, awaited) => {
+                self.request.give_back(request);
+                Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster).while_waiting(awaited)
+            }
             Failure::Elapsed => Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster),
         };
         self.account_for(exchange, &failed.error);
@@ -327,6 +331,17 @@ impl Failed {
             error: error.blaming(expiry.verdict()),
         }
     }
+    /// The same before there was a connection: the endpoint is asked of nothing while others have all that it may have.
+    fn while_waiting(self, awaited: Awaited) -> Self {
+        Self {
+            attempt: self.attempt.with_progress(Progress::NotSent),
+            error: match awaited {
+                Awaited::Connection => self.error,
+                Awaited::Turn => self.error.blaming(Verdict::Neutral),
+            },
+        }
+    }
+
 
     fn sending(error: SendError, cluster: &str) -> Self {
         let outcome = outcome_of(&error);

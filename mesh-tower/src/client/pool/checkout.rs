@@ -18,6 +18,7 @@ use super::{
     connection::Connection,
     error::WaitError,
     permits::Permit,
+    send::Awaited,
     state::{Grant, Granted, Origin, Protocol, Sender},
     timer::{Elapsed, Timers},
 };
@@ -46,12 +47,13 @@ impl Shared {
         self: &Arc<Self>,
         limit: Option<Instant>,
         now: Instant,
-    ) -> Result<Result<(Lease, Sender), WaitError>, Elapsed> {
+    ) -> Result<Result<(Lease, Sender), WaitError>, Awaited> {
         match self.take_or_wait(now) {
             Ok(Place::Served(grant)) => Ok(Ok(Lease::new(Arc::clone(self), grant))),
             Ok(Place::Queued(waiting)) => {
                 self.open_connections();
-                Timers::default().until(limit, pin!(waiting)).await
+                let waited = Timers::default().until(limit, pin!(waiting)).await;
+                waited.map_err(|Elapsed| self.state().awaited())
             }
             Err(error) => Ok(Err(error)),
         }

@@ -68,7 +68,7 @@ pub use config::{Http2Keepalive, PoolConfig};
 pub(crate) use error::is_of_request;
 pub use error::{SendError, SendErrorKind};
 pub use permits::{ConnectionPermits, Permit, Unlimited};
-pub(crate) use send::Failure;
+pub(crate) use send::{Awaited, Failure};
 
 use connection::{Connection, Opening};
 use error::WaitError;

@@ -27,6 +27,17 @@ pub(crate) enum Failure {
     Send(SendError),
     /// The limit is over.
     Elapsed,
+    /// It was over before there was a connection: nothing was sent.
+    Unsent(Box<Request<Body>>, Awaited),
+}
+
+/// What a request has waited for whose limit is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// A connection that was being made.
+    Connection,
+    /// Others, which had all the connections that there may be.
+    Turn,
 }
 
 impl From<SendError> for Failure {
@@ -60,6 +71,7 @@ impl Pool {
                 Failure::Send(error) => error,
                 // INVARIANT: without a limit, none is over.
                 Failure::Elapsed => SendError::waiting(WaitError::Closed, Box::default()),
+                Failure::Unsent(request, _) => SendError::waiting(WaitError::Closed, request),
             })
         }
     }
@@ -84,7 +96,7 @@ impl Pool {
                 None => match Box::pin(shared.checkout(limit, now)).await {
                     Ok(Ok(granted)) => granted,
                     Ok(Err(error)) => return Err(SendError::waiting(error, request).into()),
-                    Err(Elapsed) => return Err(Failure::Elapsed),
+                    Err(awaited) => return Err(Failure::Unsent(request, awaited)),
                 },
             };
             let after = after(&request, is_plain);

@@ -6,7 +6,7 @@ use hyper::client::conn::{http1, http2};
 use rustc_hash::FxHashMap;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{PoolConfig, PoolStats, Security, connection::Connection, error::WaitError};
+use super::{PoolConfig, PoolStats, Security, connection::Connection, error::WaitError, send::Awaited};
 use crate::{
     body::Body,
     client::connect::{HttpVersion, Peer},
@@ -165,6 +165,14 @@ impl State {
         let (sender, receiver) = oneshot::channel();
         self.waiters.push_back(Waiter { id, sender });
         (id, receiver)
+    }
+
+    /// What the requests in the queue wait for.
+    pub(super) fn awaited(&self) -> Awaited {
+        match self.connecting {
+            0 => Awaited::Turn,
+            _ => Awaited::Connection,
+        }
     }
 
     pub(super) fn stop_waiting(&mut self, id: u64) {

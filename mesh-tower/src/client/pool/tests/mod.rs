@@ -155,3 +155,16 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx))).await
 }
+
+/// What a request is told whose limit is over before it has a connection.
+async fn unsent(pool: &Pool) -> Awaited {
+    let now = tokio::time::Instant::now();
+    let limit = Some(now + Duration::from_millis(20));
+    match pool.send_until(Box::new(get("/late")), limit, now).await {
+        Err(Failure::Unsent(request, awaited)) => {
+            assert_eq!(request.uri(), "/late");
+            awaited
+        }
+        _ => panic!("there is a connection"),
+    }
+}

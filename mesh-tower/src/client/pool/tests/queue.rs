@@ -294,3 +294,17 @@ async fn requests_that_give_up_at_any_time_leave_no_trace() {
         assert_eq!(ask(&pool, "/").await.text, "hello");
     }
 }
+
+#[tokio::test]
+async fn a_limit_that_is_over_in_the_queue_gives_the_request_back() {
+    let server = Server::http1().await;
+    let pool = limited(&server, &Limits::new(1, 10));
+    let first = ask_later(&pool, "/hold");
+    until("held", || server.held() == 1).await;
+
+    assert_eq!(unsent(&pool).await, Awaited::Turn);
+
+    server.release(1);
+    first.await.unwrap();
+    assert_eq!(server.paths(), ["/hold"]);
+}

@@ -307,3 +307,17 @@ async fn a_peer_that_never_answers_the_handshake_times_out() {
     );
     assert_eq!(pool.stats(), PoolStats::default());
 }
+
+#[tokio::test]
+async fn a_limit_that_is_over_while_connecting_is_told_from_one_in_the_queue() {
+    let authority = Authority::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pool = Pool::new(
+        silent.local_addr().unwrap(),
+        target(authority.client(&authority)),
+        PoolConfig::default(),
+        Unlimited,
+    );
+
+    assert_eq!(unsent(&pool).await, Awaited::Connection);
+}
