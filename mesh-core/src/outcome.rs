@@ -216,34 +216,57 @@ pub const fn grpc_of_http(status: StatusCode) -> u8 {
     }
 }
 
-/// The flags of a request that a fault has delayed: `DI`, and its outcome's.
+/// An outcome's flags, and those of what happened before it.
+struct Flags {
+    delayed: &'static str,
+    spent: &'static str,
+    both: &'static str,
+}
+
+const fn flags_after(outcome: Outcome) -> Flags {
+    macro_rules! and {
+        ($($flag:literal)?) => {
+            Flags {
+                delayed: concat!($($flag, ",",)? "DI"),
+                spent: concat!($($flag, ",",)? "URX"),
+                both: concat!($($flag, ",",)? "DI,URX"),
+            }
+        };
+    }
+    match outcome {
+        Outcome::FaultAbort => Flags {
+            delayed: "DI,FI",
+            ..and!()
+        },
+        Outcome::NoHealthyEndpoint => and!("UH"),
+        Outcome::DnsFailure => and!("DF"),
+        Outcome::ConnectFailure | Outcome::TlsFailure | Outcome::IdentityMismatch => and!("UF"),
+        Outcome::Overflow => and!("UO"),
+        Outcome::RequestTimeout | Outcome::PerTryTimeout => and!("UT"),
+        Outcome::UpstreamReset => and!("UR"),
+        Outcome::UpstreamClosed => and!("UC"),
+        Outcome::UpstreamProtocol => and!("UPE"),
+        Outcome::CallerGone => and!("DC"),
+        _ => and!(),
+    }
+}
+
+/// The flags of a request that a fault has delayed: its outcome's, and `DI`.
 #[must_use]
 pub const fn flags_after_delay(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::FaultAbort => "DI,FI",
-        Outcome::NoHealthyEndpoint => "UH,DI",
-        Outcome::ConnectFailure | Outcome::TlsFailure | Outcome::IdentityMismatch => "UF,DI",
-        Outcome::RequestTimeout | Outcome::PerTryTimeout => "UT,DI",
-        Outcome::UpstreamReset => "UR,DI",
-        Outcome::UpstreamClosed => "UC,DI",
-        Outcome::CallerGone => "DC,DI",
-        _ => "DI",
-    }
+    flags_after(outcome).delayed
 }
 
 /// The flags of a request that used up its retries: its outcome's, and `URX`.
 #[must_use]
 pub const fn flags_with_retries_spent(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::NoHealthyEndpoint => "UH,URX",
-        Outcome::ConnectFailure | Outcome::TlsFailure | Outcome::IdentityMismatch => "UF,URX",
-        Outcome::RequestTimeout | Outcome::PerTryTimeout => "UT,URX",
-        Outcome::UpstreamReset => "UR,URX",
-        Outcome::UpstreamClosed => "UC,URX",
-        Outcome::UpstreamProtocol => "UPE,URX",
-        Outcome::Overflow => "UO,URX",
-        _ => "URX",
-    }
+    flags_after(outcome).spent
+}
+
+/// The flags of a request that a fault has delayed, and that used up its retries.
+#[must_use]
+pub const fn flags_after_delay_with_retries_spent(outcome: Outcome) -> &'static str {
+    flags_after(outcome).both
 }
 
 #[cfg(test)]
@@ -257,6 +280,16 @@ mod tests {
             assert!(code == 0 || StatusCode::from_u16(code).is_ok(), "{outcome:?}");
             assert!(outcome.grpc_status() <= 16, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn no_failure_is_answered_as_a_success() {
+        let is_success = |outcome: Outcome| outcome.status().is_success();
+        let answered: Vec<_> = Outcome::ALL
+            .into_iter()
+            .filter(|outcome| is_success(*outcome))
+            .collect();
+        assert_eq!(answered, [Outcome::Response, Outcome::OwnAnswer, Outcome::Preflight]);
     }
 
     #[test]
@@ -280,18 +313,26 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_did_blames_no_endpoint() {
-        for outcome in [
-    #[test]
-    fn no_failure_is_answered_as_a_success() {
-        let is_success = |outcome: Outcome| outcome.status().is_success();
-        let answered: Vec<_> = Outcome::ALL
-            .into_iter()
-            .filter(|outcome| is_success(*outcome))
-            .collect();
-        assert_eq!(answered, [Outcome::Response, Outcome::OwnAnswer, Outcome::Preflight]);
+    fn a_delay_hides_no_failure_that_may_follow_it() {
+        let others = [
+            Outcome::Overflow,
+            Outcome::DnsFailure,
+            Outcome::NoHealthyEndpoint,
+            Outcome::CallerGone,
+        ];
+        let failures = Outcome::ALL.into_iter().filter(|outcome| outcome.blames_endpoint());
+        for outcome in failures.chain(others) {
+            let flag = outcome.flag();
+            assert_eq!(flags_after_delay(outcome), format!("{flag},DI"));
+            assert_eq!(flags_after_delay_with_retries_spent(outcome), format!("{flag},DI,URX"));
+        }
+        assert_eq!(flags_after_delay(Outcome::FaultAbort), "DI,FI");
+        assert_eq!(flags_after_delay_with_retries_spent(Outcome::Response), "DI,URX");
     }
 
+    #[test]
+    fn what_the_caller_did_blames_no_endpoint() {
+        for outcome in [
             Outcome::CallerGone,
             Outcome::BadRequest,
             Outcome::Overflow,

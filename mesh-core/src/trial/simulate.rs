@@ -19,7 +19,9 @@ use crate::decide::retry::{Attempt, Progress, Repeat, backoff, decide, default_p
 use crate::decide::route::{Choice, RouteResult, Selected};
 use crate::decide::shape::draw_fault;
 use crate::explain;
-use crate::outcome::{Outcome, flags_after_delay, flags_with_retries_spent, grpc_of_http};
+use crate::outcome::{
+    Outcome, flags_after_delay, flags_after_delay_with_retries_spent, flags_with_retries_spent, grpc_of_http,
+};
 use crate::policy::model::OutboundMode;
 use crate::policy::model::filter::Abort;
 use crate::policy::model::traffic::RetryPolicy;
@@ -313,10 +315,11 @@ impl Ended {
             Ending::Abort(status, grpc) => (status, grpc, Outcome::FaultAbort),
             Ending::Local(outcome) => (outcome.response_code(), Some(outcome.grpc_status()), outcome),
         };
-        let flags = match outcome {
-            _ if !self.delay.is_zero() => flags_after_delay(outcome),
-            _ if self.is_spent => flags_with_retries_spent(outcome),
-            _ => outcome.flag(),
+        let flags = match (self.delay.is_zero(), self.is_spent) {
+            (true, false) => outcome.flag(),
+            (false, false) => flags_after_delay(outcome),
+            (true, true) => flags_with_retries_spent(outcome),
+            (false, true) => flags_after_delay_with_retries_spent(outcome),
         };
         let elapsed = (self.delay + self.now.since(Timestamp::ZERO)).as_millis();
         let mut told = Map::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response};
 use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
 use mesh_core::decide::health::{LocalError, Verdict};
-use mesh_core::outcome::{Outcome, flags_after_delay, flags_with_retries_spent};
+use mesh_core::outcome::{Outcome, flags_after_delay, flags_after_delay_with_retries_spent, flags_with_retries_spent};
 use mesh_core::policy::model::Origin;
 use mesh_core::snapshot::Snapshot;
 use mesh_core::time::Timestamp;
@@ -201,12 +201,11 @@ impl Exchange {
     }
 
     pub(super) fn flags(&self, outcome: Outcome) -> &'static str {
-        if self.is_delayed {
-            flags_after_delay(outcome)
-        } else if self.retries_spent {
-            flags_with_retries_spent(outcome)
-        } else {
-            outcome.flag()
+        match (self.is_delayed, self.retries_spent) {
+            (false, false) => outcome.flag(),
+            (true, false) => flags_after_delay(outcome),
+            (false, true) => flags_with_retries_spent(outcome),
+            (true, true) => flags_after_delay_with_retries_spent(outcome),
         }
     }
 
@@ -305,8 +304,8 @@ impl OnEnd for Exchange {
             End::Failed(error) if error.is::<DeadlineExceeded>() => {
                 self.judge(Verdict::LocalOrigin(LocalError::Timeout), now);
                 Outcome::RequestTimeout
-            End::Failed(error) if is_of_request(&**error) => Outcome::CallerGone,
             }
+            End::Failed(error) if is_of_request(&**error) => Outcome::CallerGone,
             End::Failed(_) => {
                 self.judge(Verdict::LocalOrigin(LocalError::Reset), now);
                 Outcome::UpstreamReset
