@@ -253,6 +253,30 @@ async fn a_request_pays_for_retries_when_it_is_sent_and_not_when_a_fault_held_it
     assert_eq!((call(&text).await, backend.hits()), (Some(200), 2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_gets_no_answer_is_counted_as_a_failure() {
+    let backend = Backend::start("a").await;
+    backend.fail(1);
+    backend.delay(Duration::from_millis(700));
+    let world = World::new();
+    let text = policy(&[backend.address], "5xx").replace("retries:", "timeout: 1s, retries:");
+    world.write("policy.yaml", &text);
+    let (mesh, client) = world.client("default", "web").await;
+
+    let error = get(&client, "http://orders/").await.unwrap_err();
+
+    assert_eq!((error.outcome(), error.attempts()), (Outcome::RequestTimeout, 2));
+    let told = mesh.metrics().render();
+    let counted: Vec<_> = told
+        .lines()
+        .filter(|line| line.starts_with("mesh_retries_total") && !line.ends_with(" 0"))
+        .collect();
+    assert!(
+        matches!(counted.as_slice(), [line] if line.contains("result=\"failure\"") && line.ends_with(" 1")),
+        "{counted:?}"
+    );
+}
+
 /// Endpoints with a connection each, whose requests may wait for 200 ms, but for `/hold`.
 fn narrow(endpoints: &[&Backend]) -> String {
     let endpoints: Vec<String> = endpoints.iter().map(|one| format!("\"{}\"", one.address)).collect();

@@ -79,12 +79,11 @@ impl<'a> Tries<'a> {
             };
             let wants_more = decide(&self.plan.retry.on, &attempt, self.plan.repeat).is_retry();
             if number > 1 {
-                let result = if wants_more {
-                    RetryResult::Failure
-                } else {
-                    RetryResult::Success
-                };
-                self.plan.cluster.metrics.retry(result);
+                let is_answered = result.is_ok() && !wants_more;
+                self.plan.cluster.metrics.retry(match is_answered {
+                    true => RetryResult::Success,
+                    false => RetryResult::Failure,
+                });
                 exchange.retry_is_over();
             }
             if !wants_more {
@@ -196,6 +195,7 @@ impl<'a> Tries<'a> {
             expiry: limit.map(|(_, expiry)| expiry),
         })
     }
+
     /// A gRPC server stops its work when nobody waits for it any more: each try tells what is left by then.
     fn send_deadline_on(&self, request: &mut Request<Body>, now: Timestamp) {
         if let Some(remaining) = self.plan.deadline.remaining(now) {
@@ -203,7 +203,6 @@ impl<'a> Tries<'a> {
             request.headers_mut().insert(&GRPC_TIMEOUT, remaining);
         }
     }
-
 
     /// What an answer means, for another try and for its endpoint.
     fn answered(&mut self, exchange: &mut Exchange, response: &Response<Body>) -> Attempt {
@@ -251,11 +250,11 @@ impl<'a> Tries<'a> {
                 Failed::sending(error, cluster)
             }
             // INVARIANT: only a limit can be over.
+            Failure::Elapsed => Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster),
             Failure::Unsent(request, awaited) => {
                 self.request.give_back(request);
                 Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster).while_waiting(awaited)
             }
-            Failure::Elapsed => Failed::timed_out(expiry.unwrap_or(Expiry::Request), cluster),
         };
         self.account_for(exchange, &failed.error);
         failed
@@ -331,6 +330,7 @@ impl Failed {
             error: error.blaming(expiry.verdict()),
         }
     }
+
     /// The same before there was a connection: the endpoint is asked of nothing while others have all that it may have.
     fn while_waiting(self, awaited: Awaited) -> Self {
         Self {
@@ -341,7 +341,6 @@ impl Failed {
             },
         }
     }
-
 
     fn sending(error: SendError, cluster: &str) -> Self {
         let outcome = outcome_of(&error);
