@@ -12,24 +12,36 @@ use mesh_tls::web::{CredentialFiles, HostPattern, WebCredential, WebServerConfig
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::server::secure::OFFERED;
 
 type Configured = Result<Arc<WebServerConfig>, String>;
+type Opened = BTreeMap<String, Result<Open, Missing>>;
 
 /// The certificates of a process's gateways, read when they are first needed and followed from then on.
 pub(crate) struct Credentials {
     root: Option<PathBuf>,
     poll: Duration,
-    open: Mutex<BTreeMap<String, Open>>,
-    /// By port; made for one generation of the policy.
-    configs: ArcSwap<Configs>,
+    opened: Mutex<Opened>,
+    ports: ArcSwap<FxHashMap<u16, PortTls>>,
 }
 
-#[derive(Default)]
-struct Configs {
+/// The TLS of a port, made for one generation of the policy.
+#[derive(Clone)]
+struct PortTls {
     generation: u64,
-    by_port: FxHashMap<u16, Configured>,
+    config: Configured,
+    /// Why some of its hosts are not served; they have been logged.
+    faults: Arc<[String]>,
+    /// When to look for their certificates again.
+    again: Option<Instant>,
+}
+
+impl PortTls {
+    fn is_current(&self, generation: u64) -> bool {
+        self.generation == generation && self.again.is_none_or(|again| Instant::now() < again)
+    }
 }
 
 struct Open {
@@ -45,6 +57,12 @@ impl Drop for Open {
     }
 }
 
+/// A credential that could not be read, and when to try again.
+struct Missing {
+    error: String,
+    again: Instant,
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -58,73 +76,94 @@ impl Credentials {
         Self {
             root,
             poll,
-            open: Mutex::default(),
-            configs: ArcSwap::default(),
+            opened: Mutex::default(),
+            ports: ArcSwap::default(),
         }
     }
 
-    /// The TLS of a gateway port; `None` where it is plain text.
+    /// The TLS of a gateway port; `None` where it is plain text. Hosts without a usable certificate are left out, and a
+    /// port that has no other refuses all handshakes: what is to be TLS is never plain.
     pub(super) fn of_port(&self, snapshot: &Snapshot, number: u16) -> Option<Configured> {
-        let servers: Vec<&GatewayVirtualTls> = tls_of(snapshot, number).collect();
-        if servers.is_empty() {
-            return None;
+        let mut servers = tls_of(snapshot, number).peekable();
+        servers.peek()?;
+        if let Some(known) = self.known(snapshot, number) {
+            return Some(known);
         }
-        let known = self.configs.load();
-        if known.generation == snapshot.generation
-            && let Some(config @ Ok(_)) = known.by_port.get(&number)
-        {
-            return Some(config.clone());
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another connection may have been first: one of them reads the files, and logs.
+        if let Some(known) = self.known(snapshot, number) {
+            return Some(known);
         }
-        let config = self.configure(&servers);
-        if let Err(error) = &config {
-            tracing::error!(port = number, %error, "gateway port has no usable certificate");
-        }
-        self.configs.rcu(|known| {
-            let is_current = known.generation == snapshot.generation;
-            let mut by_port = if is_current {
-                known.by_port.clone()
-            } else {
-                FxHashMap::default()
-            };
-            by_port.insert(number, config.clone());
-            Configs {
-                generation: snapshot.generation,
-                by_port,
-            }
+        let made = self.configure(servers, snapshot.generation, &mut opened);
+        self.log_new(number, &made);
+        self.ports.rcu(|known| {
+            let mut ports = FxHashMap::clone(known);
+            ports.insert(number, made.clone());
+            ports
         });
-        Some(config)
+        Some(made.config)
     }
 
-    fn configure(&self, servers: &[&GatewayVirtualTls]) -> Configured {
-        let mut hosts = Vec::new();
+    fn known(&self, snapshot: &Snapshot, number: u16) -> Option<Configured> {
+        let ports = self.ports.load();
+        let known = ports.get(&number)?;
+        known.is_current(snapshot.generation).then(|| known.config.clone())
+    }
+
+    fn configure<'s>(
+        &self,
+        servers: impl Iterator<Item = &'s GatewayVirtualTls>,
+        generation: u64,
+        opened: &mut Opened,
+    ) -> PortTls {
+        let (mut hosts, mut faults) = (Vec::new(), Vec::new());
         for server in servers {
-            let credential = self.credential(&server.tls.credential_name)?;
-            for host in &server.hosts {
-                let pattern = HostPattern::parse(host).ok_or_else(|| format!("`{host}` is no host name"))?;
-                hosts.push((pattern, credential.clone()));
+            let at = &server.tls.origin;
+            match self.credential(&server.tls.credential_name, opened) {
+                Ok(credential) => served(server, &credential, &mut hosts, &mut faults),
+                Err(error) => faults.push(format!("{at}: {error}")),
             }
         }
-        let config = WebServerConfig::by_host(hosts, &OFFERED).map_err(|error| error.to_string())?;
-        Ok(Arc::new(config))
+        let config = WebServerConfig::by_host(hosts, &OFFERED).map_err(|error| error.to_string());
+        faults.extend(config.as_ref().err().cloned());
+        PortTls {
+            generation,
+            config: config.map(Arc::new),
+            again: (!faults.is_empty()).then(|| Instant::now() + self.poll),
+            faults: faults.into(),
+        }
     }
 
-    fn credential(&self, name: &str) -> Result<WebCredential, String> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = open.get(name) {
-            return Ok(known.credential.clone());
+    /// Each fault is logged when it appears or changes, not at every look.
+    fn log_new(&self, number: u16, made: &PortTls) {
+        let ports = self.ports.load();
+        let before = ports.get(&number).map(|known| &*known.faults).unwrap_or_default();
+        for fault in made.faults.iter().filter(|fault| !before.contains(fault)) {
+            tracing::error!(port = number, %fault, "hosts of a gateway have no usable certificate");
         }
+    }
+
+    fn credential(&self, name: &str, opened: &mut Opened) -> Result<WebCredential, String> {
+        match opened.get(name) {
+            Some(Ok(open)) => return Ok(open.credential.clone()),
+            Some(Err(missing)) if Instant::now() < missing.again => return Err(missing.error.clone()),
+            _ => {}
+        }
+        let open = self.open(name);
+        let credential = open.as_ref().map(|open| open.credential.clone()).map_err(Clone::clone);
+        let again = Instant::now() + self.poll;
+        opened.insert(name.to_owned(), open.map_err(|error| Missing { error, again }));
+        credential
+    }
+
+    fn open(&self, name: &str) -> Result<Open, String> {
         let files =
             CredentialFiles::open(self.folder(name)?).map_err(|error| format!("credential `{name}`: {error}"))?;
         let credential = files.credential();
         let watch = Handle::try_current()
             .ok()
             .map(|runtime| runtime.spawn(files.watch(self.poll)).abort_handle());
-        let opened = Open {
-            credential: credential.clone(),
-            watch,
-        };
-        open.insert(name.to_owned(), opened);
-        Ok(credential)
+        Ok(Open { credential, watch })
     }
 
     /// The folder of a credential: a name, never a path.
@@ -143,9 +182,68 @@ impl Credentials {
     }
 }
 
+/// Adds the hosts of a server that clients can ask for.
+fn served(
+    server: &GatewayVirtualTls,
+    credential: &WebCredential,
+    hosts: &mut Vec<(HostPattern, WebCredential)>,
+    faults: &mut Vec<String>,
+) {
+    for host in &server.hosts {
+        // Policies may write a final dot; clients send none.
+        match HostPattern::parse(host.trim_end_matches('.')) {
+            Some(pattern) => hosts.push((pattern, credential.clone())),
+            None => faults.push(format!("{}: no client can ask for `{host}`", server.tls.origin)),
+        }
+    }
+}
+
 fn tls_of(snapshot: &Snapshot, number: u16) -> impl Iterator<Item = &GatewayVirtualTls> {
     let ports = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
     ports
         .filter(move |port| port.number == number)
         .flat_map(|port| &port.tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::policy::Loaded;
+    use mesh_core::workload::Workload;
+
+    use super::*;
+
+    const POLL: Duration = Duration::from_secs(10);
+    const DOOR: &str = "namespace: shop\ngateways:\n  door:\n    servers: [{ port: 443, hosts: [shop.example.com], tls: { credential: shop } }]\n";
+
+    fn door(generation: u64) -> Snapshot {
+        let loaded = Loaded::from_files([("door.yaml", DOOR)]);
+        Snapshot::compile(&loaded.policy.unwrap(), &Workload::new("shop", "door"), generation).unwrap()
+    }
+
+    fn error_of(credentials: &Credentials) -> String {
+        let opened = credentials.opened.lock().unwrap();
+        opened["shop"].as_ref().err().unwrap().error.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_that_fails_is_read_once_a_poll() {
+        let root = tempfile::tempdir().unwrap();
+        let credentials = Credentials::new(Some(root.path().into()), POLL);
+        let port = |generation| credentials.of_port(&door(generation), 443).unwrap().unwrap();
+
+        let first = port(1);
+        let missing = error_of(&credentials);
+        let folder = root.path().join("shop");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("tls.crt"), "broken").unwrap();
+        std::fs::write(folder.join("tls.key"), "broken").unwrap();
+        tokio::time::advance(POLL / 2).await;
+
+        assert!(Arc::ptr_eq(&first, &port(1)), "nothing is made anew");
+        port(2);
+        assert_eq!(error_of(&credentials), missing, "a reload reads no files again");
+        tokio::time::advance(POLL).await;
+        assert!(!Arc::ptr_eq(&first, &port(2)));
+        assert_ne!(error_of(&credentials), missing);
+    }
 }
