@@ -1,4 +1,4 @@
-//! What the callers of a gateway see over sockets: whose certificate they are shown.
+//! What the callers of a gateway see over sockets: whose certificate, and whose routes.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mesh_core::workload::Workload;
-use mesh_tests::World;
+use mesh_tests::seeds::service;
 use mesh_tests::world::{generation, plain_text_of};
+use mesh_tests::{Backend, World};
 use mesh_tls::clock::Clock;
 use mesh_tls::config::Alpn;
 use mesh_tls::web::{WebClientConfig, connect_web};
@@ -28,6 +29,18 @@ fn gateway(name: &str, servers: &str) -> String {
 kind: Gateway
 metadata: {{ name: {name}, namespace: shop }}
 spec: {{ selector: {{ app: door }}, servers: [{servers}] }}
+---
+"
+    )
+}
+
+/// Routes of a gateway, all to one service.
+fn bound(gateway: &str, host: &str, to: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{ name: {gateway}-{to}, namespace: shop }}
+spec: {{ hosts: ['{host}'], gateways: [{gateway}], http: [{{ route: [{{ destination: {{ host: {to} }} }}] }}] }}
 ---
 "
     )
@@ -127,4 +140,38 @@ async fn a_certificate_that_is_not_there_is_looked_for_once_a_poll() {
     issue(&world, &world.folder("credentials/shop"), &["shop.example.com"]);
 
     assert_eq!(browse(&world, address, "shop.example.com").await, None);
+}
+
+#[tokio::test]
+async fn a_gateway_for_all_hosts_takes_none_of_another_that_shares_its_port() {
+    let (all, shop) = (Backend::start("all").await, Backend::start("shop").await);
+    let world = World::new();
+    let plain = |host: &str| format!("{{ port: {{ number: 80, name: http, protocol: HTTP }}, hosts: ['{host}'] }}");
+    let policy = [
+        gateway("a", &format!("{}, {}", plain("*"), tls(443, "*", "all"))),
+        bound("a", "*", "all"),
+        gateway(
+            "b",
+            &format!(
+                "{}, {}",
+                plain("shop.example.com"),
+                tls(443, "shop.example.com", "shop")
+            ),
+        ),
+        bound("b", "shop.example.com", "shop"),
+    ];
+    world.write("doors.yaml", &policy.concat());
+    world.write("all.yaml", &service("shop", "all", &[(&all, "v1")]));
+    world.write("shop.yaml", &service("shop", "shop", &[(&shop, "v1")]));
+    issue(&world, &world.folder("credentials/all"), &["web.example.com"]);
+    issue(&world, &world.folder("credentials/shop"), &["shop.example.com"]);
+    let mesh = door(&world, Duration::from_millis(20)).await;
+    let (plain, secure) = (serve(&mesh, 80).await, serve(&mesh, 443).await);
+
+    plain_text_of("shop.example.com", plain, "/").await;
+    assert!(is_served(&world, secure, "shop.example.com", "200").await);
+    assert_eq!((all.hits(), shop.hits()), (0, 2));
+    plain_text_of("web.example.com", plain, "/").await;
+    assert!(is_served(&world, secure, "web.example.com", "200").await);
+    assert_eq!((all.hits(), shop.hits()), (2, 2));
 }

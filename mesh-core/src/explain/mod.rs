@@ -15,7 +15,8 @@ pub use inbound::{Caller, Inbound, Trial, inbound, inbound_refused, inbound_toke
 use serde::Serialize;
 
 use crate::decide::retry::{BY_CLASS, BY_DEFAULT};
-use crate::decide::route::{Choice, RouteResult, Router, Selected};
+use crate::decide::route::string::more_specific;
+use crate::decide::route::{Choice, RouteResult, Selected, VirtualHost};
 use crate::outcome::Outcome;
 use crate::policy::model::traffic::{RetryOn, RetryPolicy};
 use crate::policy::model::{Origin, OutboundMode};
@@ -162,17 +163,20 @@ pub fn outbound_at(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str
 }
 
 fn at_gateways(snapshot: &Snapshot, request: &RequestView<'_>, gateway: Option<&str>) -> Option<Outbound> {
-    gateway_routers(snapshot, request, gateway)
-        .into_iter()
-        .find_map(|(name, router)| at_gateway(snapshot, request, name, router))
+    let (name, host) = gateway_host(snapshot, request, gateway)?;
+    Some(match host.route(request) {
+        RouteResult::Route(selected) => routed(snapshot, request, selected, Some(name)),
+        _ => no_route(&host.name, request, Some(name)),
+    })
 }
 
-/// The gateways' servers of the port that the request names, or all where there is none.
-fn gateway_routers<'s>(
+/// The virtual host that takes a request, and its gateway: of the port that the request names, or of all where there is
+/// none. It is chosen as [`Snapshot::route_at_gateways`] does.
+fn gateway_host<'s>(
     snapshot: &'s Snapshot,
     request: &RequestView<'_>,
     gateway: Option<&str>,
-) -> Vec<(&'s str, &'s Router)> {
+) -> Option<(&'s str, &'s VirtualHost)> {
     let named = |known: &&GatewayConfig| gateway.is_none_or(|name| known.name == name);
     let gateways = snapshot.gateways.iter().filter(named);
     let ports = gateways.flat_map(|gateway| gateway.ports.iter().map(move |port| (gateway, port)));
@@ -180,8 +184,8 @@ fn gateway_routers<'s>(
     let is_named = ports.clone().any(|(_, port)| port.number == dialled);
     ports
         .filter(|(_, port)| !is_named || port.number == dialled)
-        .map(|(gateway, port)| (gateway.name.as_str(), &port.router))
-        .collect()
+        .filter_map(|(gateway, port)| Some((gateway.name.as_str(), port.router.virtual_host(request.host)?)))
+        .min_by(|(_, a), (_, b)| more_specific(&a.name, &b.name))
 }
 
 /// The rule behind [`outbound()`] or [`outbound_at`].
@@ -195,19 +199,10 @@ pub(crate) fn selected<'s>(
         .is_none()
         .then(|| snapshot.outbound.route(request))
         .filter(known);
-    of_mesh.unwrap_or_else(|| {
-        let routers = gateway_routers(snapshot, request, gateway).into_iter();
-        let mut results = routers.map(|(_, router)| router.route(request));
-        results.find(known).unwrap_or(RouteResult::UnknownHost)
+    of_mesh.unwrap_or_else(|| match gateway_host(snapshot, request, gateway) {
+        Some((_, host)) => host.route(request),
+        None => RouteResult::UnknownHost,
     })
-}
-
-fn at_gateway(snapshot: &Snapshot, request: &RequestView<'_>, gateway: &str, router: &Router) -> Option<Outbound> {
-    match router.route(request) {
-        RouteResult::Route(selected) => Some(routed(snapshot, request, selected, Some(gateway))),
-        RouteResult::NoRoute(host) => Some(no_route(&host.name, request, Some(gateway))),
-        RouteResult::UnknownHost => None,
-    }
 }
 
 fn routed(snapshot: &Snapshot, request: &RequestView<'_>, selected: Selected<'_>, gateway: Option<&str>) -> Outbound {

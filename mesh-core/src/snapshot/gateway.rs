@@ -1,18 +1,18 @@
 //! Gateways that this workload serves: ports, TLS and the virtual hosts bound to them.
 
-use crate::decide::route::string::host_covers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::decide::route::{HostTable, Matcher, Route, Router, RuleList, VirtualHost};
+use crate::decide::route::string::{host_covers, more_specific};
+use crate::decide::route::{HostTable, Matcher, Route, RouteResult, Router, RuleList, VirtualHost};
 use crate::decide::shape::Shape;
 use crate::policy::model::filter::{Answer, Redirect, RedirectPort};
 use crate::policy::model::gateway::{Gateway, GatewayHost, GatewayServer, GatewayTls, Listeners, PlainText};
 use crate::policy::model::route::{Binding, RouteMatch, RouteRule, RouteTable};
 use crate::policy::model::{Origin, selects};
-use crate::request::Transport;
+use crate::request::{RequestView, Transport};
 
 use super::outbound::{Builder, Reach, View};
 use super::registry::distance;
@@ -65,6 +65,20 @@ impl Snapshot {
         match same.any(|port| !port.tls.is_empty()) {
             true => Some(Transport::Tls),
             false => Some(Transport::Plain),
+        }
+    }
+
+    /// Finds the rule for a request that came in by this port of the gateways. Where gateways share it, the most
+    /// specific host decides, as it does which certificate is shown; of equal ones that of the first gateway.
+    #[must_use]
+    pub fn route_at_gateways(&self, port: u16, request: &RequestView<'_>) -> RouteResult<'_> {
+        let ports = self.gateways.iter().flat_map(|gateway| &gateway.ports);
+        let hosts = ports
+            .filter(|known| known.number == port)
+            .filter_map(|known| known.router.virtual_host(request.host));
+        match hosts.min_by(|a, b| more_specific(&a.name, &b.name)) {
+            Some(host) => host.route(request),
+            None => RouteResult::UnknownHost,
         }
     }
 }

@@ -103,17 +103,11 @@ impl Via {
         }
     }
 
-    /// Gateways of one process may share a port: the first that knows the host decides.
     fn route<'a>(&self, snapshot: &'a Snapshot, view: &RequestView<'_>) -> RouteResult<'a> {
-        let Self::Gateway { port, .. } = self else {
-            return snapshot.outbound.route(view);
-        };
-        let ports = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
-        let found = ports
-            .filter(|server| server.number == *port)
-            .map(|server| server.router.route(view));
-        let mut known = found.filter(|found| !matches!(found, RouteResult::UnknownHost));
-        known.next().unwrap_or(RouteResult::UnknownHost)
+        match self {
+            Self::Mesh => snapshot.outbound.route(view),
+            Self::Gateway { port, .. } => snapshot.route_at_gateways(*port, view),
+        }
     }
 }
 

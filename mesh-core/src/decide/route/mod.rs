@@ -53,13 +53,9 @@ impl Router {
     /// Finds the rule for a request. Allocates nothing.
     #[must_use]
     pub fn route(&self, request: &RequestView<'_>) -> RouteResult<'_> {
-        let Some(host) = self.virtual_host(request.host) else {
-            return RouteResult::UnknownHost;
-        };
-        let class = host.classes.find(request);
-        match host.rules.find(request) {
-            Some(route) => RouteResult::Route(Selected { host, route, class }),
-            None => RouteResult::NoRoute(host),
+        match self.virtual_host(request.host) {
+            Some(host) => host.route(request),
+            None => RouteResult::UnknownHost,
         }
     }
 
@@ -90,6 +86,23 @@ pub struct VirtualHost {
     pub rules: Arc<RuleList<Route>>,
     /// Route classes that fill in timeouts and retries.
     pub classes: RuleList<RouteClass>,
+}
+
+impl VirtualHost {
+    /// Finds the rule for a request to this host.
+    #[inline]
+    #[must_use]
+    pub fn route(&self, request: &RequestView<'_>) -> RouteResult<'_> {
+        let class = self.classes.find(request);
+        match self.rules.find(request) {
+            Some(route) => RouteResult::Route(Selected {
+                host: self,
+                route,
+                class,
+            }),
+            None => RouteResult::NoRoute(self),
+        }
+    }
 }
 
 /// A compiled rule.

@@ -262,3 +262,40 @@ fn a_table_for_gateways_alone_is_nothing_to_the_clients_of_the_mesh() {
     assert_eq!(route(&client, "http://orders/"), "default");
     assert_eq!(route(&client, "http://shop.example.com/"), "refused");
 }
+
+#[test]
+fn of_gateways_that_share_a_port_the_most_specific_host_decides() {
+    let door_of = |name: &str, host: &str| gateway(&[(80, host)]).replace("name: door", &format!("name: {name}"));
+    let bound = |name: &str, host: &str| {
+        table("shop", name, host, &rule(name, "[]"), "").replace("edge/door", &format!("edge/{name}"))
+    };
+    let text = [
+        door_of("a", "'*'"),
+        bound("a", "*"),
+        door_of("b", "shop.example.com"),
+        bound("b", "shop.example.com"),
+        door_of("c", "'*.example.com'"),
+        bound("c", "*.example.com"),
+        door_of("d", "shop.example.com"),
+        bound("d", "shop.example.com"),
+    ];
+    let snapshot = door(&text);
+    for (host, name) in [
+        ("other.example.org", "a"),
+        ("shop.example.com", "b"),
+        ("web.example.com", "c"),
+    ] {
+        let uri = format!("http://{host}/");
+        let request = Request::get(&uri).body(()).unwrap();
+        let canonical = canonicalize(&request, Options::outbound()).unwrap();
+        let RouteResult::Route(selected) = snapshot.route_at_gateways(80, &canonical.view()) else {
+            panic!("{host}");
+        };
+        assert_eq!(&**selected.name(), name, "{host}");
+        let told = explained(&snapshot, &uri, &[]);
+        assert_eq!(
+            (told.route.as_deref(), told.gateway.as_deref()),
+            (Some(name), Some(name))
+        );
+    }
+}
