@@ -1,4 +1,4 @@
-//! What the callers of a gateway see over sockets: whose certificate, and whose routes.
+//! What the callers of a gateway see over sockets: whose certificate, whose routes, and where they are sent.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -140,6 +140,33 @@ async fn a_certificate_that_is_not_there_is_looked_for_once_a_poll() {
     issue(&world, &world.folder("credentials/shop"), &["shop.example.com"]);
 
     assert_eq!(browse(&world, address, "shop.example.com").await, None);
+}
+
+#[tokio::test]
+async fn a_gateway_that_only_redirects_needs_no_route() {
+    let backend = Backend::start("orders").await;
+    let world = World::new();
+    let away = "{ port: { number: 80, name: http, protocol: HTTP }, hosts: ['*'], tls: { httpsRedirect: true } }";
+    world.write("door.yaml", &gateway("door", away));
+    world.write("orders.yaml", &service("shop", "orders", &[(&backend, "v1")]));
+    let mesh = door(&world, Duration::from_millis(20)).await;
+    let address = serve(&mesh, 80).await;
+
+    let redirected = async || {
+        let answer = plain_text_of("web.example.com", address, "/a?b=1").await;
+        assert!(answer.starts_with("HTTP/1.1 301"), "{answer}");
+        assert!(
+            answer.contains("location: https://web.example.com/a?b=1\r\n"),
+            "{answer}"
+        );
+    };
+    redirected().await;
+    world.write("routes.yaml", &bound("door", "shop.example.com", "orders"));
+    generation(&mesh, 2).await;
+    redirected().await;
+    let answer = plain_text_of("shop.example.com", address, "/").await;
+    assert!(answer.starts_with("HTTP/1.1 301"), "{answer}");
+    assert_eq!(backend.hits(), 0);
 }
 
 #[tokio::test]

@@ -148,13 +148,14 @@ impl<'a> Builder<'a> {
 
     /// The names under which routes are served, the narrower of each pair of server host and table host, with their
     /// tables in order. A listener that is kept apart is there without a route, too: it then answers 404, and no other
-    /// one takes its requests.
+    /// one takes its requests. So is a server that sends its callers to `https`, which asks for no route.
     fn served_hosts(&self, gateway: &Gateway, servers: &[&GatewayServer]) -> BTreeMap<String, Vec<&'a RouteTable>> {
         let mut hosts: BTreeMap<String, Vec<&RouteTable>> = BTreeMap::new();
-        if gateway.listeners == Listeners::Isolated {
-            let own = servers.iter().flat_map(|server| &server.hosts);
-            hosts.extend(own.map(|host| (host.host.clone(), Vec::new())));
-        }
+        let is_there = |server: &&&GatewayServer| {
+            gateway.listeners == Listeners::Isolated || server.plain_text == PlainText::RedirectToHttps
+        };
+        let own = servers.iter().filter(is_there).flat_map(|server| &server.hosts);
+        hosts.extend(own.map(|host| (host.host.trim_end_matches('.').to_owned(), Vec::new())));
         for table in self.bound_tables(gateway) {
             let names: BTreeSet<String> = served(gateway, servers, table).into_iter().collect();
             for name in names {

@@ -263,6 +263,32 @@ fn a_table_for_gateways_alone_is_nothing_to_the_clients_of_the_mesh() {
     assert_eq!(route(&client, "http://shop.example.com/"), "refused");
 }
 
+/// A server that redirects, beside one that does not.
+fn away(hosts: &str) -> String {
+    let spec = format!(
+        "{{ selector: {{ istio: door }}, servers: [{{ port: {{ number: 80, name: http, protocol: HTTP }}, hosts: [{hosts}], tls: {{ httpsRedirect: true }} }}, {{ port: {{ number: 8080, name: other, protocol: HTTP }}, hosts: [{hosts}] }}] }}"
+    );
+    object("Gateway", "edge", "door", &spec)
+}
+
+#[test]
+fn callers_are_sent_to_https_with_or_without_a_route() {
+    let bound = table("shop", "a", "shop.example.com", &rule("taken", "[]"), "");
+    for text in [vec![away("'*'")], vec![away("'*.example.com'"), bound]] {
+        let snapshot = door(&text);
+        for host in ["shop.example.com", "web.example.com"] {
+            let uri = format!("http://{host}/");
+            assert_eq!(taken(&snapshot, 80, &uri), "https-redirect", "{host}");
+            let told = explained(&snapshot, &uri, &[]);
+            assert_eq!((told.outcome, told.status), ("redirect", Some(301)), "{host}");
+        }
+        assert_eq!(taken(&snapshot, 8080, "http://web.example.com/"), "unknown_host");
+    }
+    let snapshot = door(&[away("shop.example.com.")]);
+    assert_eq!(taken(&snapshot, 80, "http://shop.example.com/"), "https-redirect");
+    assert_eq!(taken(&snapshot, 80, "http://web.example.com/"), "unknown_host");
+}
+
 #[test]
 fn of_gateways_that_share_a_port_the_most_specific_host_decides() {
     let door_of = |name: &str, host: &str| gateway(&[(80, host)]).replace("name: door", &format!("name: {name}"));
