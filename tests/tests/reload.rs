@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mesh_tests::seeds::service;
-use mesh_tests::world::{generation, get, until};
+use mesh_tests::world::{generation, get, plain_text, until};
 use mesh_tests::{Backend, World};
 
 const SPLIT: &str = "
@@ -224,6 +224,40 @@ async fn files_that_vanish_and_come_back_are_no_empty_policy() {
     world.write("endpoints.yaml", &text);
     until("the file is taken again", || mesh.policy_status().rejected.is_none()).await;
     assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+}
+
+/// What is denied stays so while the share is away that says it.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_behind_a_link_that_goes_takes_no_rules_along() {
+    let world = World::new();
+    let share = world.folder("share");
+    let deny = "namespace: shop\nauthorization:\n  - { name: no, service: orders, deny: [{ paths: [/admin] }] }\n";
+    std::fs::create_dir(share.join("team-a")).unwrap();
+    std::fs::write(share.join("team-a/deny.yaml"), deny).unwrap();
+    world.write("other.yaml", "services: { other: { endpoints: [10.0.0.4:80] } }\n");
+    std::os::unix::fs::symlink(share.join("team-a"), world.policies().join("team-a")).unwrap();
+    let mesh = world
+        .mesh(&mesh_core::workload::Workload::new("shop", "orders").label("app", "orders"))
+        .await;
+    let address = world.serve(&mesh, Backend::start("orders").await.router()).await;
+    assert!(plain_text(address, "/admin").await.starts_with("HTTP/1.1 403"));
+
+    std::fs::rename(share.join("team-a"), share.join("away")).unwrap();
+    // A change beside it brings a look for certain.
+    world.write("other.yaml", "services: { other: { endpoints: [10.0.0.5:80] } }\n");
+    until("the directory is missed", || {
+        let status = mesh.policy_status();
+        status.rejected.is_some() || status.generation > 1
+    })
+    .await;
+    assert!(plain_text(address, "/admin").await.starts_with("HTTP/1.1 403"));
+    assert_eq!(mesh.policy_status().generation, 1);
+
+    std::fs::rename(share.join("away"), share.join("team-a")).unwrap();
+    generation(&mesh, 2).await;
+    assert!(plain_text(address, "/admin").await.starts_with("HTTP/1.1 403"));
+    assert!(plain_text(address, "/").await.starts_with("HTTP/1.1 200"));
 }
 
 #[cfg(unix)]

@@ -177,6 +177,17 @@ fn a_file_beyond_the_limit_is_refused() {
     );
 }
 
+/// What cannot be read might deny something.
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_directory_that_is_not_there_is_a_failure() {
+    let folder = Folder::new(&[("policy/mesh.yaml", "mesh: { mtls: strict }\n")]);
+    std::os::unix::fs::symlink("/nowhere/team-a", folder.path().join("policy/team-a")).unwrap();
+    let run = folder.mesh(&["check", "policy"]);
+    let reason = "error: `policy/team-a` does not exist\n";
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (2, "", reason));
+}
+
 #[test]
 fn nothing_to_read_is_another_failure_than_a_bad_policy() {
     let folder = Folder::new(&[]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, FileType, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::ReadError;
@@ -20,7 +20,8 @@ const DEPTH_LIMIT: usize = 16;
 /// Which files are policy: single files, and directories with all that lies in them.
 ///
 /// Of a directory, files named `*.yaml`, `*.yml` and `*.json` are taken, those of its subdirectories, too. Names
-/// that start with a dot are not: they are Kubernetes' own (`..data`), or an editor's.
+/// that start with a dot are not: they are Kubernetes' own (`..data`), or an editor's. Every other name must lead
+/// somewhere: what is behind a link that leads nowhere may have been a directory with rules that deny.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFiles {
     roots: Vec<PathBuf>,
@@ -194,8 +195,10 @@ impl Walk {
                     self.note_link_outside(&path, &real, top);
                     self.file(&path, inner, real)?;
                 }
-                Err(error) if is_policy => return Err(error),
-                _ => {}
+                Ok(_) => {}
+                // What is not told apart may be a directory: without its files the policy would be another one.
+                Err(error) if is_policy || !is_gone(&path) => return Err(error),
+                Err(_) => {}
             }
         }
         Ok(())
@@ -289,7 +292,7 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, Metadata), ReadError> {
     Ok((bytes, metadata))
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
@@ -342,6 +345,11 @@ fn is_writable_by_all(_metadata: &Metadata) -> bool {
 
 fn metadata(path: &Path) -> Result<Metadata, ReadError> {
     fs::metadata(path).map_err(|error| ReadError::from_io(path, &error))
+}
+
+/// Whether the name itself was removed since its directory was read. A link that leads nowhere is still there.
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, ReadError> {

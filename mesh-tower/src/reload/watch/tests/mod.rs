@@ -11,6 +11,9 @@ use tokio::time::timeout;
 
 use super::*;
 
+#[cfg(unix)]
+mod links;
+
 /// Long enough for a slow machine; no test waits for it to pass.
 const SOON: Duration = Duration::from_secs(10);
 /// So short that what a test expects not to happen would have happened many times.
