@@ -108,9 +108,12 @@ impl PolicyFiles {
             Ok(()) => walk.read_all(),
             Err(error) => Err(error),
         };
+        let mut held = walk.seen;
+        held.append(&mut walk.named);
         Look {
             result,
             directories: walk.directories,
+            held,
         }
     }
 }
@@ -120,6 +123,8 @@ pub(super) struct Look {
     pub(super) result: Result<FileSet, ReadError>,
     /// The directories to watch: all that hold a file, a link on the way to one, or another such directory.
     pub(super) directories: BTreeSet<PathBuf>,
+    /// The files that are policy, and the directories whose files are: not those that are only on the way to them.
+    pub(super) held: BTreeSet<PathBuf>,
 }
 
 /// Whether a file of this name is policy.
@@ -145,6 +150,8 @@ struct Walk {
     found: Vec<Found>,
     /// Where the files and directories really are, so that each is taken once.
     seen: BTreeSet<PathBuf>,
+    /// Where the roots are by their names.
+    named: BTreeSet<PathBuf>,
     directories: BTreeSet<PathBuf>,
     warnings: Vec<String>,
 }
@@ -157,11 +164,13 @@ impl Walk {
         let real = canonical(root)?;
         if !metadata.is_dir() {
             self.directories.extend(real.parent().map(Path::to_path_buf));
+            self.named.insert(absolute);
             let inner_name = root.file_name().map(PathBuf::from).unwrap_or_default();
             return self.file(root, inner_name, real);
         }
         let before = self.found.len();
         let already_seen = self.seen.contains(&real);
+        self.named.insert(absolute.clone());
         self.directories.insert(absolute);
         self.directory(root, Path::new(""), &real, 0)?;
         if self.found.len() == before && !already_seen {

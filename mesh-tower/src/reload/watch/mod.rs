@@ -155,6 +155,8 @@ impl Watcher {
             let Some(look) = self.look().await else { continue };
             let digest = look.as_ref().map(|files| files.fingerprint).map_err(Clone::clone);
             if self.reported.as_ref() == Some(&digest) {
+                // Nothing is held back that would have to wait for the same writer twice.
+                self.signals.forget_writers(self.timing.open_writer);
                 (self.is_due, seen) = (false, None);
                 continue;
             }
@@ -199,7 +201,7 @@ fn look(files: &PolicyFiles, notifier: Option<&Mutex<Notifier>>) -> Result<FileS
         return first.result;
     };
     let mut notifier = notifier.lock().unwrap_or_else(PoisonError::into_inner);
-    if notifier.arm(&first.directories) {
+    if notifier.arm(&first.directories, first.held) {
         // What changed between the look and the arming was told to nobody.
         files.look().result
     } else {

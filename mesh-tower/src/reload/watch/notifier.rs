@@ -27,6 +27,8 @@ struct State {
     /// The given paths and the directories that are watched: other events are none of ours.
     roots: Vec<PathBuf>,
     directories: BTreeSet<PathBuf>,
+    /// The files and directories of the last look that are policy, by their names and where they really are.
+    held: BTreeSet<PathBuf>,
     /// Directories that were removed or renamed: their watch is dead, even where another took their inode.
     stale: BTreeSet<PathBuf>,
     /// Files that are being written, from the first write until they are closed.
@@ -47,7 +49,14 @@ impl Signals {
 
     /// Whether a policy file is held open for writing, since not longer than `limit`.
     pub(super) fn is_being_written(&self, limit: Duration) -> bool {
-        self.state().writers.values().any(|since| since.elapsed() < limit)
+        self.forget_writers(limit);
+        !self.state().writers.is_empty()
+    }
+
+    /// Forgets files that are held open for longer than `limit`, or whose end was not told: when they are written again,
+    /// they are waited for again.
+    pub(super) fn forget_writers(&self, limit: Duration) {
+        self.state().writers.retain(|_, since| since.elapsed() < limit);
     }
 
     pub(super) fn on_event(&self, event: &notify::Result<Event>) {
@@ -105,9 +114,19 @@ impl State {
     }
 
     fn note_writer(&mut self, path: PathBuf) {
-        if is_policy_name(&path) && self.writers.len() < WRITERS {
+        if self.is_policy(&path) && self.writers.len() < WRITERS {
             self.writers.entry(path).or_insert_with(Instant::now);
         }
+    }
+
+    /// Whether a file is policy, or would be. A neighbour of a root is not: it holds no change back, however often it
+    /// is written.
+    fn is_policy(&self, path: &Path) -> bool {
+        let is_within = || {
+            let in_look = path.parent().is_some_and(|parent| self.held.contains(parent));
+            in_look || self.roots.iter().any(|root| path.starts_with(root))
+        };
+        self.held.contains(path) || (is_policy_name(path) && is_within())
     }
 
     /// Whether a path is policy, holds policy, or is on the way to it. A busy neighbour in `/tmp` is not.
@@ -150,9 +169,12 @@ impl Notifier {
     }
 
     /// Watches these directories and no others; those that were replaced are watched anew. Says whether anything changed.
-    pub(super) fn arm(&mut self, directories: &BTreeSet<PathBuf>) -> bool {
+    ///
+    /// What is written is waited for where it is one of `held`, or lies in one of them.
+    pub(super) fn arm(&mut self, directories: &BTreeSet<PathBuf>, held: BTreeSet<PathBuf>) -> bool {
         let stale = {
             let mut state = self.signals.state();
+            state.held = held;
             state.directories.clone_from(directories);
             std::mem::take(&mut state.stale)
         };

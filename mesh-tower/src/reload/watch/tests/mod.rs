@@ -1,11 +1,8 @@
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, ModifyKind, RemoveKind};
-use notify::{Event, EventKind};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -13,6 +10,7 @@ use super::*;
 
 #[cfg(unix)]
 mod links;
+mod signals;
 
 /// Long enough for a slow machine; no test waits for it to pass.
 const SOON: Duration = Duration::from_secs(10);
@@ -549,54 +547,4 @@ async fn without_watches_it_polls() {
 fn the_defaults_put_a_change_in_force_within_a_second() {
     let timing = WatchTiming::default();
     assert!(timing.poll + 3 * timing.settle < Duration::from_secs(1));
-}
-
-fn event(kind: EventKind, path: &Path) -> notify::Result<Event> {
-    Ok(Event::new(kind).add_path(path.to_path_buf()))
-}
-
-async fn is_signalled(signals: &Signals) -> bool {
-    timeout(Duration::ZERO, signals.changed.notified()).await.is_ok()
-}
-
-#[tokio::test]
-async fn only_events_that_concern_policy_wake_the_watcher() {
-    let modified = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
-    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    let (created, removed) = (EventKind::Create(CreateKind::Any), EventKind::Remove(RemoveKind::Any));
-    let folder = tempfile::tempdir().unwrap();
-    for (kind, path, wakes) in [
-        (modified, "policy/a.yaml", true),
-        (created, "policy/sub", true),
-        (removed, "policy", true),
-        (created, "", true),
-        (closed, "policy/a.yaml", true),
-        (opened, "policy/a.yaml", false),
-        (modified, "of-another-program", false),
-        (created, "policy-of-another", false),
-        (created, "..data", true),
-    ] {
-        let signals = Arc::new(Signals::new(&[folder.path().join("policy")]));
-        let mut notifier = Notifier::new(Arc::clone(&signals)).unwrap();
-        notifier.arm(&BTreeSet::from([folder.path().to_path_buf()]));
-        signals.on_event(&event(kind, &folder.path().join(path)));
-        assert_eq!(is_signalled(&signals).await, wakes, "{kind:?} {path}");
-    }
-}
-
-/// L12: where events were lost, everything is looked at, and nobody is waited for.
-#[tokio::test]
-async fn lost_events_wake_the_watcher_and_forget_writers() {
-    let signals = Signals::new(&[PathBuf::from("/policy")]);
-    let modified = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    signals.on_event(&event(modified, Path::new("/policy/a.yaml")));
-    assert!(signals.is_being_written(SOON) && is_signalled(&signals).await);
-
-    signals.on_event(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
-
-    assert!(!signals.is_being_written(SOON));
-    assert!(is_signalled(&signals).await);
-    signals.on_event(&Err(notify::Error::generic("broken")));
-    assert!(is_signalled(&signals).await);
 }
