@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use super::Known;
 use crate::policy::diagnostic::{Code, Diagnostic, Report, Severity, listed, nearest, quoted};
 use crate::policy::model::route::{Binding, Destination, RuleOrder};
+use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::model::{Origin, OutboundMode, Policy};
 
 /// Names that a message lists.
@@ -21,9 +24,10 @@ pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
             })
             .filter(|destination| destination.unresolved.is_none())
     };
+    let settings = Settings::of(policy, &names);
     let mut undefined = BTreeSet::new();
     for destination in destinations() {
-        check_subset(policy, known, (&names, &mut undefined), destination, report);
+        check_subset((policy, known), (&settings, &mut undefined), destination, report);
     }
     if policy.mesh.outbound == OutboundMode::RegistryOnly && known.is_everything() {
         for destination in destinations() {
@@ -54,28 +58,58 @@ impl<'p> Names<'p> {
     }
 }
 
+/// Settings of destinations by the full names of their hosts, so that those of one host are found without a look at all.
+struct Settings<'p> {
+    names: &'p Names<'p>,
+    /// Each with its place in the policy.
+    named: FxHashMap<&'p str, Vec<(usize, &'p DestinationPolicy)>>,
+    /// Those of hosts with `*`, of which there are few.
+    patterns: Vec<(usize, &'p DestinationPolicy)>,
+}
+
+impl<'p> Settings<'p> {
+    fn of(policy: &'p Policy, names: &'p Names<'p>) -> Self {
+        let mut settings = Self {
+            names,
+            named: FxHashMap::default(),
+            patterns: Vec::new(),
+        };
+        for one in policy.destinations.iter().enumerate() {
+            let host = one.1.host.as_str();
+            match host.starts_with('*') {
+                true => settings.patterns.push(one),
+                false => settings.named.entry(names.full(host)).or_default().push(one),
+            }
+        }
+        settings
+    }
+
+    /// Those of a host by its full name, as they stand in the policy.
+    fn of_host(&self, host: &str) -> Vec<&'p DestinationPolicy> {
+        let is_of = |(_, policy): &&(usize, &DestinationPolicy)| {
+            let suffix = policy.host.strip_prefix('*');
+            suffix.is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
+        };
+        let named = self.named.get(host).into_iter().flatten();
+        let mut found: Vec<_> = named.chain(self.patterns.iter().filter(is_of)).collect();
+        found.sort_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, policy)| *policy).collect()
+    }
+}
+
 /// A subset must be one of those that the host has. Where no document says which it has, another set may: that is told
 /// once for each host.
 fn check_subset<'p>(
-    policy: &Policy,
-    known: &Known,
-    (names, undefined): (&Names<'_>, &mut BTreeSet<&'p str>),
+    (policy, known): (&Policy, &Known),
+    (settings, undefined): (&Settings<'_>, &mut BTreeSet<&'p str>),
     destination: &'p Destination,
     report: &mut Report,
 ) {
     let Some(subset) = destination.subset.as_deref() else {
         return;
     };
-    let host = names.full(&destination.host);
-    let is_of = |pattern: &str| match pattern.strip_prefix('*') {
-        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-        None => names.full(pattern) == host,
-    };
-    let policies: Vec<_> = policy
-        .destinations
-        .iter()
-        .filter(|policy| is_of(&policy.host))
-        .collect();
+    let host = settings.names.full(&destination.host);
+    let policies = settings.of_host(host);
     if policies.iter().any(|policy| !known.is_whole(&policy.meta.origin)) {
         return;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::{EndpointSource, Protocol, Service};
-use crate::policy::model::traffic::Subset;
+use crate::policy::model::traffic::{DestinationPolicy, Subset};
 use crate::policy::model::{Export, Labels, Origin, OutboundMode, Policy, kubernetes_parts, selects};
 
 /// Findings that get the nearest name as help; each costs a look at all names.
@@ -60,6 +60,8 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
 struct Registry<'p> {
     policy: &'p Policy,
     names: BTreeMap<&'p str, Vec<&'p Service>>,
+    /// Settings by the host that they are written for.
+    settings: BTreeMap<&'p str, Vec<&'p DestinationPolicy>>,
     /// Namespaces with services of their own: their other services would be here, too.
     namespaces: BTreeSet<&'p str>,
 }
@@ -81,12 +83,17 @@ impl<'p> Registry<'p> {
                 names.entry(host).or_default().push(service);
             }
         }
+        let mut settings: BTreeMap<&str, Vec<&DestinationPolicy>> = BTreeMap::new();
+        for one in &policy.destinations {
+            settings.entry(&one.host).or_default().push(one);
+        }
         let domain = &policy.mesh.cluster_domain;
         let namespaces = names.keys().filter_map(|host| Some(kubernetes_parts(host, domain)?.1));
         Self {
             policy,
             namespaces: namespaces.collect(),
             names,
+            settings,
         }
     }
 
@@ -123,12 +130,8 @@ impl<'p> Registry<'p> {
     /// The subset that a destination names, where it is chosen by labels and no file lists endpoints that have any.
     fn unlisted(&self, destination: &Destination) -> Option<&'p Subset> {
         let name = destination.subset.as_deref()?;
-        let of_host = self
-            .policy
-            .destinations
-            .iter()
-            .filter(|one| one.host == destination.host);
-        let mut subsets = of_host.flat_map(|one| &one.subsets);
+        let of_host = self.settings.get(destination.host.as_str())?;
+        let mut subsets = of_host.iter().flat_map(|one| &one.subsets);
         let subset = subsets.find(|subset| subset.name == name && !subset.labels.is_empty())?;
         self.endpoints(&destination.host).is_none().then_some(subset)
     }

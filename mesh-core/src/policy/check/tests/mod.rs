@@ -1,4 +1,5 @@
 use super::super::Loaded;
+use super::super::diagnostic::Place;
 
 mod authz;
 mod gateways;
@@ -70,6 +71,35 @@ fn a_subset_is_not_missed_where_it_may_be_defined() {
         let undefined =
             "a:4:41: warning[MESH0506]: no file defines subsets of `shop.default.svc.cluster.local`, such as `v2`";
         assert_eq!(found.iter().any(|line| line == undefined), !is_defined, "{found:?}");
+    }
+}
+
+#[test]
+fn subsets_are_those_of_all_settings_of_a_host_in_their_order() {
+    let rule = |host: &str, subset: &str| {
+        let spec = format!("host: '{host}', subsets: [{{ name: {subset} }}]");
+        istio("DestinationRule", subset, &spec)
+    };
+    let (pattern, name) = (rule("*.svc.cluster.local", "v1"), rule("shop", "v3"));
+    for (files, first) in [([&pattern, &name], "v1"), ([&name, &pattern], "v3")] {
+        let files = [&route("shop", V2), files[0], files[1]];
+        let loaded = Loaded::from_files(["a", "b", "c"].into_iter().zip(files));
+        let told = loaded.report.sorted(&loaded.sources);
+        assert_eq!(told[0].message, "`shop.default.svc.cluster.local` has no subset `v2`");
+        assert_eq!(told[0].help, Some("did you mean `v1`?".into()));
+        assert!(
+            matches!(&told[0].labels[0].0, Place::Origin(origin) if &*origin.file == "b"),
+            "{first}: {:?}",
+            told[0].labels
+        );
+    }
+    for host in ["'*.local'", "'*cluster.local'", "'*'"] {
+        let rule = istio(
+            "DestinationRule",
+            "r",
+            &format!("host: {host}, subsets: [{{ name: v2 }}]"),
+        );
+        assert_eq!(findings(&[&route("shop", V2), &rule]), [""; 0], "{host}");
     }
 }
 
