@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::check::Known;
-use super::diagnostic::{Code, Diagnostic, Report, nearest, quoted};
+use super::diagnostic::{Code, Diagnostic, HELPED, Report, nearest, quoted};
 use super::model::{Meta, Origin};
 use super::reader::Reader;
 use super::source::{SourceSpan, Spanned};
@@ -96,6 +96,9 @@ impl Ledger {
     }
 
     /// Warns of services that are mentioned and not defined, where the name of one that is defined is near.
+    ///
+    /// So many that are not defined are no typing mistakes: another set of files defines them, and of the rest nothing is
+    /// said.
     pub(in crate::policy) fn resolve(&self, report: &mut Report) {
         let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (one, _) in self.definitions.iter().filter(|(one, _)| *one.kind == *SERVICE) {
@@ -111,8 +114,13 @@ impl Ledger {
             if names.contains(name) {
                 continue;
             }
-            let near = || nearest(name, names.iter().copied());
-            if let Some(near) = *nearest_of.entry((namespace, name)).or_insert_with(near) {
+            let is_asked = nearest_of.len() < HELPED;
+            let near = match nearest_of.entry((namespace, name)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) if is_asked => *new.insert(nearest(name, names.iter().copied())),
+                Entry::Vacant(_) => None,
+            };
+            if let Some(near) = near {
                 let message = format!("no file defines a service {}", quoted(name));
                 let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, service.span, message);
                 report.push(diagnostic.with_help(format!("did you mean `{near}`?")));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::Known;
-use crate::policy::diagnostic::{Code, Diagnostic, Report, Severity, listed, nearest, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, HELPED, Report, Severity, listed, nearest, quoted};
 use crate::policy::model::route::{Binding, Destination, RuleOrder};
 use crate::policy::model::traffic::DestinationPolicy;
 use crate::policy::model::{Origin, OutboundMode, Policy};
@@ -123,7 +123,11 @@ fn check_subset<'p>(
         let message = format!("no file defines subsets of {told}, such as {subset}");
         let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &destination.origin, message);
         let known = policy.destinations.iter().filter(|policy| !policy.subsets.is_empty());
-        report.push(match nearest(host, known.map(|policy| policy.host.as_str())) {
+        let near = match undefined.len() {
+            ..=HELPED => nearest(host, known.map(|policy| policy.host.as_str())),
+            _ => None,
+        };
+        report.push(match near {
             Some(near) => diagnostic.with_help(format!("did you mean a subset of {}?", quoted(near))),
             None => diagnostic.with_help(
                 "requests to them are answered with 503 until a `DestinationRule`, or `subsets`, gives their labels",

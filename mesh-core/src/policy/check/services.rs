@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, nearest, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, HELPED, Report, listed, nearest, quoted};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::{EndpointSource, Protocol, Service};
 use crate::policy::model::traffic::{DestinationPolicy, Subset};
 use crate::policy::model::{Export, Labels, Origin, OutboundMode, Policy, kubernetes_parts, selects};
 
-/// Findings that get the nearest name as help; each costs a look at all names.
-const HELPED: usize = 50;
 /// Ports that a message lists.
 const LISTED: usize = 8;
 

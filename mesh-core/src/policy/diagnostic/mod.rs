@@ -45,6 +45,7 @@ mod report;
 
 pub use code::Code;
 pub use json::{JsonDiagnostic, JsonFix, JsonLabel, JsonPlace, JsonReport};
+pub(in crate::policy) use nearest::HELPED;
 pub use nearest::nearest;
 pub use render::Paint;
 pub use report::Report;

@@ -1,5 +1,8 @@
 //! Did you mean?
 
+/// Findings of one sort that get the nearest name as help; each costs a look at all names.
+pub(in crate::policy) const HELPED: usize = 50;
+
 /// The candidate that is most like a misspelt word, where one is like it.
 ///
 /// Like means: at most a third of the letters (at least one) changed, inserted, left out or swapped with their

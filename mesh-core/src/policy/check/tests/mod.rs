@@ -104,6 +104,21 @@ fn subsets_are_those_of_all_settings_of_a_host_in_their_order() {
 }
 
 #[test]
+fn the_nearest_host_with_subsets_is_looked_for_a_limited_number_of_times() {
+    let to = |at: u32| {
+        format!("{{ route: [{{ destination: {{ host: shop{at}, subset: v1 }} }}], match: [{{ port: {at} }}] }}")
+    };
+    let rules: Vec<String> = (10..70).map(to).collect();
+    let rule = istio("DestinationRule", "r", "host: shop, subsets: [{ name: v1 }]");
+    let told = help(&[&route("front.example.com", &rules.join(", ")), &rule]);
+    let near = told
+        .iter()
+        .flatten()
+        .filter(|help| help.starts_with("did you mean a subset of"));
+    assert_eq!((told.len(), near.count()), (60, 50));
+}
+
+#[test]
 fn a_definition_that_is_wrong_itself_gives_no_second_finding() {
     let rule = istio(
         "DestinationRule",

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::policy::diagnostic::{Code, Diagnostic, Report, nearest, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, HELPED, Report, nearest, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::route::{Binding, Delegate, RouteMatch, RouteRule, RouteTable, StringMatch};
 
@@ -21,11 +21,9 @@ pub(in crate::policy) enum Documents {
 pub(in crate::policy) fn resolve(policy: &mut Policy, documents: Documents, report: &mut Report) {
     let delegates = std::mem::take(&mut policy.delegates);
     let mut pass = Pass {
-        delegates: delegates
-            .iter()
-            .map(|table| ((table.meta.namespace.as_str(), table.meta.name.as_str()), table))
-            .collect(),
+        delegates: by_name(&delegates),
         used: BTreeSet::new(),
+        unknown: 0,
         documents,
         report,
     };
@@ -63,9 +61,23 @@ fn set_authority(rule: &mut RouteRule) {
 
 type Name<'d> = (&'d str, &'d str);
 
+/// Delegates by namespace and name.
+type Delegates<'d> = BTreeMap<&'d str, BTreeMap<&'d str, &'d RouteTable>>;
+
+fn by_name(tables: &[RouteTable]) -> Delegates<'_> {
+    let mut delegates = Delegates::new();
+    for table in tables {
+        let own = delegates.entry(&table.meta.namespace).or_default();
+        own.insert(&table.meta.name, table);
+    }
+    delegates
+}
+
 struct Pass<'d, 'r> {
-    delegates: BTreeMap<Name<'d>, &'d RouteTable>,
+    delegates: Delegates<'d>,
     used: BTreeSet<Name<'d>>,
+    /// How many delegates were named and not found.
+    unknown: usize,
     documents: Documents,
     report: &'r mut Report,
 }
@@ -88,15 +100,14 @@ impl<'d> Pass<'d, '_> {
 
     /// The table that a rule names, where there is one that its namespace sees.
     fn find(&mut self, namespace: &str, delegate: &Delegate) -> Option<&'d RouteTable> {
-        let found = self
-            .delegates
-            .iter()
-            .find(|((namespace, name), _)| *namespace == delegate.namespace && *name == delegate.name);
-        let Some((name, table)) = found.map(|(name, table)| (*name, *table)) else {
+        let own = self.delegates.get(delegate.namespace.as_str());
+        let found = own.and_then(|own| own.get(delegate.name.as_str()));
+        let Some(table) = found.copied() else {
             self.report_unknown(delegate);
             return None;
         };
-        self.used.insert(name);
+        self.used
+            .insert((table.meta.namespace.as_str(), table.meta.name.as_str()));
         if table.meta.namespace == namespace || table.export.includes(namespace) {
             return Some(table);
         }
@@ -118,25 +129,34 @@ impl<'d> Pass<'d, '_> {
         let name = full_name(delegate);
         let message = format!("no file defines {name}, a virtual service without `hosts`: the rule takes no request");
         let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &delegate.origin, message);
-        let names: Vec<String> = self
-            .delegates
-            .keys()
-            .map(|(namespace, name)| format!("{namespace}/{name}"))
-            .collect();
-        let wanted = format!("{}/{}", delegate.namespace, delegate.name);
-        let near = nearest(&wanted, names.iter().map(String::as_str));
+        let near = self.near(delegate);
         self.report.push(match near {
             Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
             None => diagnostic,
         });
     }
 
+    /// The full name of a delegate that is most like that of one that is not there.
+    fn near(&mut self, delegate: &Delegate) -> Option<String> {
+        self.unknown += 1;
+        if self.unknown > HELPED {
+            return None;
+        }
+        let tables = self.delegates.values().flat_map(BTreeMap::values);
+        let names: Vec<String> = tables
+            .map(|table| format!("{}/{}", table.meta.namespace, table.meta.name))
+            .collect();
+        let wanted = format!("{}/{}", delegate.namespace, delegate.name);
+        nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned)
+    }
+
     fn report_unused(&mut self) {
         if self.documents == Documents::Some {
             return;
         }
-        for (name, table) in &self.delegates {
-            if !self.used.contains(name) {
+        for table in self.delegates.values().flat_map(BTreeMap::values) {
+            let name = (table.meta.namespace.as_str(), table.meta.name.as_str());
+            if !self.used.contains(&name) {
                 let message = format!(
                     "virtual service {} has no effect: it has no `hosts`, and no rule delegates to it",
                     quoted(&table.meta.name)

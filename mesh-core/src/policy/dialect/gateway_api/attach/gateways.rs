@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decide::route::string::host_covers;
-use crate::policy::diagnostic::{Report, nearest, quoted};
+use crate::policy::diagnostic::{HELPED, Report, nearest, quoted};
 use crate::policy::model::attachment::{Attachments, From, Listener, Parent, ParentKind, PendingRoute};
 use crate::policy::model::route::{Binding, Destination, HostPattern, RouteTable};
 use crate::policy::model::{Labels, Policy, kubernetes_parts};
@@ -19,6 +19,8 @@ pub(super) struct Gateways<'a> {
     attachments: &'a Attachments,
     namespaces: &'a BTreeMap<String, Labels>,
     accepted: BTreeMap<(&'a str, &'a str, &'a str), Accepted>,
+    /// How many gateways were named and not found.
+    missing: usize,
 }
 
 /// Why a listener does not take a route, weakest first.
@@ -45,6 +47,7 @@ impl<'a> Gateways<'a> {
             attachments,
             namespaces,
             accepted: BTreeMap::new(),
+            missing: 0,
         }
     }
 
@@ -150,22 +153,29 @@ impl<'a> Gateways<'a> {
     }
 
     /// A gateway of a document that has errors is there, and gives no second finding.
-    fn tell_missing(&self, parent: &Parent, report: &mut Report) {
+    fn tell_missing(&mut self, parent: &Parent, report: &mut Report) {
         if report.has_errors() {
             return;
         }
         let full = format!("{}/{}", parent.namespace, parent.name);
-        let known: Vec<String> = self
-            .attachments
-            .listeners
-            .iter()
-            .map(|listener| format!("{}/{}", listener.namespace, listener.gateway))
-            .collect();
         let told = unresolved(&parent.origin, format!("no file defines the gateway {}", quoted(&full)));
-        report.push(match nearest(&full, known.iter().map(String::as_str)) {
+        report.push(match self.near(&full) {
             Some(near) => told.with_help(format!("did you mean `{near}`?")),
             None => told.with_help("its routes are served where a file defines it"),
         });
+    }
+
+    /// The gateway whose full name is most like that of one that is not there.
+    fn near(&mut self, full: &str) -> Option<String> {
+        self.missing += 1;
+        if self.missing > HELPED {
+            return None;
+        }
+        let listeners = self.attachments.listeners.iter();
+        let known: Vec<String> = listeners
+            .map(|listener| format!("{}/{}", listener.namespace, listener.gateway))
+            .collect();
+        nearest(full, known.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Backends of other namespaces need their consent.

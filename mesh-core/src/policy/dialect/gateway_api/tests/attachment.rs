@@ -137,6 +137,19 @@ fn namespaces_are_selected_by_their_labels() {
 }
 
 #[test]
+fn the_nearest_gateway_is_looked_for_a_limited_number_of_times() {
+    let route = |one: u32| at_door("HTTPRoute", &format!("r{one}"), "a.example", &rule_to_a());
+    let routes: String = (0..60).map(route).collect();
+    let text = door(PLAIN) + &routes.replace("{ name: door }", "{ name: dor }");
+    let loaded = Loaded::from_files([("f", text)]);
+    let told = loaded.report.sorted(&loaded.sources);
+    let helped = told
+        .iter()
+        .filter(|one| one.help.as_deref() == Some("did you mean `shop/door`?"));
+    assert_eq!((told.len(), helped.count()), (60, 50));
+}
+
+#[test]
 fn of_http_and_grpc_routes_of_one_host_the_older_has_it() {
     let http = at_door("HTTPRoute", "b", "a.example", &rule_to_a());
     let grpc = at_door("GRPCRoute", "a", "'*.example'", &rule_to_a());

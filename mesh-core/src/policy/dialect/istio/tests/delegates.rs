@@ -175,6 +175,28 @@ fn a_delegate_that_is_not_there_takes_no_request() {
 }
 
 #[test]
+fn the_nearest_delegate_is_looked_for_a_limited_number_of_times() {
+    let to = |name: &str| format!("{{ delegate: {{ name: {name} }} }}");
+    let rules: Vec<String> = std::iter::once(to("delegate"))
+        .chain((0..60).map(|_| to("delegat")))
+        .collect();
+    let root = format!("hosts: [web], http: [{}]", rules.join(", "));
+    let object = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: {name} }}\nspec: {{ {spec} }}\n"
+        )
+    };
+    let leaf = object("delegate", &format!("http: [{{ {TO_A} }}]"));
+    let loaded = crate::policy::Loaded::from_files([("r", object("r", &root)), ("d", leaf)]);
+    let told = loaded.report.sorted(&loaded.sources);
+    let missing = told.iter().filter(|one| one.message.contains("`default/delegat`"));
+    let helped = told
+        .iter()
+        .filter(|one| one.help.as_deref() == Some("did you mean `default/delegate`?"));
+    assert_eq!((missing.count(), helped.count()), (60, 50));
+}
+
+#[test]
 fn a_delegate_must_be_exported_to_who_delegates() {
     let root = "hosts: [web], http: [{ delegate: { name: d, namespace: far } }]";
     let leaf = format!("exportTo: ['.'], http: [{{ {TO_A} }}]");

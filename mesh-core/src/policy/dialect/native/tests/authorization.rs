@@ -219,3 +219,21 @@ fn a_service_that_is_nearly_one_that_is_known_is_told() {
     assert_eq!(help(text), "did you mean `orders`?");
     clean("services: { payments: {} }\nauthorization: [{ name: a, service: orders, allow: [] }]\n");
 }
+
+#[test]
+fn services_that_are_nearly_known_are_told_of_fifty_names() {
+    let rule = |at: u32, name: &str| format!("- {{ name: a{at}, service: {name}, allow: [] }}\n");
+    let near = |at: u32| rule(at, &format!("orders{}", at + 10));
+    let rules: String = (0..60)
+        .map(near)
+        .chain([rule(60, "orders10"), rule(61, "orders69")])
+        .collect();
+    let loaded = load(&format!("services: {{ orders: {{}} }}\nauthorization:\n{rules}"));
+    let told = loaded.report.lines(&loaded.sources);
+    // What is known of a name is told wherever it stands.
+    assert_eq!(told.len(), 51);
+    assert_eq!(
+        told[50],
+        "f:63:25: warning[MESH0506]: no file defines a service `orders10`"
+    );
+}
