@@ -70,15 +70,22 @@ async fn status(client: &Client, method: &str, uri: &str) -> u16 {
 async fn a_service_is_called_at_the_ready_endpoints_of_its_slices() {
     let world = World::new();
     let backend = Backend::start("web").await;
-    let alias = "apiVersion: v1
+    let alias = |name: &str, of: &str| {
+        format!(
+            "apiVersion: v1
 kind: Service
-metadata: { name: old, namespace: shop }
-spec: { type: ExternalName, externalName: web.shop.svc.cluster.local }
-";
-    world.write("web.yaml", &(service("web", backend.address) + alias));
+metadata: {{ name: {name}, namespace: shop }}
+spec: {{ type: ExternalName, externalName: {of}.shop.svc.cluster.local }}
+---
+"
+        )
+    };
+    // A name of a name stands before that one.
+    let aliases = alias("older", "old") + &alias("old", "web");
+    world.write("web.yaml", &(aliases + &service("web", backend.address)));
     let (_mesh, client) = world.client("shop", "caller").await;
 
-    for host in ["web", "web.shop", "web.shop.svc.cluster.local", "old"] {
+    for host in ["web", "web.shop", "web.shop.svc.cluster.local", "old", "older"] {
         for _ in 0..2 {
             assert_eq!(
                 get(&client, &format!("http://{host}/")).await.unwrap().text,
@@ -87,7 +94,7 @@ spec: { type: ExternalName, externalName: web.shop.svc.cluster.local }
             );
         }
     }
-    assert_eq!(backend.hits(), 8);
+    assert_eq!(backend.hits(), 10);
 }
 
 #[tokio::test]

@@ -234,9 +234,7 @@ pub(super) fn load_documents(
     }
     lowered_for.clone_from(&loading.policy.mesh);
     loading.lower(&items, workers);
-    for item in &items {
-        loading.item(report, item);
-    }
+    loading.items(report, &items);
     drop(items);
     let Loading {
         mut policy,
@@ -418,6 +416,18 @@ impl<'s> Loading<'s> {
         self.lowered = lowered
             .filter_map(|(node, fragment)| Some((address(node), fragment?)))
             .collect();
+    }
+
+    /// Reads items, which stand in their order.
+    fn items(&mut self, report: &mut Report, items: &[Item<'_>]) {
+        let services = items.partition_point(|item| order(item) < dialect::AFTER_SERVICES);
+        for item in items.iter().take(services) {
+            self.item(report, item);
+        }
+        kubernetes::resolve_names(&mut self.policy, report);
+        for item in items.iter().skip(services) {
+            self.item(report, item);
+        }
     }
 
     fn item(&mut self, report: &mut Report, item: &Item<'_>) {

@@ -70,11 +70,14 @@ pub const DIALECTS: &[Dialect] = &[
     cilium::DIALECT,
 ];
 
-/// What is made of other objects is read after them.
+/// The [`order`] of objects that look at services.
+pub(super) const AFTER_SERVICES: u8 = 2;
+
+/// What is made of other objects is read after them: services of endpoints and pods, splits of services.
 pub(super) fn order(object: &Object<'_>) -> u8 {
     match object.kind {
-        "Service" => kubernetes::order(object),
-        "TrafficSplit" | "TrafficTarget" => 3,
+        "Service" => 1,
+        "TrafficSplit" | "TrafficTarget" => AFTER_SERVICES,
         _ => 0,
     }
 }

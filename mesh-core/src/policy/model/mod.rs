@@ -45,6 +45,8 @@ pub struct Policy {
     pub workload_entries: Vec<service::WorkloadEntry>,
     /// Endpoints in documents of their own (`EndpointSlice`), by namespace and service; only until all documents are read.
     pub endpoint_sets: BTreeMap<(String, String), Vec<service::EndpointSet>>,
+    /// Names that stand for others (`type: ExternalName`); only until all services are read.
+    pub external_names: Vec<service::ExternalName>,
     /// Workloads with addresses (`Pod`), by namespace; only until all documents are read.
     pub pods: BTreeMap<String, Vec<service::Pod>>,
     /// Requests that splits and targets name; only until all documents are read.
@@ -89,6 +91,7 @@ impl Policy {
             services,
             workload_entries,
             endpoint_sets,
+            external_names,
             pods,
             request_groups,
             routes,
@@ -112,6 +115,7 @@ impl Policy {
         for (service, sets) in endpoint_sets {
             self.endpoint_sets.entry(service).or_default().extend(sets);
         }
+        self.external_names.extend(external_names);
         for (namespace, pods) in pods {
             self.pods.entry(namespace).or_default().extend(pods);
         }

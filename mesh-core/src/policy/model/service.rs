@@ -149,6 +149,18 @@ pub struct Endpoint {
     pub origin: Origin,
 }
 
+/// A name that stands for another one (`type: ExternalName`); only until all services are read.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ExternalName {
+    /// The name that it stands for.
+    pub target: String,
+    /// The service that it is where no other has that name; it has no endpoints yet.
+    pub service: Service,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
 /// Endpoints of a service of Kubernetes in a document of their own; only until all documents are read.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -37,10 +37,13 @@ use crate::policy::reader::{Reader, Spelling};
 use crate::policy::source::Node;
 
 mod endpoints;
+mod external;
 mod join;
 mod pod;
 mod port;
 mod service;
+
+pub(in crate::policy) use external::resolve as resolve_names;
 
 /// The dialect.
 pub const DIALECT: Dialect = Dialect {
@@ -81,15 +84,6 @@ fn add(set: Option<EndpointSet>, policy: &mut Policy) {
 /// Whether an object says nothing that a mesh could use: a pod without an address.
 pub(in crate::policy) fn is_idle(kind: &str, node: &Node) -> bool {
     kind == "Pod" && pod::address(node).is_none()
-}
-
-/// Services are made of endpoints and pods; an external name may be that of another service.
-pub(super) fn order(object: &Object<'_>) -> u8 {
-    let kind = object.spec.and_then(|spec| spec.get("type"));
-    match kind.and_then(|kind| kind.as_text()) {
-        Some("ExternalName") => 2,
-        _ => 1,
-    }
 }
 
 /// Once all documents are read, what services are made of is done with: warns of endpoints that belong to none.

@@ -9,7 +9,7 @@ use super::required_spec;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::Object;
 use crate::policy::dialect::envelope::is_namespace;
-use crate::policy::model::service::{Endpoint, EndpointSource, Location, Readiness, Service, ServicePort};
+use crate::policy::model::service::{EndpointSource, ExternalName, Readiness, Service, ServicePort};
 use crate::policy::model::{Export, Labels, Origin, Policy, full_host};
 use crate::policy::reader::{Fields, Reader, choice, spanned};
 use crate::policy::source::Node;
@@ -209,7 +209,12 @@ fn add(origin: Origin, object: &Object<'_>, (spec, export): (Spec, Export), poli
     };
     if spec.kind == Type::ExternalName {
         if let Some(name) = spec.external_name {
-            add_external(origin, name, (service, spec.ports), policy);
+            service.ports = spec.ports.into_iter().map(untargeted).collect();
+            policy.external_names.push(ExternalName {
+                target: name,
+                service,
+                origin,
+            });
         }
         return;
     }
@@ -232,33 +237,10 @@ fn add(origin: Origin, object: &Object<'_>, (spec, export): (Spec, Export), poli
     policy.services.push(service);
 }
 
-/// An external name is another name of the service that has it, or else stands for what DNS says.
-fn add_external(origin: Origin, name: String, (service, ports): (Service, Vec<Port>), policy: &mut Policy) {
-    let mut known: Vec<_> = policy
-        .services
-        .iter_mut()
-        .filter(|known| known.hosts.contains(&name))
-        .collect();
-    if !known.is_empty() {
-        for one in &mut known {
-            one.hosts.extend(service.hosts.iter().cloned());
-        }
-        return;
-    }
-    let endpoint = Endpoint {
-        address: name,
-        weight: 1,
-        origin,
-        ..Endpoint::default()
-    };
-    let untargeted = |port: Port| ServicePort {
+/// What DNS gives for a name is called at the port of the service.
+fn untargeted(port: Port) -> ServicePort {
+    ServicePort {
         target: None,
         ..port.port
-    };
-    policy.services.push(Service {
-        ports: ports.into_iter().map(untargeted).collect(),
-        endpoints: EndpointSource::Listed(vec![endpoint].into()),
-        location: Location::MeshExternal,
-        ..service
-    });
+    }
 }

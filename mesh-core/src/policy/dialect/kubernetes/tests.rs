@@ -259,6 +259,65 @@ fn an_external_name_is_that_of_a_known_service_or_left_to_dns() {
     );
 }
 
+/// The names of each service, and its address where it is outside of the mesh.
+fn named(documents: &[String]) -> Vec<String> {
+    let services = load(documents).policy.unwrap().services;
+    let text = |one: &Service| {
+        let hosts: Vec<&str> = one.hosts.iter().map(|host| host.split('.').next().unwrap()).collect();
+        let outside = match one.location {
+            Location::MeshExternal => format!(" at {}", endpoints(one).join(" ")),
+            _ => String::new(),
+        };
+        hosts.join(" ") + &outside
+    };
+    services.iter().map(text).collect()
+}
+
+#[test]
+fn names_that_stand_for_names_are_resolved_in_any_order() {
+    let name = |name: &str, target: &str| service(name, &format!("type: ExternalName, externalName: {target}"));
+    let of_shop = |one: &str| format!("{one}.shop.svc.cluster.local");
+    let mut documents = [
+        name("one", &of_shop("two")),
+        name("two", &of_shop("three")),
+        name("three", &of_shop("web")),
+        service("web", "ports: [{ port: 80 }]"),
+        name("here", &of_shop("there")),
+        name("there", "api.example.com"),
+    ];
+    let expected = ["web three two one", "there here at api.example.com[]"];
+    assert_eq!(named(&documents), expected);
+    documents.reverse();
+    assert_eq!(named(&documents), expected);
+    documents.swap(2, 4);
+    assert_eq!(named(&documents), expected);
+    assert_eq!(lines(&documents), [""; 0]);
+}
+
+#[test]
+fn names_that_stand_for_each_other_are_told_and_end() {
+    let name = |name: &str, target: &str| {
+        let target = format!("{target}.shop.svc.cluster.local");
+        service(name, &format!("type: ExternalName, externalName: {target}"))
+    };
+    let documents = [
+        name("one", "two"),
+        name("two", "one"),
+        name("self", "self"),
+        name("to", "one"),
+    ];
+    assert_eq!(named(&documents).len(), 4);
+    let told = |line: u32, to: &str| {
+        format!(
+            "f:{line}:7: warning[MESH0506]: the external name `{to}.shop.svc.cluster.local` leads to no service: names stand for each other in a circle"
+        )
+    };
+    assert_eq!(
+        lines(&documents),
+        [told(4, "two"), told(9, "one"), told(14, "self"), told(19, "one")]
+    );
+}
+
 #[test]
 fn lists_hold_objects_of_all_dialects_in_json_and_yaml() {
     let json = r#"{"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": [
