@@ -29,6 +29,8 @@
 //! assert_eq!(endpoints[0].address, "10.0.0.4");
 //! ```
 
+use std::collections::BTreeSet;
+
 use super::{Dialect, Object, names, required_spec};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::service::EndpointSet;
@@ -89,10 +91,12 @@ pub(in crate::policy) fn is_idle(kind: &str, node: &Node) -> bool {
 /// Once all documents are read, what services are made of is done with: warns of endpoints that belong to none.
 pub(in crate::policy) fn resolve(policy: &mut Policy, report: &mut Report) {
     policy.pods.clear();
-    for set in std::mem::take(&mut policy.endpoint_sets).into_values().flatten() {
+    let sets = std::mem::take(&mut policy.endpoint_sets);
+    let hosts = policy.services.iter().flat_map(|service| &service.hosts);
+    let hosts: BTreeSet<&str> = hosts.map(String::as_str).filter(|_| !sets.is_empty()).collect();
+    for set in sets.into_values().flatten() {
         let host = full_host(&set.service, &set.meta.namespace, &policy.mesh.cluster_domain);
-        let is_known = policy.services.iter().any(|service| service.hosts.contains(&host));
-        if is_known || report.has_errors() {
+        if hosts.contains(host.as_str()) || report.has_errors() {
             continue;
         }
         let message = format!(
