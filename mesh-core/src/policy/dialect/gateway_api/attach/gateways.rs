@@ -6,10 +6,10 @@ use crate::decide::route::string::host_covers;
 use crate::policy::diagnostic::{HELPED, Report, nearest, quoted};
 use crate::policy::model::attachment::{Attachments, From, Listener, Parent, ParentKind, PendingRoute};
 use crate::policy::model::route::{Binding, Destination, HostPattern, RouteTable};
-use crate::policy::model::{Labels, Policy, kubernetes_parts};
+use crate::policy::model::{Policy, kubernetes_parts};
 
 use super::conflicts::Accepted;
-use super::{is_granted, no_effect, unresolved};
+use super::{Namespace, is_granted, no_effect, unresolved};
 
 /// The label that every namespace has.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -17,7 +17,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// All listeners, with the routes that they took already.
 pub(super) struct Gateways<'a> {
     attachments: &'a Attachments,
-    namespaces: &'a BTreeMap<String, Labels>,
+    namespaces: &'a BTreeMap<String, Namespace>,
     accepted: BTreeMap<(&'a str, &'a str, &'a str), Accepted>,
     /// How many gateways were named and not found.
     missing: usize,
@@ -42,7 +42,7 @@ impl Refusal {
 }
 
 impl<'a> Gateways<'a> {
-    pub(super) const fn new(attachments: &'a Attachments, namespaces: &'a BTreeMap<String, Labels>) -> Self {
+    pub(super) const fn new(attachments: &'a Attachments, namespaces: &'a BTreeMap<String, Namespace>) -> Self {
         Self {
             attachments,
             namespaces,
@@ -135,7 +135,8 @@ impl<'a> Gateways<'a> {
             From::All => true,
             From::None => false,
             From::Selector(all) => {
-                let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+                let described = self.namespaces.get(namespace);
+                let mut labels = described.map(|one| one.labels.clone()).unwrap_or_default();
                 labels.insert(NAME_LABEL.into(), namespace.into());
                 all.iter().all(|one| one.holds(&labels))
             }

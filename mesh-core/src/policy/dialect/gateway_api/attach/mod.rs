@@ -4,13 +4,14 @@
 //! is told and has no effect.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
-use crate::policy::model::attachment::{Attachments, PendingRoute};
+use crate::policy::model::attachment::{Attachments, From, PendingRoute};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::ServicePort;
 use crate::policy::model::{Labels, Meta, Origin, OutboundMode, Policy};
-use crate::policy::source::{Document, Node};
+use crate::policy::source::{Document, Node, SourceSpan};
 
 mod conflicts;
 mod gateways;
@@ -23,7 +24,7 @@ pub(in crate::policy) fn resolve(documents: &[Document], policy: &mut Policy, re
     attachments
         .routes
         .sort_by(|one, other| age(&one.table.meta).cmp(&age(&other.table.meta)));
-    let namespaces = namespaces(documents);
+    let namespaces = namespaces(documents, &attachments, report);
     gateways::drop_foreign_certificates(policy, &attachments, report);
     let services = Services::of(policy);
     tls::resolve(&services, &mut attachments, policy, report);
@@ -52,29 +53,60 @@ fn no_effect(origin: &Origin, message: impl AsRef<str>) -> Diagnostic {
     Diagnostic::new(Code::NO_EFFECT, origin, message)
 }
 
-/// The labels of all namespaces that documents describe.
-fn namespaces(documents: &[Document]) -> BTreeMap<String, Labels> {
+/// A namespace that a document describes.
+struct Namespace {
+    labels: Labels,
+    /// Where its name is written.
+    span: SourceSpan,
+}
+
+/// All namespaces that documents describe, where a listener asks for the labels of any.
+fn namespaces(documents: &[Document], attachments: &Attachments, report: &mut Report) -> BTreeMap<String, Namespace> {
     let mut found = BTreeMap::new();
-    for document in documents {
-        add_namespaces(&document.root, &mut found);
+    let mut listeners = attachments.listeners.iter();
+    if listeners.any(|listener| matches!(listener.from, From::Selector(_))) {
+        for document in documents {
+            add_namespaces(&document.root, &mut found, report);
+        }
     }
     found
 }
 
-fn add_namespaces(node: &Node, found: &mut BTreeMap<String, Labels>) {
-    let text = |name: &str| node.get(name).and_then(Node::as_text);
-    if text("apiVersion") == Some("v1") && text("kind") == Some("Namespace") {
-        let Some(metadata) = node.get("metadata") else { return };
-        let Some(name) = metadata.get("name").and_then(Node::as_text) else {
-            return;
-        };
-        let labels = metadata.get("labels").map_or(&[][..], Node::entries).iter();
-        let labels = labels.filter_map(|(key, value)| Some((key.name.to_string(), value.as_text()?.to_owned())));
-        found.insert(name.to_owned(), labels.collect());
+fn add_namespaces(node: &Node, found: &mut BTreeMap<String, Namespace>, report: &mut Report) {
+    if let Some((name, namespace)) = namespace(node) {
+        match found.entry(name.to_owned()) {
+            Entry::Vacant(free) => _ = free.insert(namespace),
+            Entry::Occupied(first) if first.get().labels == namespace.labels => {}
+            Entry::Occupied(first) => report.push(other_labels(name, namespace.span, first.get().span)),
+        }
     }
     for item in node.get("items").map_or(&[][..], Node::items) {
-        add_namespaces(item, found);
+        add_namespaces(item, found, report);
     }
+}
+
+fn namespace(node: &Node) -> Option<(&str, Namespace)> {
+    let text = |name: &str| node.get(name).and_then(Node::as_text);
+    if text("apiVersion") != Some("v1") || text("kind") != Some("Namespace") {
+        return None;
+    }
+    let metadata = node.get("metadata")?;
+    let name = metadata.get("name")?;
+    let labels = metadata.get("labels").map_or(&[][..], Node::entries).iter();
+    let labels = labels.filter_map(|(key, value)| Some((key.name.to_string(), value.as_text()?.to_owned())));
+    let namespace = Namespace {
+        labels: labels.collect(),
+        span: name.span,
+    };
+    Some((name.as_text()?, namespace))
+}
+
+/// Which listeners take a namespace's routes must not hang on the names of files.
+fn other_labels(name: &str, span: SourceSpan, first: SourceSpan) -> Diagnostic {
+    let message = format!("`Namespace` {} is defined twice, with other labels", quoted(name));
+    let help = "listeners choose namespaces by their labels: remove one of the two, or give both the same labels";
+    let diagnostic = Diagnostic::new(Code::DUPLICATE_DEFINITION, span, message);
+    diagnostic.with_label(first, "first defined here").with_help(help)
 }
 
 /// The services that documents define, by each of their names.

@@ -137,6 +137,28 @@ fn namespaces_are_selected_by_their_labels() {
 }
 
 #[test]
+fn a_namespace_with_other_labels_elsewhere_is_an_error_where_a_listener_asks_for_them() {
+    let namespace = |team: &str| {
+        format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: far, labels: {{ team: {team} }} }}\n---\n")
+    };
+    let listener = "{ name: plain, port: 80, protocol: HTTP, allowedRoutes: { namespaces: \
+                    { from: Selector, selector: { matchLabels: { team: a } } } } }";
+    let told = |listener: &str, second: &str| {
+        let text = [door(listener), namespace("a"), namespace(second)].concat();
+        let mut lines = lines(&text);
+        // Of every namespace it is told that it configures no mesh.
+        lines.retain(|line| !line.contains("MESH0504"));
+        lines
+    };
+    assert_eq!(
+        told(listener, "b"),
+        ["13:19: error[MESH0202]: `Namespace` `far` is defined twice, with other labels"]
+    );
+    assert_eq!(told(listener, "a"), [""; 0]);
+    assert_eq!(told(PLAIN, "b"), [""; 0]);
+}
+
+#[test]
 fn the_nearest_gateway_is_looked_for_a_limited_number_of_times() {
     let route = |one: u32| at_door("HTTPRoute", &format!("r{one}"), "a.example", &rule_to_a());
     let routes: String = (0..60).map(route).collect();
