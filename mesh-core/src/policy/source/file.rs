@@ -40,7 +40,7 @@ impl SourceFile {
     /// What is no UTF-8 shows as `U+FFFD`, so that the place can be rendered.
     #[must_use]
     pub fn from_bytes(name: impl Into<Arc<str>>, bytes: &[u8]) -> (Self, Option<u32>) {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let bytes = without_mark(bytes);
         match std::str::from_utf8(bytes) {
             Ok(text) => (Self::new(name, text), None),
             Err(error) => {
@@ -53,7 +53,7 @@ impl SourceFile {
     /// Whether this is a file of these bytes.
     #[must_use]
     pub fn holds(&self, bytes: &[u8]) -> bool {
-        bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) == self.text.as_bytes()
+        without_mark(bytes) == self.text.as_bytes()
     }
 
     /// The name, as the loader gave it.
@@ -98,6 +98,11 @@ impl SourceFile {
         let rest = self.text.as_bytes().get(checkpoint * CHECKPOINT..byte).unwrap_or(&[]);
         counted + count_characters(rest)
     }
+}
+
+/// The bytes behind a byte order mark: positions count from there.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn line_starts(text: &str) -> Arc<[u32]> {
@@ -160,7 +165,7 @@ impl Sources {
         let Some(start) = bad else {
             return Some(id);
         };
-        let found = bytes.get(start as usize).copied().unwrap_or_default();
+        let found = without_mark(bytes).get(start as usize).copied().unwrap_or_default();
         let end = start.saturating_add(offset('\u{fffd}'.len_utf8()));
         let message = match bytes {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "expected UTF-8 text, found UTF-16".into(),

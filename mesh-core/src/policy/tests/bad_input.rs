@@ -76,14 +76,16 @@ fn binary_files_are_refused_at_the_first_byte_that_is_no_text() {
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice();
     let zeros = [0; 64].as_slice();
     let late = b"services:\n  a: \xc3\x28\n".as_slice();
-    let loaded = Loaded::from_files([("a", png), ("b", zeros), ("c", late)]);
+    let marked = b"\xef\xbb\xbfservices:\n  a: \xc3\x28\n".as_slice();
+    let loaded = Loaded::from_files([("a", png), ("b", zeros), ("c", late), ("d", marked)]);
     assert!(loaded.policy.is_none());
     assert_eq!(
         loaded.report.lines(&loaded.sources),
         [
             "a:1:1: error[MESH0005]: expected UTF-8 text, found the byte 0x89",
             "b:1:1: error[MESH0001]: expected text, found the control character 0x00",
-            "c:2:6: error[MESH0005]: expected UTF-8 text, found the byte 0xc3"
+            "c:2:6: error[MESH0005]: expected UTF-8 text, found the byte 0xc3",
+            "d:2:6: error[MESH0005]: expected UTF-8 text, found the byte 0xc3"
         ]
     );
     let shown = loaded.report.render(&loaded.sources, Paint::Plain);
