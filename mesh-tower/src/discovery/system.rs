@@ -4,19 +4,22 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::{Resolver, TokioResolver};
 
 use super::{Answer, Resolve, ResolveError, Resolving};
 
 /// Asks the name servers of the system's configuration, or others; the system's `hosts` file goes first.
 ///
-/// The configuration (`/etc/resolv.conf` on Unix, search domains included) is read when a name is first asked for.
+/// The configuration (`/etc/resolv.conf` on Unix, search domains included) is read when a name is first asked for. A
+/// name that has addresses of IPv4 resolves to those alone: a host without IPv6 could not tell which of both to call.
 #[derive(Default)]
 pub struct SystemResolver {
     servers: Vec<SocketAddr>,
-    resolver: OnceLock<Result<TokioResolver, String>>,
+    resolver: OnceLock<TokioResolver>,
 }
 
 impl fmt::Debug for SystemResolver {
@@ -43,9 +46,8 @@ impl SystemResolver {
         }
     }
 
-    fn resolver(&self) -> &Result<TokioResolver, String> {
-        self.resolver
-            .get_or_init(|| self.build().map_err(|error| error.to_string()))
+    fn resolver(&self) -> Result<&TokioResolver, NetError> {
+        made_once(&self.resolver, || self.build())
     }
 
     fn build(&self) -> Result<TokioResolver, NetError> {
@@ -57,11 +59,45 @@ impl SystemResolver {
             Resolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         let options = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
         // Who follows a name asks when its answer has expired: a cache would only hide a new answer.
         options.cache_size = 0;
         builder.build()
     }
+}
+
+/// What was made is kept. A failure is not: the next question tries again, for a configuration may be late.
+pub(super) fn made_once<T, E>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
+}
+
+async fn lookup(resolver: &TokioResolver, name: &str) -> Result<Lookup, NetError> {
+    let found = Lookup::from(resolver.lookup_ip(name).await?);
+    match name.parse::<IpAddr>() {
+        Ok(_) => Ok(found),
+        Err(_) => unless_ipv4_failed(resolver, found).await,
+    }
+}
+
+/// The resolver goes on to IPv6 when the question for IPv4 failed, too. The answer would then replace addresses of
+/// IPv4 that are still good, so it counts only where there are none.
+async fn unless_ipv4_failed(resolver: &TokioResolver, found: Lookup) -> Result<Lookup, NetError> {
+    if found.query().query_type() != RecordType::AAAA {
+        return Ok(found);
+    }
+    match resolver.lookup(found.query().name().clone(), RecordType::A).await {
+        Ok(ipv4) if addresses(&ipv4).next().is_some() => Ok(ipv4),
+        Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Ok(found),
+        Err(error) => Err(error),
+    }
+}
+
+fn addresses(found: &Lookup) -> impl Iterator<Item = IpAddr> {
+    found.answers().iter().filter_map(|record| record.data.ip_addr())
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -80,13 +116,13 @@ impl Resolve for SystemResolver {
                 name: name.to_owned(),
                 reason,
             };
-            let resolver = self.resolver().as_ref().map_err(|reason| failed(reason.clone()))?;
-            let found = match resolver.lookup_ip(name).await {
+            let resolver = self.resolver().map_err(|error| failed(error.to_string()))?;
+            let found = match lookup(resolver, name).await {
                 Ok(found) => found,
                 Err(NetError::Dns(DnsError::NoRecordsFound(_))) => return Err(not_found(name)),
                 Err(error) => return Err(failed(error.to_string())),
             };
-            let addresses: Vec<IpAddr> = found.iter().collect();
+            let addresses: Vec<IpAddr> = addresses(&found).collect();
             if addresses.is_empty() {
                 return Err(not_found(name));
             }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -153,7 +153,17 @@ async fn one_name_that_fails_does_not_keep_another_back() {
     assert_eq!(reports, [(0, r#"["10.0.0.1"]"#.into())]);
 }
 
+#[test]
+fn what_could_not_be_made_is_tried_again_and_what_was_made_is_kept() {
+    let cell = OnceLock::new();
+
+    let made = [Err("no file"), Ok(1), Ok(2)].map(|next| system::made_once(&cell, || next).copied());
+
+    assert_eq!(made, [Err("no file"), Ok(1), Ok(1)]);
+}
+
 /// A name server on a socket: `good.test` has two addresses for 42 s, `empty.test` none, `broken.test` fails.
+/// `dual.test` has addresses of both families, `six.test` of IPv6 alone, and for `half.test` IPv4 fails.
 async fn name_server() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -175,19 +185,56 @@ fn reply(question: &[u8]) -> Vec<u8> {
     }
     let name = String::from_utf8_lossy(&question[12..end]).into_owned();
     let is_a = question[end + 1..end + 3] == [0, 1];
-    let (code, answers): (u8, u8) = match () {
-        () if name.contains("good") && is_a => (0, 2),
-        () if name.contains("good") || name.contains("empty") => (0, 0),
-        () if name.contains("broken") => (2, 0),
-        () => (3, 0),
+    let has = |names: &[&str]| names.iter().any(|known| name.contains(known));
+    let (code, answers): (u8, u8) = match is_a {
+        true if has(&["good", "dual"]) => (0, 2),
+        true if has(&["half", "broken"]) => (2, 0),
+        false if has(&["dual", "six", "half"]) => (0, 1),
+        false if has(&["broken"]) => (2, 0),
+        _ if has(&["good", "empty", "six"]) => (0, 0),
+        _ => (3, 0),
     };
     let mut reply = question[..2].to_vec();
     reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     reply.extend(&question[12..end + 5]);
     for last in 1..=answers {
-        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 42, 0, 4, 127, 0, 0, last]);
+        let (kind, address) = match is_a {
+            true => (1, vec![127, 0, 0, last]),
+            false => (28, [vec![0; 15], vec![last]].concat()),
+        };
+        reply.extend([
+            0xc0,
+            12,
+            0,
+            kind,
+            0,
+            1,
+            0,
+            0,
+            0,
+            42,
+            0,
+            u8::try_from(address.len()).unwrap(),
+        ]);
+        reply.extend(address);
     }
     reply
+}
+
+#[tokio::test]
+async fn a_name_is_called_over_ipv6_only_where_it_has_no_address_of_ipv4() {
+    let resolver = SystemResolver::at([name_server().await]);
+
+    let dual = resolver.resolve("dual.test.").await.unwrap();
+    let six = resolver.resolve("six.test.").await.unwrap();
+    let half = resolver.resolve("half.test.").await.unwrap_err();
+
+    assert!(
+        dual.addresses.len() == 2 && dual.addresses.iter().all(IpAddr::is_ipv4),
+        "{dual:?}"
+    );
+    assert_eq!(six.addresses, ["::1".parse::<IpAddr>().unwrap()]);
+    assert!(matches!(half, ResolveError::Failed { .. }), "{half}");
 }
 
 #[tokio::test]
