@@ -3,8 +3,10 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{iter, mem};
 
-use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
 use super::{Answer, Resolve, ResolveError};
@@ -28,13 +30,14 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// A name that is followed.
 struct Name {
     name: Arc<str>,
-    due: Instant,
     failures: u32,
+    is_heard: bool,
 }
 
 /// Resolves `names` again and again, and reports every change, and failures as long as nothing is known, until `report` breaks.
 ///
-/// A name is asked again when its answer expires. An empty or failed answer changes nothing: the last good one stays (RFC 8767).
+/// A name is asked again when its answer expires, whatever becomes of the others. An empty or failed answer changes
+/// nothing: the last good one stays (RFC 8767).
 ///
 /// # Cancel safety
 ///
@@ -44,60 +47,83 @@ pub(crate) async fn follow(
     names: Vec<Arc<str>>,
     mut report: impl FnMut(Update<'_>) -> ControlFlow<()> + Send,
 ) {
-    let mut known = BTreeMap::new();
     let start = Instant::now();
-    let mut names: Vec<Name> = names
-        .into_iter()
-        .map(|name| Name {
-            name,
-            due: start,
-            failures: 0,
-        })
-        .collect();
-    while let Some(due) = names.iter().map(|name| name.due).min() {
-        tokio::time::sleep_until(due).await;
-        if look(&*resolver, &mut names, &mut known, &mut report).await.is_break() {
+    let mut state = State {
+        unheard: names.len(),
+        ..State::default()
+    };
+    let first = names.into_iter().map(|name| ask(&*resolver, Name::new(name), start));
+    let mut asked: FuturesUnordered<_> = first.collect();
+    while let Some(answered) = asked.next().await {
+        // What has come at once is one change.
+        let more = iter::from_fn(|| asked.next().now_or_never().flatten());
+        let answers: Vec<_> = iter::once(answered).chain(more).collect();
+        for (mut name, answer) in answers {
+            let due = state.take(&mut name, answer);
+            asked.push(ask(&*resolver, name, due));
+        }
+        if state.tell(&mut report).is_break() {
             return;
         }
     }
 }
 
-/// Asks for all names that are due, at once.
-async fn look(
-    resolver: &dyn Resolve,
-    names: &mut [Name],
-    known: &mut BTreeMap<Arc<str>, Vec<IpAddr>>,
-    report: &mut (impl FnMut(Update<'_>) -> ControlFlow<()> + Send),
-) -> ControlFlow<()> {
-    let now = Instant::now();
-    let asked = names.iter_mut().filter(|name| name.due <= now).map(|name| async {
-        let answer = resolver
-            .resolve(&name.name)
-            .await
-            .and_then(|answer| not_empty(answer, &name.name));
-        (name, answer)
-    });
-    let mut has_changed = false;
-    let mut failure = None;
-    for (name, answer) in join_all(asked).await {
-        name.due = Instant::now() + name.pause(&answer);
+/// Asks for a name when it is due.
+async fn ask(resolver: &dyn Resolve, name: Name, due: Instant) -> (Name, Result<Answer, ResolveError>) {
+    tokio::time::sleep_until(due).await;
+    let answer = resolver.resolve(&name.name).await;
+    let answer = answer.and_then(|answer| not_empty(answer, &name.name));
+    (name, answer)
+}
+
+/// What the answers so far say.
+#[derive(Default)]
+struct State {
+    known: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    /// How many names have never been answered, well or badly.
+    unheard: usize,
+    has_changed: bool,
+    failure: Option<ResolveError>,
+}
+
+impl State {
+    /// Takes an answer, and says when the name is to be asked for again.
+    fn take(&mut self, name: &mut Name, answer: Result<Answer, ResolveError>) -> Instant {
+        if !mem::replace(&mut name.is_heard, true) {
+            self.unheard = self.unheard.saturating_sub(1);
+        }
+        let due = Instant::now() + name.pause(&answer);
         match answer {
-            Ok(answer) => has_changed |= remember(known, &name.name, answer.addresses),
-            Err(error) => failure = Some(error),
+            Ok(answer) => self.has_changed |= remember(&mut self.known, &name.name, answer.addresses),
+            Err(error) => self.failure = Some(error),
         }
+        due
     }
-    match failure {
-        _ if has_changed => report(Update::Addresses(known)),
-        Some(error) if known.is_empty() => report(Update::Failed(&error)),
-        Some(error) => {
-            tracing::warn!(%error, "the last good answer stays in use");
-            ControlFlow::Continue(())
+
+    fn tell(&mut self, report: &mut impl FnMut(Update<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let has_changed = mem::take(&mut self.has_changed);
+        match self.failure.take() {
+            _ if has_changed => report(Update::Addresses(&self.known)),
+            // A name that is still to answer may be a good one: who waits for it is not to fail for the others.
+            Some(error) if self.known.is_empty() && self.unheard == 0 => report(Update::Failed(&error)),
+            Some(error) => {
+                tracing::warn!(%error, "what is known so far stays in use");
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Continue(()),
         }
-        None => ControlFlow::Continue(()),
     }
 }
 
 impl Name {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            failures: 0,
+            is_heard: false,
+        }
+    }
+
     fn pause(&mut self, answer: &Result<Answer, ResolveError>) -> Duration {
         match answer {
             Ok(answer) => {

@@ -153,6 +153,27 @@ async fn one_name_that_fails_does_not_keep_another_back() {
     assert_eq!(reports, [(0, r#"["10.0.0.1"]"#.into())]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_name_that_never_answers_keeps_no_other_back() {
+    let fast = [good(&["10.0.0.1"], 7), good(&["10.0.0.2"], 30)];
+    let resolver = Scripted::with(&[("dead", &[]), ("fast", &fast)]);
+
+    let reports = reports(&resolver, &["dead", "fast"]).await;
+
+    assert_eq!(reports, [(0, r#"["10.0.0.1"]"#.into()), (7, r#"["10.0.0.2"]"#.into())]);
+    assert_eq!(resolver.asked(), [0, 0, 7, 37]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_no_news_while_another_name_has_yet_to_answer() {
+    let resolver = Scripted::with(&[("dead", &[]), ("orders", &[bad(), bad()])]);
+
+    let reports = reports(&resolver, &["dead", "orders"]).await;
+
+    assert_eq!(reports, []);
+    assert_eq!(resolver.asked(), [0, 0, 1, 3]);
+}
+
 #[test]
 fn what_could_not_be_made_is_tried_again_and_what_was_made_is_kept() {
     let cell = OnceLock::new();

@@ -201,7 +201,7 @@ impl ClusterRuntime {
                     // A policy without names came first.
                     return ControlFlow::Break(());
                 }
-                // A name that is not among them has failed since a reload: its last good answer stays.
+                // A name that is not among them has failed since a reload, or has yet to answer: its last good answer stays.
                 let known = addresses.iter().map(|(name, ips)| (Arc::clone(name), ips.clone()));
                 discovery.resolved.extend(known);
                 self.place(&discovery);

@@ -189,3 +189,46 @@ async fn a_reload_that_adds_a_name_keeps_what_is_known_of_the_others() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(addresses(), ["192.0.2.2:80"]);
 }
+
+/// Answers for each name once.
+#[derive(Debug, Default)]
+struct Once(Mutex<Vec<String>>);
+
+impl Resolve for Once {
+    fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
+        let mut asked = self.0.lock().unwrap();
+        if asked.iter().any(|known| known == name) {
+            return Box::pin(std::future::pending());
+        }
+        asked.push(name.to_owned());
+        let address = std::net::Ipv4Addr::new(10, 0, 0, u8::try_from(asked.len()).unwrap());
+        let answer = crate::discovery::Answer::new(vec![address.into()], Duration::from_secs(60));
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_slow_after_a_reload_keeps_its_addresses() {
+    let listing = |endpoints: &str, generation| {
+        let text = format!("services:\n  orders: {{ endpoints: [{endpoints}] }}\n");
+        let loaded = Loaded::from_files([("orders.yaml", text)]);
+        Arc::new(Snapshot::compile(&loaded.policy.unwrap(), &Workload::default(), generation).unwrap())
+    };
+    let metrics = Metrics::new(MetricsOptions::default());
+    let clusters = Clusters::new(None, metrics, Party::unknown(), Clock::new(), Arc::new(Once::default()));
+    let count = async |cluster: &ClusterRuntime, expected: usize| {
+        let reached = async {
+            while cluster.state.endpoints().len() != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reached).await
+    };
+    let first = clusters.apply(listing("a.test:80", 1));
+    let cluster = dial(&clusters, &first, 80);
+    count(&cluster, 1).await.unwrap();
+
+    let _second = clusters.apply(listing("a.test:80, b.test:80", 2));
+
+    count(&cluster, 2).await.expect("the addresses of both names");
+}
