@@ -104,12 +104,45 @@ impl Purposes {
     }
 }
 
+/// The first and the last second at which a certificate is valid, since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
+    not_before: u64,
+    not_after: u64,
+}
+
+/// By how many seconds a moment is outside of a validity.
+pub(crate) enum Outside {
+    NotYet(u64),
+    Over(u64),
+}
+
+impl Validity {
+    pub(crate) fn of(certificate: &X509Certificate<'_>) -> Self {
+        Self {
+            not_before: seconds(certificate.validity().not_before),
+            not_after: seconds(certificate.validity().not_after),
+        }
+    }
+
+    /// Both ends are included.
+    pub(crate) fn check(self, now: UnixTime) -> Result<(), Outside> {
+        let now = now.as_secs();
+        if now < self.not_before {
+            return Err(Outside::NotYet(self.not_before - now));
+        }
+        if now > self.not_after {
+            return Err(Outside::Over(now - self.not_after));
+        }
+        Ok(())
+    }
+}
+
 /// What a leaf certificate says, once all rules but those of time and side hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub(crate) id: SpiffeId,
-    not_before: u64,
-    not_after: u64,
+    validity: Validity,
     purposes: Purposes,
 }
 
@@ -124,22 +157,17 @@ impl Leaf {
         check_key_usage(&certificate)?;
         Ok(Self {
             id: spiffe_id(&certificate)?,
-            not_before: seconds(certificate.validity().not_before),
-            not_after: seconds(certificate.validity().not_after),
+            validity: Validity::of(&certificate),
             purposes: purposes(&certificate)?,
         })
     }
 
     /// Applies the rules of time: valid from `notBefore` to `notAfter`, both included.
     pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), LeafError> {
-        let now = now.as_secs();
-        if now < self.not_before {
-            return Err(LeafError::NotYetValid(self.not_before - now));
-        }
-        if now > self.not_after {
-            return Err(LeafError::Expired(now - self.not_after));
-        }
-        Ok(())
+        self.validity.check(now).map_err(|outside| match outside {
+            Outside::NotYet(seconds) => LeafError::NotYetValid(seconds),
+            Outside::Over(seconds) => LeafError::Expired(seconds),
+        })
     }
 
     /// Applies the rule of side. An absent extended key usage allows both.
@@ -156,11 +184,11 @@ impl Leaf {
     }
 
     pub(crate) fn not_before(&self) -> SystemTime {
-        at(self.not_before)
+        at(self.validity.not_before)
     }
 
     pub(crate) fn not_after(&self) -> SystemTime {
-        at(self.not_after)
+        at(self.validity.not_after)
     }
 }
 

@@ -13,7 +13,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
 use super::revocation::{InDoubt, RevocationList, RevocationPolicy};
-use crate::leaf::{Role, is_authority};
+use crate::leaf::{Outside, Role, Validity, is_authority};
 use crate::provider::provider;
 
 /// Why a text is no trust bundle.
@@ -53,6 +53,12 @@ pub enum ChainError {
     /// A certificate between leaf and authority has not begun.
     #[error("an issuer's certificate is not valid before {0} s from now")]
     IssuerNotYetValid(u64),
+    /// The certificate of the authority in the bundle has ended.
+    #[error("the certificate of its authority in the bundle expired {0} s ago")]
+    AuthorityExpired(u64),
+    /// The certificate of the authority in the bundle has not begun.
+    #[error("the certificate of its authority in the bundle is not valid before {0} s from now")]
+    AuthorityNotYetValid(u64),
     /// The certificate, or that of an issuer, is revoked.
     #[error("it is revoked")]
     Revoked,
@@ -78,6 +84,8 @@ struct Authority {
     anchor: TrustAnchor<'static>,
     /// Tells its key from that of another authority of the same name, where the certificate has an identifier.
     key: Option<Box<[u8]>>,
+    /// Chain building takes an anchor for good without end.
+    validity: Validity,
 }
 
 impl TrustBundle {
@@ -173,7 +181,9 @@ impl TrustBundle {
         };
         let mut refusal = ChainError::UnknownIssuer;
         for authority in self.authorities.iter() {
-            match self.verify_by(authority, &chain, revocation) {
+            let verified = self.verify_by(authority, &chain, revocation);
+            // Asked last: of an authority that did not issue the chain its time tells nothing.
+            match verified.and_then(|()| authority.check_time(now)) {
                 Ok(()) => return Ok(()),
                 // What the right authority says tells more than that others know nothing of it.
                 Err(error) if refusal == ChainError::UnknownIssuer => refusal = error,
@@ -260,6 +270,14 @@ impl Authority {
         Ok(Self {
             anchor: anchor.to_owned(),
             key: key_identifier(&certificate),
+            validity: Validity::of(&certificate),
+        })
+    }
+
+    fn check_time(&self, now: UnixTime) -> Result<(), ChainError> {
+        self.validity.check(now).map_err(|outside| match outside {
+            Outside::NotYet(seconds) => ChainError::AuthorityNotYetValid(seconds),
+            Outside::Over(seconds) => ChainError::AuthorityExpired(seconds),
         })
     }
 }

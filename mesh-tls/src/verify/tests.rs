@@ -1,6 +1,6 @@
 //! Each rule is broken by a certificate in a real handshake, once on each side.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::string::Ia5String;
 use rcgen::{CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
@@ -392,6 +392,50 @@ async fn an_expired_issuer_is_named_as_such() {
 
     let reason = ChainError::IssuerExpired(5);
     assert_eq!(error, PeerError::Untrusted { id: id(ORDERS), reason });
+}
+
+/// Chain building takes an anchor for good whatever its own validity.
+#[tokio::test]
+async fn an_authority_outside_of_its_validity_vouches_for_nobody() {
+    let mut world = World::new();
+    let aged = |name: &str, from: SystemTime, until: SystemTime| {
+        let mut params = authority_params(name);
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let second = Duration::from_secs(1);
+    let expired = aged("expired", start() - HOUR, start() - 5 * second);
+    let early = aged("early", start() + 7 * second, start() + HOUR);
+    let good = aged("good", start(), start());
+    let both = [expired.pem(), early.pem(), good.pem()].concat();
+    let both = TrustBundle::from_pem(both.as_bytes()).unwrap();
+    world.bundles = world.bundles.with(domain("other"), both);
+    let foreign = "spiffe://other/orders";
+
+    for (ca, reason) in [
+        (&expired, ChainError::AuthorityExpired(5)),
+        (&early, ChainError::AuthorityNotYetValid(7)),
+    ] {
+        let refused = peer_error(as_client(&world, signed(&leaf(foreign), ca), ALL_VERSIONS).await);
+        assert_eq!(
+            refused,
+            PeerError::Untrusted {
+                id: id(foreign),
+                reason
+            }
+        );
+    }
+    let accepted = as_client(&world, signed(&leaf(foreign), &good), ALL_VERSIONS).await;
+    assert_eq!(accepted.unwrap().id(), &id(foreign));
+    let stranger = peer_error(as_client(&world, signed(&leaf(foreign), &authority("x")), ALL_VERSIONS).await);
+    let reason = ChainError::UnknownIssuer;
+    assert_eq!(
+        stranger,
+        PeerError::Untrusted {
+            id: id(foreign),
+            reason
+        }
+    );
 }
 
 /// F20 (RUSTSEC-2023-0053): Authorities of one name and key, so that every order of them is a path to try.
