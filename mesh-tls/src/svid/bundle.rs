@@ -12,6 +12,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
+#[cfg(feature = "workload-api")]
+use super::revocation::Signer;
 use super::revocation::{InDoubt, RevocationList, RevocationPolicy};
 use crate::leaf::{Outside, Role, Validity, is_authority};
 use crate::provider::provider;
@@ -143,6 +145,15 @@ impl TrustBundle {
         self.authorities.iter().any(|authority| {
             let subject = authority.anchor.subject.as_ref();
             list.list().issuer() == subject && !list.is_of_namesake(subject, authority.key.as_deref())
+        })
+    }
+
+    /// The same of a list that cannot be used.
+    #[cfg(feature = "workload-api")]
+    pub(crate) fn is_signer(&self, signer: &Signer) -> bool {
+        self.authorities.iter().any(|authority| {
+            let keys = signer.key.as_deref().zip(authority.key.as_deref());
+            authority.anchor.subject.as_ref() == &*signer.name && keys.is_none_or(|(signed, known)| signed == known)
         })
     }
 

@@ -34,6 +34,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 pub use self::bundle::{BundleError, ChainError, TrustBundle, TrustBundles};
+#[cfg(feature = "workload-api")]
+pub(crate) use self::revocation::Signer;
 pub use self::revocation::{InDoubt, RevocationError, RevocationList, RevocationPolicy};
 use crate::clock::Clock;
 use crate::leaf::{Leaf, LeafError, Role};
@@ -77,6 +79,21 @@ pub enum OwnIdentityError {
     /// The source took the identity back.
     #[error("own identity is withdrawn by its source")]
     Withdrawn,
+}
+
+impl OwnIdentityError {
+    /// Whether time alone makes it good: a clock is slow here, or was fast where the certificate was made.
+    #[cfg(feature = "workload-api")]
+    pub(crate) const fn is_early(&self) -> bool {
+        matches!(
+            self,
+            Self::Leaf(LeafError::NotYetValid(_))
+                | Self::Untrusted(PeerError::Untrusted {
+                    reason: ChainError::IssuerNotYetValid(_) | ChainError::AuthorityNotYetValid(_),
+                    ..
+                })
+        )
+    }
 }
 
 /// A leaf and what stands between it and an authority.

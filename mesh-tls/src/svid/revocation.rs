@@ -103,6 +103,10 @@ pub struct RevocationList {
 }
 
 impl RevocationList {
+    /// The most that are taken at once.
+    #[cfg(feature = "workload-api")]
+    pub(crate) const MOST: usize = MAX_LISTS;
+
     /// Reads lists from PEM, or one from DER.
     ///
     /// # Errors
@@ -135,7 +139,8 @@ impl RevocationList {
         }
     }
 
-    fn one(der: &[u8], at: usize) -> Result<Self, RevocationError> {
+    /// The list in DER that is the `at`th of its kind.
+    pub(crate) fn one(der: &[u8], at: usize) -> Result<Self, RevocationError> {
         let unusable = |reason: String| RevocationError::Unusable { at, reason };
         let list = OwnedCertRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
         let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|error| unusable(error.to_string()))?;
@@ -179,6 +184,27 @@ impl fmt::Debug for RevocationList {
             .field("revoked", &self.revoked)
             .field("next_update", &self.next_update)
             .finish_non_exhaustive()
+    }
+}
+
+/// Who signed a list, also one that cannot be used.
+#[cfg(feature = "workload-api")]
+pub(crate) struct Signer {
+    /// Without the tag that encloses it, as trust anchors have theirs.
+    pub(super) name: Box<[u8]>,
+    pub(super) key: Option<Box<[u8]>>,
+}
+
+#[cfg(feature = "workload-api")]
+impl Signer {
+    /// `None` where the list is damaged.
+    pub(crate) fn of(der: &[u8]) -> Option<Self> {
+        let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+        let (_, name) = x509_parser::asn1_rs::Any::from_der(list.issuer().as_raw()).ok()?;
+        Some(Self {
+            name: name.data.into(),
+            key: signing_key(&list),
+        })
     }
 }
 

@@ -196,6 +196,45 @@ async fn federated_trust_domains_come_and_go_with_the_responses() {
 }
 
 #[tokio::test]
+async fn what_is_broken_of_other_trust_domains_does_not_keep_the_own_certificate_from_renewal() {
+    let world = World::new();
+    let other = DevCa::new(domain("other"), SystemTime::now()).unwrap();
+    let federated = |id: &str, bundle: Vec<u8>| {
+        let mut response = response(vec![granted(world.ca(), ORDERS)]);
+        response.federated_bundles.insert(id.into(), bundle);
+        response
+    };
+    let agent = Agent::granting(vec![granted(world.ca(), ORDERS)]);
+    agent.send(federated("spiffe://other", agent::bundle(&other)));
+    let source = connected(agent.api()).await.unwrap();
+
+    for (response, generation, text, stays) in [
+        (
+            federated("spiffe://other", vec![1, 2, 3]),
+            2,
+            "the bundle of `other` is malformed",
+            true,
+        ),
+        (
+            federated("spiffe://cluster.local", agent::bundle(&other)),
+            3,
+            "two bundles for `cluster.local`",
+            false,
+        ),
+    ] {
+        agent.send(response);
+        until(text, || source.generation() == generation && source.status().failing).await;
+        let (_, failure) = source.status().last_failure.unwrap();
+        assert!(failure.message.contains(text), "{failure}");
+        assert_eq!(source.current().bundles().bundle(&domain("other")).is_some(), stays);
+    }
+
+    agent.send(federated("spiffe://other", agent::bundle(&other)));
+    until("the good one", || source.generation() == 4).await;
+    assert!(!source.status().failing);
+}
+
+#[tokio::test]
 async fn revocation_lists_come_with_the_responses_and_count_for_their_own_trust_domain() {
     let world = World::new();
     let other = DevCa::new(domain("other"), SystemTime::now()).unwrap();
@@ -251,15 +290,7 @@ async fn responses_that_cannot_be_used_leave_the_last_good_identity_and_the_stre
         change(&mut svid);
         response(vec![svid])
     };
-    let mut nonsense = response(vec![good.clone()]);
-    nonsense
-        .federated_bundles
-        .insert("spiffe://other".into(), vec![1, 2, 3]);
-    let mut twice = response(vec![good.clone()]);
     let own = agent::bundle(&stranger);
-    twice
-        .federated_bundles
-        .insert("spiffe://cluster.local".into(), own.clone());
     for (response, reason, text) in [
         (
             broken(&|svid| svid.x509_svid.truncate(100)),
@@ -286,8 +317,6 @@ async fn responses_that_cannot_be_used_leave_the_last_good_identity_and_the_stre
             FailureReason::Unsuitable,
             "would be refused by peers",
         ),
-        (nonsense, FailureReason::Invalid, "the bundle of `other` is malformed"),
-        (twice, FailureReason::Invalid, "two bundles for `cluster.local`"),
     ] {
         let before = failures(&source, reason);
         agent.send(response);

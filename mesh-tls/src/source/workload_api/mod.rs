@@ -7,6 +7,8 @@
 //! |---|---|
 //! | a new certificate, or new bundles | in force, where peers would accept them |
 //! | a response that is damaged, or that peers would refuse | refused; the last good identity stays, the stream too |
+//! | a certificate that is not valid yet | the last good identity stays; tried again with growing pauses, since it does not come again |
+//! | a bundle or a list of another trust domain that cannot be used | the last good ones of that domain stay, all else is taken |
 //! | the end of the stream, an error, no API | the last good identity stays; asked again with growing pauses |
 //! | `PermissionDenied`, or a response that grants others and not the identity in force | the identity is taken back: handshakes fail until it is granted again |
 //!
@@ -27,6 +29,7 @@
 //! Source: <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_API.md>.
 
 mod contract;
+mod foreign;
 mod grant;
 #[cfg(test)]
 mod tests;
@@ -41,7 +44,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::Streaming;
 
 use self::contract::X509SvidResponse;
-use super::renew::Material;
+use self::grant::Granted;
 use super::renew::schedule::pause;
 use super::{Failure, FailureReason, IdentitySource, Origin, SourceError, fingerprint};
 use crate::clock::Clock;
@@ -136,12 +139,17 @@ impl WorkloadApi {
 
     async fn first(&self, clock: &Clock) -> Result<First, Failure> {
         let (stream, response) = self.open().await?;
-        let Material { svid, bundles } = grant::read(&response, self.hint.as_deref(), None)?;
+        let Granted { material, foreign } = grant::read(&response, self.hint.as_deref(), None)?;
         let origin = Origin::WorkloadApi(self.name.as_str().into());
+        let source = IdentitySource::new(material.svid, material.bundles, clock.clone(), origin)?;
+        if let Some(failure) = &foreign {
+            source.failed(failure);
+        }
         Ok(First {
-            source: IdentitySource::new(svid, bundles, clock.clone(), origin)?,
+            source,
             stream,
             response,
+            is_whole: foreign.is_none(),
         })
     }
 
@@ -175,6 +183,7 @@ struct First {
     source: IdentitySource,
     stream: Streaming<X509SvidResponse>,
     response: X509SvidResponse,
+    is_whole: bool,
 }
 
 impl First {
@@ -184,6 +193,8 @@ impl First {
             seen: digest(&self.response),
             source: self.source,
             stream: Some(self.stream),
+            is_whole: self.is_whole,
+            early: None,
             api,
             failures: 0,
             rng,
@@ -199,9 +210,18 @@ pub struct WorkloadApiSource {
     stream: Option<Streaming<X509SvidResponse>>,
     /// Of the response in force: what is sent again is no rotation.
     seen: u64,
+    /// Nothing of it had to be left out.
+    is_whole: bool,
+    early: Option<Early>,
     /// In a row.
     failures: u32,
     rng: Box<dyn Rng + Send>,
+}
+
+/// A response that is not valid yet. An API sends it once.
+struct Early {
+    response: X509SvidResponse,
+    tries: u32,
 }
 
 impl fmt::Debug for WorkloadApiSource {
@@ -235,6 +255,7 @@ impl WorkloadApiSource {
             self.note(&failure);
             self.failures = self.failures.saturating_add(1);
             sleep(pause(self.failures, &mut *self.rng)).await;
+            self.try_again();
         }
     }
 
@@ -244,39 +265,66 @@ impl WorkloadApiSource {
             Some(stream) => stream,
             None => {
                 let (stream, response) = self.api.open().await?;
-                self.take(&response);
+                self.take(response);
                 stream
             }
         };
         loop {
-            let response = next(&mut stream).await?;
-            self.take(&response);
+            let wait = self.early.as_ref().map(|early| pause(early.tries, &mut *self.rng));
+            tokio::select! {
+                response = next(&mut stream) => self.take(response?),
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.try_again(),
+            }
         }
     }
 
-    fn take(&mut self, response: &X509SvidResponse) {
-        self.failures = 0;
-        let digest = digest(response);
-        if digest == self.seen && !self.source.current().svid().is_withdrawn() {
-            self.source.recovered();
-            return;
-        }
-        match self.put_in_force(response) {
-            Ok(()) => self.seen = digest,
-            Err(failure) => self.note(&failure),
+    fn take(&mut self, response: X509SvidResponse) {
+        (self.failures, self.early) = (0, None);
+        let is_seen = digest(&response) == self.seen && !self.source.current().svid().is_withdrawn();
+        match is_seen {
+            true if self.is_whole => self.source.recovered(),
+            true => self.source.persists(),
+            false => self.put_in_force(Early { response, tries: 0 }),
         }
     }
 
-    fn put_in_force(&self, response: &X509SvidResponse) -> Result<(), Failure> {
-        let granted = grant::read(response, self.api.hint.as_deref(), Some(&self.id))?;
-        self.source.publish(granted.svid, granted.bundles)?;
-        Ok(())
+    fn try_again(&mut self) {
+        if let Some(early) = self.early.take() {
+            self.put_in_force(early);
+        }
+    }
+
+    fn put_in_force(&mut self, tried: Early) {
+        let Early { response, tries } = tried;
+        let current = self.source.current();
+        let granted = match grant::read(&response, self.api.hint.as_deref(), Some(&current)) {
+            Ok(granted) => granted,
+            Err(failure) => return self.note(&failure),
+        };
+        match self.source.publish(granted.material.svid, granted.material.bundles) {
+            Ok(_) => {
+                (self.seen, self.is_whole) = (digest(&response), granted.foreign.is_none());
+                granted.foreign.iter().for_each(|failure| self.source.failed(failure));
+            }
+            Err(error) => {
+                // Told once: each try would say another number of seconds.
+                match tries {
+                    0 => self.note(&error.clone().into()),
+                    _ => self.source.persists(),
+                }
+                let tries = tries.saturating_add(1);
+                self.early = error.is_early().then_some(Early { response, tries });
+            }
+        }
     }
 
     /// The standard: an identity that is denied is not to be used any more.
-    fn note(&self, failure: &Failure) {
+    fn note(&mut self, failure: &Failure) {
         match failure.reason {
-            FailureReason::Denied => self.source.withdraw(failure),
+            FailureReason::Denied => {
+                self.early = None;
+                self.source.withdraw(failure);
+            }
             _ => self.source.failed(failure),
         }
     }
