@@ -50,14 +50,14 @@ impl Foreign {
         for (id, der) in &response.federated_bundles {
             let name = id.strip_prefix("spiffe://").unwrap_or(id);
             match TrustDomain::parse(name) {
-                Ok(name) if name == *own => foreign.failed(format!("there are two bundles for `{name}`")),
+                Ok(name) if name == *own => foreign.failed(&format!("there are two bundles for `{name}`")),
                 Ok(name) => {
                     let last = last.and_then(|last| last.bundle(&name)).cloned();
                     foreign.add(name, der, last);
                 }
                 Err(error) => {
                     foreign.has_unread = true;
-                    foreign.failed(format!("the name of a federated bundle {error}"));
+                    foreign.failed(&format!("the name of a federated bundle {error}"));
                 }
             }
         }
@@ -81,7 +81,7 @@ impl Foreign {
         };
         self.parts.insert(name, part);
         if let Some(fault) = fault {
-            self.failed(fault);
+            self.failed(&fault);
         }
     }
 
@@ -127,7 +127,7 @@ impl Foreign {
         if theirs.is_empty() {
             return Err(invalid(error));
         }
-        self.failed(format!("{}: {error}", theirs.join(", ")));
+        self.failed(&format!("{}: {error}", theirs.join(", ")));
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Foreign {
         parts.filter_map(|(name, part)| Some((name, part.in_force(lists)?)))
     }
 
-    fn failed(&mut self, reason: String) {
+    fn failed(&mut self, reason: &str) {
         self.failure.get_or_insert_with(|| {
             let message = format!("federated part of the Workload API's response cannot be used: {reason}");
             Failure::new(FailureReason::Invalid, message)
