@@ -41,10 +41,10 @@ spec:
   trafficPolicy: { connectionPool: { http: { h2UpgradePolicy: DO_NOT_UPGRADE } } }
 ";
 
-/// Calls until told to stop; how many requests were answered.
+/// Calls until told to stop; how many requests of each caller were answered.
 struct Load {
     stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
+    answered: Vec<Arc<AtomicUsize>>,
     callers: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -52,24 +52,44 @@ impl Load {
     fn start(client: &Client) -> Self {
         let mut load = Self {
             stop: Arc::default(),
-            answered: Arc::default(),
+            answered: Vec::new(),
             callers: Vec::new(),
         };
         for host in ["one", "two"] {
             for _ in 0..CALLERS {
-                let calling = call(client.clone(), host, Arc::clone(&load.stop), Arc::clone(&load.answered));
+                let answered = Arc::default();
+                let calling = call(client.clone(), host, Arc::clone(&load.stop), Arc::clone(&answered));
+                load.answered.push(answered);
                 load.callers.push(tokio::spawn(calling));
             }
         }
         load
     }
 
-    async fn end(self) -> usize {
+    fn answered(&self) -> Vec<usize> {
+        let each = self.answered.iter();
+        each.map(|answered| answered.load(Ordering::SeqCst)).collect()
+    }
+
+    /// Waits until each caller had two further answers: the requests of now, with their handshakes, are over then.
+    async fn moves_on(&self) {
+        let before = self.answered();
+        until("two answers for each", || {
+            let pairs = self.answered().into_iter().zip(&before);
+            pairs.into_iter().all(|(now, before)| now > before + 1)
+        })
+        .await;
+    }
+
+    async fn end(mut self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
-        for caller in self.callers {
+        for caller in std::mem::take(&mut self.callers) {
             caller.await.unwrap();
         }
-        self.answered.load(Ordering::SeqCst)
+        self.answered
+            .iter()
+            .map(|answered| answered.load(Ordering::SeqCst))
+            .sum()
     }
 }
 
@@ -112,13 +132,15 @@ impl Identities {
         self.client.rotate(self.ca.svid("web"), trust.clone()).unwrap();
     }
 
-    /// Another authority takes over, in the order in which that is safe.
-    fn roll_over(&mut self) {
+    /// Another authority takes over, in the order in which that is safe: the old one is trusted until nobody shows it any more.
+    async fn roll_over(&mut self, load: &Load) {
         let next = Authority::new("ours");
         let trust = both(&self.ca, &next);
         self.rotate(&trust);
+        load.moves_on().await;
         self.ca = next;
         self.rotate(&trust);
+        load.moves_on().await;
         self.rotate(&self.ca.bundles());
     }
 }
@@ -158,13 +180,14 @@ async fn a_thousand_rotations_fail_no_request() {
 
     for number in 1..=ROTATIONS {
         if number % ROLL_OVER == 0 {
-            identities.roll_over();
+            identities.roll_over(&load).await;
         } else {
             identities.rotate(&identities.ca.bundles());
         }
         // The load is to see each of them.
-        let before = load.answered.load(Ordering::SeqCst);
-        until("requests", || load.answered.load(Ordering::SeqCst) > before + 3).await;
+        let answered = || load.answered().iter().sum::<usize>();
+        let before = answered();
+        until("requests", || answered() > before + 3).await;
     }
 
     let answered = load.end().await;
