@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use mesh_core::decide::deadline::{GRPC_TIMEOUT, format_grpc_timeout};
 use mesh_core::policy::model::authorizer::BodyForm;
 use mesh_core::request::joined;
 use prost::Message;
@@ -36,12 +35,8 @@ pub(super) struct Parties<'a> {
     pub(super) now: SystemTime,
 }
 
-/// The call that asks about a request.
-pub(super) fn call(
-    (service, port): (&str, u16),
-    timeout: Duration,
-    message: &CheckRequest,
-) -> Result<Request<Body>, Failure> {
+/// The call that asks about a request. Each try tells how much time is left for it.
+pub(super) fn call((service, port): (&str, u16), message: &CheckRequest) -> Result<Request<Body>, Failure> {
     let uri = Uri::builder().scheme("http").authority(format!("{service}:{port}"));
     let uri = uri.path_and_query(CHECK).build();
     let mut call = Request::new(Body::full(framed(message)));
@@ -51,7 +46,6 @@ pub(super) fn call(
     let headers = call.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert(&GRPC_TIMEOUT, format_grpc_timeout(timeout));
     Ok(call)
 }
 

@@ -216,7 +216,7 @@ async fn answer(
     };
     // However long the caller took for its body, the authorizer has its time.
     let left = settings.timeout;
-    let mut check = question(connection, settings, request, (sample, left)).map_err(Ended::NotAsked)?;
+    let mut check = question(connection, settings, request, sample).map_err(Ended::NotAsked)?;
     let next = HeaderValue::from(u16::from(depth) + 1);
     check.headers_mut().insert(DEPTH, next);
     ask(connection, live, authorizer, (check, left))
@@ -233,12 +233,12 @@ impl From<NoSample> for Ended {
     }
 }
 
-/// The request that asks, with this time for its answer.
+/// The request that asks.
 fn question(
     connection: &Connection,
     settings: &ExternalAuthorizer,
     request: &Request<Body>,
-    (sample, left): (Option<Sample>, Duration),
+    sample: Option<Sample>,
 ) -> Result<Request<Body>, Failure> {
     let at = (settings.service.as_str(), settings.port);
     match &settings.protocol {
@@ -247,7 +247,7 @@ fn question(
             let form = settings.body.map(|body| body.form).unwrap_or_default();
             let sample = sample.map(|sample| (sample, form));
             let message = tell(connection, |parties| grpc::question(request, parties, sample));
-            grpc::call(at, left, &message)
+            grpc::call(at, &message)
         }
     }
 }
