@@ -295,6 +295,39 @@ async fn slow_handshakes_hold_nobody_up_and_are_cut() {
     }
 }
 
+/// As many as have a place.
+#[tokio::test]
+async fn silent_sockets_make_room_for_who_waits() {
+    let backend = Backend::start(ORDERS).await;
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    world.write("orders.yaml", &secured("shop", ORDERS, ORDERS, address));
+    let builder = world.builder(&Workload::new("shop", ORDERS));
+    let mesh = builder
+        .handshake_timeout(Duration::from_hours(1))
+        .build()
+        .await
+        .unwrap();
+    let (app, metrics) = (backend.router(), mesh.metrics().clone());
+    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+
+    let (_web, client) = world.client("shop", "web").await;
+    let answer = tokio::time::timeout(Duration::from_secs(30), get(&client, "http://orders/"));
+    assert_eq!(answer.await.unwrap().unwrap().status, 200);
+    let metrics = metrics.render();
+    // As many as made room: 44 silent ones and the client waited.
+    let none = r#"mesh_peers_cut_total{reason="slow_handshake"} 0"#;
+    assert!(
+        metrics.contains("slow_handshake") && !metrics.contains(none),
+        "{metrics}"
+    );
+}
+
 #[tokio::test]
 async fn shutdown_lets_open_requests_finish_and_takes_no_others() {
     let backend = Backend::start(ORDERS).await;

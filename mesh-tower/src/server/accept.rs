@@ -12,12 +12,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, Ended};
 use super::deferred::{Begin, Deferred};
 use super::live;
+use super::places::{Place, Places};
 use super::secure::{Http, Refused, Secured};
 use super::stack::Answered;
 use crate::body::{Body, BoxError};
@@ -27,7 +27,7 @@ use crate::mesh::Shared;
 use crate::stream::{Stream, Switch};
 
 /// How long to wait after the system refused a connection, out of file descriptors say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests at a time on an HTTP/2 connection.
 const STREAMS: u32 = 200;
 /// Bytes of the headers of a request, as HTTP/2 counts them; HTTP/1 has hyper's limit of about 400 KiB for its buffer, lowered.
@@ -51,19 +51,19 @@ pub(crate) trait Port: Clone + Send + Sync + 'static {
 /// Dropping the future ends all connections.
 pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, port: P) -> io::Result<()> {
     let mut stopping = shared.stopping.subscribe();
-    let handshakes = Arc::new(Semaphore::new(shared.settings.handshakes));
+    let places = Places::new(shared.settings.handshakes);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, &handshakes) => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, remote, place)) => {
+            Ok((stream, remote, mut place)) => {
                 let (shared, port) = (Arc::clone(&shared), port.clone());
                 connections.spawn(async move {
                     // Boxed: a connection keeps no room for the handshake that is over.
-                    let secured = Box::pin(port.secure(stream, remote)).await;
+                    let secured = Box::pin(place.hold(&shared, port.secure(stream, remote))).await;
                     drop(place);
                     match secured {
                         Ok(secured) => serve(&shared, secured, port).await,
@@ -89,13 +89,10 @@ pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, por
     Ok(())
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-/// Accepts the next connection when there is a place for its handshake.
-async fn accept(listener: &TcpListener, handshakes: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
+/// Accepts the next connection, and waits until there is a place for its handshake.
+pub(super) async fn accept(listener: &TcpListener, places: &Places) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let (stream, remote) = listener.accept().await?;
-    Ok((stream, remote, place))
+    Ok((stream, remote, places.take().await?))
 }
 
 async fn serve<P: Port>(shared: &Arc<Shared>, secured: Secured, port: P) {

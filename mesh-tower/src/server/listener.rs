@@ -1,20 +1,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::accept::{self, ACCEPT_PAUSE};
 use super::live;
 use super::peer::Peer;
+use super::places::Places;
 use super::secure::{self, Secured};
 use crate::mesh::Shared;
 use crate::stream::Stream;
 
-/// How long to wait after the system refused a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are ready and not taken yet.
 const READY: usize = 16;
 
@@ -38,7 +37,7 @@ impl MeshListener {
     pub(super) fn new(shared: Arc<Shared>, listener: TcpListener) -> Self {
         let (sender, ready) = mpsc::channel(READY);
         let address = listener.local_addr();
-        let accepting = tokio::spawn(accept(shared, listener, sender)).abort_handle();
+        let accepting = tokio::spawn(accept_all(shared, listener, sender)).abort_handle();
         Self {
             address,
             ready,
@@ -72,11 +71,11 @@ impl MeshListener {
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Sender<(Stream, Peer)>) {
-    let places = Arc::new(Semaphore::new(shared.settings.handshakes));
+async fn accept_all(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Sender<(Stream, Peer)>) {
+    let places = Places::new(shared.settings.handshakes);
     let mut handshakes = JoinSet::new();
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let (stream, remote) = match listener.accept().await {
+    loop {
+        let (stream, remote, mut place) = match accept::accept(&listener, &places).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "connections cannot be accepted");
@@ -86,7 +85,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Sender
         };
         let (shared, sender) = (Arc::clone(&shared), sender.clone());
         handshakes.spawn(async move {
-            match secure::mesh(&shared, stream, remote).await {
+            match place.hold(&shared, secure::mesh(&shared, stream, remote)).await {
                 Ok(Secured { stream, connection, .. }) => {
                     let watching = live::watch(shared, Arc::clone(&connection), stream.switch());
                     tokio::spawn(watching);

@@ -33,6 +33,7 @@ mod layer;
 mod listener;
 mod live;
 mod peer;
+mod places;
 pub(crate) mod plaintext;
 mod respond;
 mod running;

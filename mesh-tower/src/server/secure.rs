@@ -44,6 +44,8 @@ pub(crate) enum Refused {
     Sniff(#[from] SniffError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    #[error("others waited for its place, which it had had for {0:?}")]
+    GaveWay(Duration),
     #[error("TLS cannot be configured: {0}")]
     Config(String),
     #[error(transparent)]

@@ -50,6 +50,8 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cut {
+    /// A handshake took long while others waited for its place.
+    SlowHandshake,
     /// The body of a request came too slowly.
     SlowRequest,
     /// Answers were not taken.
@@ -65,7 +67,7 @@ pub(super) struct Operations {
     connections: [Gauge; 2],
     ends: ConnectionMetrics,
     /// By [`Cut`].
-    cut: [Counter; 3],
+    cut: [Counter; 4],
     audited: Counter,
     /// Allowed, denied.
     tried: [Counter; 2],
@@ -87,7 +89,7 @@ impl Operations {
             tokens: TokenMetrics::new(&registry),
             connections: sides.map(|side| registry.gauge("mesh_connections", labels(&[("side", side)]))),
             ends: ConnectionMetrics::new(Arc::clone(&registry)),
-            cut: ["slow_request", "slow_response", "given_up"]
+            cut: ["slow_handshake", "slow_request", "slow_response", "given_up"]
                 .map(|reason| registry.counter("mesh_peers_cut_total", labels(&[("reason", reason)]))),
             audited: registry.counter("mesh_authorization_audited_total", Vec::new()),
             tried: ["allow", "deny"].map(|decision| {
@@ -154,8 +156,9 @@ impl Operations {
     }
 
     pub(super) fn cut(&self, reason: Cut) {
-        let [slow_request, slow_response, given_up] = &self.cut;
+        let [slow_handshake, slow_request, slow_response, given_up] = &self.cut;
         match reason {
+            Cut::SlowHandshake => slow_handshake.increment(1),
             Cut::SlowRequest => slow_request.increment(1),
             Cut::SlowResponse => slow_response.increment(1),
             Cut::GivenUp => given_up.increment(1),
