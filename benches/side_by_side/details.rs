@@ -13,6 +13,7 @@ pub(crate) fn of(session: &Session, turns: &[Row], versions: &[String], options:
     json!({
         "versions": versions,
         "seed": options.seed,
+        "workers": options.workers,
         "is_quick": options.is_quick,
         "is_quiet": session.controls.is_quiet(),
         "control": { "first": control(session.controls.before), "last": control(session.controls.after) },

@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p mesh-benches --bench side_by_side -- --help` tells what is compared and how; docs/performance.md why so.
 //!
-//! This program starts itself again for the service and for the load client, so that each has its process and its one worker
-//! thread, as every proxy has; `session` interleaves rounds, `stage` sets one run up.
+//! This program starts itself again for the service and for the load client, so that each has its process and, unless
+//! asked for more, its one worker thread, as every proxy has; `session` interleaves rounds, `stage` sets one run up.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -36,6 +36,7 @@ use std::path::Path;
 
 use mimalloc::MiMalloc;
 use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
 
 use matrix::Cell;
 use options::{Asked, HELP, Options};
@@ -62,14 +63,22 @@ fn main() {
     }
 }
 
-/// One thread for everything: so have the proxies.
 fn play(role: Role) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime(role.workers())?;
     match role {
         Role::Server(side) => runtime.block_on(server::run(side)),
         Role::Client(side, load) => runtime.block_on(client::run(side, client::Task::Load(load))),
         Role::Turns(side) => runtime.block_on(client::run(side, client::Task::Turns)),
     }
+}
+
+/// One thread for everything, unless told otherwise: so have the proxies.
+fn runtime(workers: usize) -> std::io::Result<Runtime> {
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(workers).enable_all().build()
 }
 
 fn asked() -> Outcome {
@@ -94,6 +103,7 @@ fn compare(options: &Options) -> Outcome {
         directory,
         identities,
         peers: Peers::find(),
+        workers: options.workers,
     };
     let versions = stage.peers.versions();
     versions.iter().for_each(|version| println!("{version}"));

@@ -14,6 +14,7 @@ usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
   --rounds N       rounds of the rows with HTTP/1.1 and 1 KiB (default 7); other rows are in every second one
   --only TEXT      only rows whose name contains TEXT, and the bare pairs they are compared with; may be repeated
   --turns N        turns of the rows with HTTP/1.1 and 1 KiB, without proxies; of the others a quarter (default 80; 0 for none)
+  --workers N      threads of service and load client; proxies keep one (default 1)
   --seed N         the order within the rounds and turns (default 1)
   --json FILE      write one object a row: configuration, protocol, body, rps, p50_us, p99_us, p999_us,
                    cpu_s_per_100k, peak_rss_mib, rounds
@@ -24,7 +25,7 @@ usage: cargo bench -p mesh-benches --bench side_by_side -- [OPTIONS]
 
 A row's name is configuration/protocol/body, as `--list` prints it.
 A round starts every row afresh, in shuffled order: the service, the proxies and the load client, each a process
-with one worker thread. The client sends at 32 requests at a time (saturation: rps, CPU), then at a fixed rate of
+with one worker thread, without `--workers`. The client sends at 32 requests at a time (saturation: rps, CPU), then at a fixed rate of
 2 000 a second (200 a second for streams; p50, p99, p99.9, CPU), counted from the moment at which a request was due.
 CPU is that of all these processes together, peak memory the sum of their peaks. Ratios are taken within a round,
 against the bare pair with as much encryption.
@@ -76,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) plan: Plan,
     pub(crate) is_quick: bool,
     pub(crate) only: Vec<String>,
+    /// Threads of service and load client.
+    pub(crate) workers: usize,
     pub(crate) seed: u64,
     pub(crate) json: Option<PathBuf>,
     pub(crate) details: Option<PathBuf>,
@@ -103,6 +106,7 @@ impl Asked {
                 "--quick" => reading.is_quick = true,
                 "--rounds" => reading.rounds = Some(number(&arg, &value()?)?),
                 "--turns" => reading.turns = Some(number(&arg, &value()?)?),
+                "--workers" => reading.workers = Some(number(&arg, &value()?)?),
                 "--seed" => reading.seed = Some(number(&arg, &value()?)?),
                 "--only" => reading.only.push(value()?),
                 "--json" => reading.json = Some(value()?.into()),
@@ -121,6 +125,7 @@ struct Reading {
     is_quick: bool,
     rounds: Option<u64>,
     turns: Option<u64>,
+    workers: Option<u64>,
     seed: Option<u64>,
     only: Vec<String>,
     json: Option<PathBuf>,
@@ -141,10 +146,17 @@ impl Reading {
             Some(Ok(turns)) => turns,
             Some(Err(_)) => return Err("`--turns` needs a smaller number".to_owned()),
         };
+        let workers = match self.workers.map(usize::try_from) {
+            None => 1,
+            // Each has a stack, and a machine of this many processors is no subject here.
+            Some(Ok(workers)) if (1..=1024).contains(&workers) => workers,
+            Some(_) => return Err("`--workers` needs a number from 1 to 1024".to_owned()),
+        };
         Ok(Options {
             plan: Plan { rounds, turns, ..plan },
             is_quick: self.is_quick,
             only: self.only,
+            workers,
             seed: self.seed.unwrap_or(1),
             json: self.json,
             details: self.details,

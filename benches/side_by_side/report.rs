@@ -66,15 +66,19 @@ pub(crate) fn text(session: &Session, summaries: &[Summary], turns: &[Row], opti
     if options.is_quick {
         text.push_str("\nQUICK: rounds are few and short; these figures are for a look, not for quoting.\n");
     }
+    let threads = (options.workers > 1).then_some("no verdict, the bars are for one thread a process");
+    if threads.is_some() {
+        let _ = writeln!(text, "\nService and load client have {} threads each.", options.workers);
+    }
     for traffic in traffics(summaries) {
         table(&mut text, traffic, summaries);
     }
     text.push_str(LEGEND);
     let is_loud = !session.controls.is_quiet();
     let doubt = is_loud.then_some("no verdict, the machine was not quiet");
-    bars(&mut text, summaries, "rounds", doubt);
+    bars(&mut text, summaries, "rounds", threads.or(doubt));
     controls(&mut text, &session.controls);
-    by_turns(&mut text, &Summary::all(turns));
+    by_turns(&mut text, &Summary::all(turns), threads);
     for failure in session.rows.iter().chain(turns).flat_map(|row| &row.failures) {
         let _ = writeln!(text, "FAILED {failure}");
     }
@@ -89,7 +93,7 @@ than six values, all of them]. p99 and p99.9 of a virtual machine are noise, and
 ";
 
 /// What the pairs that stay came to: neighbours slow all of them at once, so a machine that is not quiet widens the intervals, which tell it.
-fn by_turns(text: &mut String, summaries: &[Summary]) {
+fn by_turns(text: &mut String, summaries: &[Summary], doubt: Option<&str>) {
     for traffic in traffics(summaries) {
         let rows = summaries.iter().filter(|summary| summary.cell.traffic == traffic);
         let turns = rows.map(|summary| summary.figures.rounds).max().unwrap_or_default();
@@ -99,7 +103,7 @@ fn by_turns(text: &mut String, summaries: &[Summary]) {
         );
         table(text, traffic, summaries);
     }
-    bars(text, summaries, "turns", None);
+    bars(text, summaries, "turns", doubt);
 }
 
 fn traffics(summaries: &[Summary]) -> Vec<Traffic> {

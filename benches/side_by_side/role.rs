@@ -33,6 +33,8 @@ pub(crate) struct Side {
     pub(crate) identities: PathBuf,
     /// The policy of the mesh.
     pub(crate) policy: PathBuf,
+    /// Threads that serve or send.
+    pub(crate) workers: usize,
 }
 
 /// What the client does besides.
@@ -61,6 +63,13 @@ pub(crate) enum Turn {
 }
 
 impl Role {
+    /// Threads that it works with.
+    pub(crate) const fn workers(&self) -> usize {
+        match self {
+            Self::Server(side) | Self::Client(side, _) | Self::Turns(side) => side.workers,
+        }
+    }
+
     /// The role of this process, if it has one.
     pub(crate) fn own() -> Option<Result<Self, String>> {
         let text = std::env::var(ROLE).ok()?;

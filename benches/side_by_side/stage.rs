@@ -19,6 +19,8 @@ pub(crate) struct Stage {
     pub(crate) directory: PathBuf,
     pub(crate) identities: PathBuf,
     pub(crate) peers: Peers,
+    /// Threads of service and load client.
+    pub(crate) workers: usize,
 }
 
 impl Stage {
@@ -76,6 +78,7 @@ impl Stage {
             address,
             identities: self.identities.clone(),
             policy,
+            workers: self.workers,
         })
     }
 

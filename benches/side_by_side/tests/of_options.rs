@@ -48,6 +48,15 @@ fn cargo_gets_names_and_people_get_help() {
 }
 
 #[test]
+fn threads_are_one_unless_told() {
+    assert_eq!(run("--bench").workers, 1);
+    assert_eq!(run("--workers 2").workers, 2);
+    for wrong in ["--workers 0", "--workers 2000"] {
+        assert!(asked(wrong).unwrap_err().contains("from 1 to 1024"));
+    }
+}
+
+#[test]
 fn turns_can_be_left_out() {
     assert_eq!(run("--bench").plan.turns, Plan::DEFAULT.turns);
     assert_eq!(run("--turns 0").plan.turns, 0);
