@@ -262,29 +262,35 @@ async fn until_plain(client: &mesh_tower::client::Client) {
     panic!("the caller never turned to plain text");
 }
 
-/// G10.
-#[tokio::test]
-async fn slow_handshakes_hold_nobody_up_and_are_cut() {
-    let backend = Backend::start(ORDERS).await;
-    let world = World::new();
+/// The orders service, with this time for handshakes.
+async fn patient(world: &World, app: Router, limit: Duration) -> (mesh_tower::Mesh, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     world.write("orders.yaml", &secured("shop", ORDERS, ORDERS, address));
-    let limit = Duration::from_millis(300);
-    let mesh = world
-        .builder(&Workload::new("shop", ORDERS))
-        .handshake_timeout(limit)
-        .build()
-        .await
-        .unwrap();
-    let app = backend.router();
-    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
-    let (_web, client) = world.client("shop", "web").await;
+    let builder = world.builder(&Workload::new("shop", ORDERS));
+    let mesh = builder.handshake_timeout(limit).build().await.unwrap();
+    let serving = mesh.clone();
+    tokio::spawn(async move { serving.serve(listener, app).await.unwrap() });
+    (mesh, address)
+}
 
+/// Connections that say nothing.
+async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut silent = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..count {
         silent.push(TcpStream::connect(address).await.unwrap());
     }
+    silent
+}
+
+/// G10.
+#[tokio::test]
+async fn slow_handshakes_hold_nobody_up_and_are_cut() {
+    let (backend, world) = (Backend::start(ORDERS).await, World::new());
+    let (_mesh, address) = patient(&world, backend.router(), Duration::from_millis(300)).await;
+    let (_web, client) = world.client("shop", "web").await;
+    let silent = silent(address, 50).await;
+
     assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
     for mut stream in silent {
         let mut end = [0; 1];
@@ -295,31 +301,17 @@ async fn slow_handshakes_hold_nobody_up_and_are_cut() {
     }
 }
 
-/// As many as have a place.
+/// More than have a place.
 #[tokio::test]
 async fn silent_sockets_make_room_for_who_waits() {
-    let backend = Backend::start(ORDERS).await;
-    let world = World::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    world.write("orders.yaml", &secured("shop", ORDERS, ORDERS, address));
-    let builder = world.builder(&Workload::new("shop", ORDERS));
-    let mesh = builder
-        .handshake_timeout(Duration::from_hours(1))
-        .build()
-        .await
-        .unwrap();
-    let (app, metrics) = (backend.router(), mesh.metrics().clone());
-    tokio::spawn(async move { mesh.serve(listener, app).await.unwrap() });
-    let mut silent = Vec::new();
-    for _ in 0..300 {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
-
+    let (backend, world) = (Backend::start(ORDERS).await, World::new());
+    let (mesh, address) = patient(&world, backend.router(), Duration::from_hours(1)).await;
     let (_web, client) = world.client("shop", "web").await;
+    let _silent = silent(address, 300).await;
+
     let answer = tokio::time::timeout(Duration::from_secs(30), get(&client, "http://orders/"));
     assert_eq!(answer.await.unwrap().unwrap().status, 200);
-    let metrics = metrics.render();
+    let metrics = mesh.metrics().render();
     // As many as made room: 44 silent ones and the client waited.
     let none = r#"mesh_peers_cut_total{reason="slow_handshake"} 0"#;
     assert!(

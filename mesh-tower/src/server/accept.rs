@@ -51,7 +51,7 @@ pub(crate) trait Port: Clone + Send + Sync + 'static {
 /// Dropping the future ends all connections.
 pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, port: P) -> io::Result<()> {
     let mut stopping = shared.stopping.subscribe();
-    let places = Places::new(shared.settings.handshakes);
+    let places = Places::new(shared.settings.handshakes, shared.metrics.clone());
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -63,7 +63,7 @@ pub(crate) async fn run<P: Port>(listener: TcpListener, shared: Arc<Shared>, por
                 let (shared, port) = (Arc::clone(&shared), port.clone());
                 connections.spawn(async move {
                     // Boxed: a connection keeps no room for the handshake that is over.
-                    let secured = Box::pin(place.hold(&shared, port.secure(stream, remote))).await;
+                    let secured = Box::pin(place.hold(port.secure(stream, remote))).await;
                     drop(place);
                     match secured {
                         Ok(secured) => serve(&shared, secured, port).await,

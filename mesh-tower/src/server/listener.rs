@@ -72,7 +72,7 @@ impl MeshListener {
 }
 
 async fn accept_all(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Sender<(Stream, Peer)>) {
-    let places = Places::new(shared.settings.handshakes);
+    let places = Places::new(shared.settings.handshakes, shared.metrics.clone());
     let mut handshakes = JoinSet::new();
     loop {
         let (stream, remote, mut place) = match accept::accept(&listener, &places).await {
@@ -85,7 +85,7 @@ async fn accept_all(shared: Arc<Shared>, listener: TcpListener, sender: mpsc::Se
         };
         let (shared, sender) = (Arc::clone(&shared), sender.clone());
         handshakes.spawn(async move {
-            match place.hold(&shared, secure::mesh(&shared, stream, remote)).await {
+            match place.hold(secure::mesh(&shared, stream, remote)).await {
                 Ok(Secured { stream, connection, .. }) => {
                     let watching = live::watch(shared, Arc::clone(&connection), stream.switch());
                     tokio::spawn(watching);
