@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
 
-use crate::requests::{ANSWER, ITERATIONS as REQUESTS, app, runtime, sending};
+use crate::requests::{ANSWER, ITERATIONS as REQUESTS, app, runtime, settled};
 use crate::{Case, Work};
 
 const ITERATIONS: u64 = 1_000;
@@ -99,7 +99,7 @@ fn client() -> Work {
         (mesh().await, uri.parse::<Uri>().unwrap())
     });
     let client = mesh.1.client();
-    sending(runtime, move || {
+    settled(runtime, move || {
         let (client, uri) = (client.clone(), uri.clone());
         let _ = &mesh;
         Box::pin(async move {

@@ -94,7 +94,7 @@ fn from_root(file: PathBuf) -> PathBuf {
 
 fn help() -> ! {
     println!("Instructions and allocations of a request and of single decisions; needs valgrind.\n");
-    println!("  --json FILE   also write [{{case, instructions, allocations}}]");
+    println!("  --json FILE   also write [{{case, instructions, in_allocator, allocations}}]");
     println!("  --check FILE  compare the gate's cases with a baseline; ends with 1 where one got worse, with 2 where");
     println!("                nothing could be compared");
     println!("  --bless FILE  write what is found as the baseline; with --only, just these of its cases");
@@ -127,7 +127,10 @@ fn main() -> ExitCode {
     }
     // Read before minutes are spent on what it would be compared with.
     let baseline = options.check.as_deref().map(read);
-    println!("{:<44} {:>14} {:>12}", "case", "instructions", "allocations");
+    println!(
+        "{:<44} {:>14} {:>14} {:>12}",
+        "case", "instructions", "in allocator", "allocations"
+    );
     let costs = costs(&chosen, tell).unwrap_or_else(|why| stop(&why));
     if let Some(file) = &options.json {
         write(file, &costs);
@@ -140,8 +143,8 @@ fn main() -> ExitCode {
 
 fn tell(cost: &Cost) {
     println!(
-        "{:<44} {:>14.0} {:>12.2}",
-        cost.case, cost.instructions, cost.allocations
+        "{:<44} {:>14.0} {:>14.0} {:>12.2}",
+        cost.case, cost.instructions, cost.in_allocator, cost.allocations
     );
 }
 
@@ -163,6 +166,7 @@ fn check(mut baseline: Baseline, mut costs: Vec<Cost>, only: &str) -> ExitCode {
         lines = compare(&baseline, &costs, differences.is_empty());
     }
     println!("\n{}", table(&lines));
+    println!("instructions are compared without the allocator's own; how often it is asked is compared instead");
     if !differences.is_empty() {
         println!("the baseline is of another toolchain or processor; only allocations and ratios are compared:");
         differences.iter().for_each(|difference| println!("  {difference}"));
@@ -181,8 +185,7 @@ fn recount(costs: &mut [Cost], is_wanted: impl Fn(&Case) -> bool) {
     let again: Vec<Case> = cases().into_iter().filter(|case| is_wanted(case)).collect();
     for counted in measure::costs(&again, tell).unwrap_or_else(|why| stop(&why)) {
         if let Some(cost) = costs.iter_mut().find(|cost| cost.case == counted.case) {
-            cost.instructions = cost.instructions.min(counted.instructions);
-            cost.allocations = cost.allocations.min(counted.allocations);
+            *cost = counted.least(cost);
         }
     }
 }

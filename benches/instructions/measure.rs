@@ -44,6 +44,7 @@ fn cost(case: &str, iterations: u64) -> Result<Cost, String> {
     Ok(Cost {
         case: case.to_owned(),
         instructions: counts.instructions,
+        in_allocator: counts.in_allocator,
         allocations: counts.allocations,
     })
 }

@@ -5,8 +5,8 @@
 
 use std::process::Command;
 
-use crate::calls;
 use crate::case::Work;
+use crate::profile::Profile;
 
 /// Names the case of a child.
 const CASE: &str = "MESH_BENCH_CASE";
@@ -22,6 +22,8 @@ const WARM_UP: u64 = 32;
 pub struct Counts {
     /// Instructions in user space.
     pub instructions: f64,
+    /// Those of them that the allocator spends.
+    pub in_allocator: f64,
     /// Allocations, reallocations among them.
     pub allocations: f64,
 }
@@ -59,12 +61,13 @@ pub fn count(case: &str, iterations: u64) -> Result<Counts, String> {
     let slope = |less: u64, more: u64| (more as f64 - less as f64) / (long - short) as f64;
     Ok(Counts {
         instructions: slope(less.0, more.0),
-        allocations: slope(less.1, more.1),
+        in_allocator: slope(less.1.in_allocator, more.1.in_allocator),
+        allocations: slope(less.1.allocations, more.1.allocations),
     })
 }
 
-/// Instructions and allocations of one run.
-fn run(case: &str, iterations: u64) -> Result<(u64, u64), String> {
+/// Instructions of one run, and what the allocator has of them.
+fn run(case: &str, iterations: u64) -> Result<(u64, Profile), String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let mut valgrind = Command::new("valgrind");
@@ -79,7 +82,7 @@ fn run(case: &str, iterations: u64) -> Result<(u64, u64), String> {
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let total = total.and_then(|total| total.trim().parse().ok());
     let total = total.ok_or_else(|| format!("callgrind told no total for case `{case}`"))?;
-    Ok((total, calls::allocations(&text)))
+    Ok((total, Profile::read(&text)))
 }
 
 fn finish(mut command: Command, case: &str) -> Result<(), String> {

@@ -9,12 +9,12 @@
 pub mod bare;
 pub mod call;
 pub mod callgrind;
-pub mod calls;
 pub mod case;
 pub mod curve;
 pub mod gate;
 pub mod meshed;
 pub mod plot;
+pub mod profile;
 
 use std::fmt::Write as _;
 use std::future::Future;

@@ -24,7 +24,7 @@ const REQUEST_ALLOCATIONS: f64 = 0.9;
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Instructions of a case.
+    /// Instructions of a case, without the allocator's.
     Instructions,
     /// What the mesh adds to the instructions of a request.
     Added,
@@ -103,15 +103,18 @@ fn relations(costs: &[Cost]) -> BTreeMap<(Kind, String), f64> {
     let of_cases = costs.iter().flat_map(|cost| {
         let name = || cost.case.clone();
         [
-            ((Kind::Instructions, name()), cost.instructions),
+            ((Kind::Instructions, name()), cost.outside_allocator()),
             ((Kind::Allocations, name()), cost.allocations),
         ]
     });
-    let instructions: BTreeMap<&str, f64> = costs.iter().map(|cost| (&*cost.case, cost.instructions)).collect();
+    let instructions: BTreeMap<&str, f64> = costs
+        .iter()
+        .map(|cost| (&*cost.case, cost.outside_allocator()))
+        .collect();
     let added = costs.iter().filter_map(|cost| {
         let way = cost.case.strip_prefix("request_full_mesh")?;
         let bare = instructions.get(&*format!("request_bare_pool{way}"))?;
-        Some(((Kind::Added, cost.case.clone()), cost.instructions - bare))
+        Some(((Kind::Added, cost.case.clone()), cost.outside_allocator() - bare))
     });
     of_cases.chain(added).chain(growth(&instructions)).collect()
 }
@@ -201,6 +204,7 @@ mod tests {
         Cost {
             case: case.to_owned(),
             instructions,
+            in_allocator: 0.0,
             allocations,
         }
     }
@@ -251,6 +255,28 @@ mod tests {
             after(true, |costs| costs[2].instructions = 2_053.0),
             route(Verdict::Worse)
         );
+    }
+
+    #[test]
+    fn what_the_allocator_spends_is_not_compared() {
+        let dearer = |costs: &mut Vec<Cost>| {
+            costs[1].instructions += 9_000.0;
+            costs[1].in_allocator += 9_000.0;
+        };
+        assert!(after(true, dearer).is_empty());
+        assert!(after(false, dearer).is_empty());
+    }
+
+    #[test]
+    fn of_two_counts_the_lesser_is_kept_whole() {
+        let found = |instructions, in_allocator, allocations| Cost {
+            in_allocator,
+            ..cost("request", instructions, allocations)
+        };
+        let (one, other) = (found(1_000.0, 10.0, 4.0), found(1_100.0, 300.0, 5.0));
+        let least = found(1_100.0, 300.0, 4.0);
+        assert_eq!(one.clone().least(&other), least);
+        assert_eq!(other.least(&one), least);
     }
 
     #[test]

@@ -12,6 +12,9 @@
 //! | allocations of a decision | +0.05 | +0.05 |
 //! | of a whole request | +0.9 | +0.9 |
 //!
+//! Instructions are compared without the allocator's own: how dear one allocation is depends on how its pages happen to
+//! lie, which differs from run to run by more than what is looked for. How many there are is compared.
+//!
 //! A request costs more where the machine is busy, never less: what got worse, and every bare one, is counted again, and the least counts.
 //!
 //! A case that the baseline does not know fails as one that is gone does: what nobody blessed guards nothing.
@@ -33,8 +36,29 @@ pub struct Cost {
     pub case: String,
     /// Instructions in user space.
     pub instructions: f64,
+    /// Those of them that the allocator spends.
+    pub in_allocator: f64,
     /// Allocations, reallocations among them.
     pub allocations: f64,
+}
+
+impl Cost {
+    /// Instructions that do not hang on how the allocator's pages lie.
+    #[must_use]
+    pub const fn outside_allocator(&self) -> f64 {
+        self.instructions - self.in_allocator
+    }
+
+    /// The lesser of two counts of the same.
+    #[must_use]
+    pub fn least(self, other: &Self) -> Self {
+        let allocations = self.allocations.min(other.allocations);
+        let less = match other.outside_allocator() < self.outside_allocator() {
+            true => other.clone(),
+            false => self,
+        };
+        Self { allocations, ..less }
+    }
 }
 
 /// Costs that were found good, and where they were counted.

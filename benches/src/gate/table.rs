@@ -40,6 +40,8 @@ fn number(kind: Kind, number: Option<f64>) -> String {
 
 fn change(line: &Line) -> String {
     match (line.expected, line.found) {
+        // It may be next to nothing, of which a share says nothing.
+        (Some(expected), Some(found)) if line.kind == Kind::Added => format!("{:+.0}", found - expected),
         (Some(expected), Some(found)) if expected != 0.0 => {
             format!("{:+.2} %", (found - expected) / expected.abs() * 100.0)
         }
@@ -73,6 +75,20 @@ mod tests {
         let text = table(&[line]);
         let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row, ["route_10", "instructions", "2000", "2100", "+5.00", "%", "WORSE"]);
+    }
+
+    #[test]
+    fn what_is_added_changes_by_a_number() {
+        let line = Line {
+            what: "request_full_mesh_mtls".to_owned(),
+            kind: Kind::Added,
+            expected: Some(-27.0),
+            found: Some(-4.0),
+            verdict: Verdict::Kept,
+        };
+        let text = table(&[line]);
+        let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row, ["request_full_mesh_mtls", "mesh", "-", "bare", "-27", "-4", "+23"]);
     }
 
     #[test]
