@@ -27,7 +27,7 @@ fn outcome(rps: f64, p50_us: f64) -> Outcome {
     }
 }
 
-fn row(configuration: Configuration, rounds: &[(usize, f64, f64)]) -> Row {
+pub(crate) fn row(configuration: Configuration, rounds: &[(usize, f64, f64)]) -> Row {
     let rounds = rounds.iter().map(|&(round, rps, p50)| (round, outcome(rps, p50)));
     Row {
         cell: Cell {
