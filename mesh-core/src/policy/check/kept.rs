@@ -5,23 +5,30 @@ use rustc_hash::FxHashMap;
 use crate::policy::diagnostic::Report;
 use crate::policy::model::authz::Rule;
 use crate::policy::model::route::RouteRule;
-use crate::policy::model::{MeshSettings, Shared};
+use crate::policy::model::{MeshSettings, Policy, Shared};
 use crate::workers::{self, Workers};
 
 /// What was found in the last policy.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Checked {
     mesh: MeshSettings,
+    are_tokens_checked: bool,
     pub(super) reach: Kept<RouteRule>,
+    pub(super) limits: Kept<RouteRule>,
+    pub(super) rules: Kept<RouteRule>,
+    pub(super) claims: Kept<RouteRule>,
     pub(super) patterns: Kept<Rule>,
 }
 
 impl Checked {
-    /// Begins with a policy of a mesh with these settings.
-    pub(super) fn begin(&mut self, mesh: &MeshSettings) {
-        if self.mesh != *mesh {
+    /// Begins with a policy: what was found holds for its settings of the mesh, and for policies that check tokens, or
+    /// that do not.
+    pub(super) fn begin(&mut self, policy: &Policy) {
+        let are_tokens_checked = !policy.request_authentications.is_empty();
+        if self.mesh != policy.mesh || self.are_tokens_checked != are_tokens_checked {
             *self = Self {
-                mesh: mesh.clone(),
+                mesh: policy.mesh.clone(),
+                are_tokens_checked,
                 ..Self::default()
             };
         }
@@ -29,8 +36,8 @@ impl Checked {
 
     /// Forgets what the policy did not have.
     pub(super) fn end(&mut self) {
-        self.reach.last = std::mem::take(&mut self.reach.now);
-        self.patterns.last = std::mem::take(&mut self.patterns.now);
+        self.reach.forget();
+        self.patterns.forget();
     }
 }
 
@@ -52,6 +59,23 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T: Send + Sync> Kept<T> {
+    /// Reports what `check` finds in each of these lists, which are all that the policy has: it looks at new ones only.
+    pub(super) fn check<'p>(
+        &mut self,
+        lists: impl Iterator<Item = &'p Shared<T>> + Clone,
+        workers: &dyn Workers,
+        report: &mut Report,
+        check: impl Fn(&T, &mut Report) + Sync,
+    ) where
+        T: 'p,
+    {
+        self.look(lists.clone(), workers, |list, report| {
+            list.iter().for_each(|one| check(one, report));
+        });
+        lists.for_each(|list| self.report(list, report));
+        self.forget();
+    }
+
     /// Looks at the lists that are new, each by itself, for [`report`](Self::report).
     pub(super) fn look<'p>(
         &mut self,
@@ -72,6 +96,11 @@ impl<T: Send + Sync> Kept<T> {
 }
 
 impl<T> Kept<T> {
+    /// Keeps what was found or reported since the last time, and no more.
+    fn forget(&mut self) {
+        self.last = std::mem::take(&mut self.now);
+    }
+
     /// Reports what was found in a list.
     pub(super) fn report(&mut self, list: &Shared<T>, report: &mut Report) {
         let address = list.address();

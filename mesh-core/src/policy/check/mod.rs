@@ -76,16 +76,16 @@ pub(super) fn check_known(
     checked: &mut Checked,
     report: &mut Report,
 ) {
+    checked.begin(policy);
     references::check(policy, known, report);
     authorizers::check(policy, known, report);
     hosts::check(policy, report);
-    rules::check_limits(policy, report);
+    rules::check_limits((policy, workers), &mut checked.limits, report);
     profiles::check(policy, report);
     shadowed::check(policy, report);
     paths::check(policy, report);
     // A rule whose condition could not be read has none here, and would seem to mean something else than it says.
     if !report.has_errors() {
-        checked.begin(&policy.mesh);
         check_meaning((policy, workers), checked, report);
         checked.end();
     }
@@ -95,8 +95,8 @@ pub(super) fn check_known(
 fn check_meaning((policy, workers): (&Policy, &dyn Workers), checked: &mut Checked, report: &mut Report) {
     reach::check((policy, workers), &mut checked.reach, report);
     tokens::check(policy, report);
-    tokens::check_claims(policy, report);
-    rules::check(policy, report);
+    tokens::check_claims((policy, workers), &mut checked.claims, report);
+    rules::check((policy, workers), &mut checked.rules, report);
     let modes = Modes::of(policy);
     modes::check(policy, &modes, report);
     authz::check((policy, workers), &modes, &mut checked.patterns, report);

@@ -1,30 +1,44 @@
 //! Weights that cannot be drawn or are no shares of a hundred, retries that cannot fit or repeat what they must not,
 //! claims that nobody checks.
 
+use super::kept::Kept;
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::filter::{Answer, RedirectPort};
 use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::time::format_duration;
+use crate::workers::Workers;
 
 /// What cannot be.
-pub(super) fn check_limits(policy: &Policy, report: &mut Report) {
-    for rule in policy.routes.iter().flat_map(|table| &table.rules) {
-        check_weights(rule, report);
-    }
+pub(super) fn check_limits(
+    (policy, workers): (&Policy, &dyn Workers),
+    kept: &mut Kept<RouteRule>,
+    report: &mut Report,
+) {
+    let lists = policy.routes.iter().map(|table| &table.rules);
+    kept.check(lists, workers, report, check_weights);
 }
 
 /// What is hardly meant.
-pub(super) fn check(policy: &Policy, report: &mut Report) {
-    for rule in policy.routes.iter().flat_map(|table| &table.rules) {
-        check_shares(rule, report);
-        check_retries(rule, report);
-        check_repetition(rule, report);
-        check_claims(policy, rule, report);
-        check_paths(rule, report);
-        check_redirect(rule, report);
+pub(super) fn check((policy, workers): (&Policy, &dyn Workers), kept: &mut Kept<RouteRule>, report: &mut Report) {
+    let lists = policy.routes.iter().map(|table| &table.rules);
+    let are_tokens_checked = !policy.request_authentications.is_empty();
+    kept.check(lists, workers, report, |rule, report| {
+        check_rule(rule, are_tokens_checked, report);
+    });
+}
+
+/// Looks at the rule alone, so that what is found holds in all policies that check tokens, or in all that do not.
+fn check_rule(rule: &RouteRule, are_tokens_checked: bool, report: &mut Report) {
+    check_shares(rule, report);
+    check_retries(rule, report);
+    check_repetition(rule, report);
+    if !are_tokens_checked {
+        check_claims(rule, report);
     }
+    check_paths(rule, report);
+    check_redirect(rule, report);
 }
 
 /// A redirect to the URL that was asked for brings the caller back for ever.
@@ -152,10 +166,7 @@ fn check_paths(rule: &RouteRule, report: &mut Report) {
 }
 
 /// Claims are those of a token that was checked; without a check there are none.
-fn check_claims(policy: &Policy, rule: &RouteRule, report: &mut Report) {
-    if !policy.request_authentications.is_empty() {
-        return;
-    }
+fn check_claims(rule: &RouteRule, report: &mut Report) {
     let on_claims = |one: &&RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
     if let Some(one) = rule.matches.iter().find(on_claims) {
         let message = "the rule asks for claims of a token, and no `RequestAuthentication` checks any";

@@ -22,8 +22,13 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
             rule.destinations.iter().chain(mirrors)
         });
         let streams = table.tls.iter().chain(&table.tcp).flat_map(|rule| &rule.destinations);
+        // Most rules go where the one before goes.
+        let mut last = ("", Found::Elsewhere);
         for destination in rules.chain(streams).filter(|one| one.unresolved.is_none()) {
-            match registry.find(&destination.host, namespace) {
+            if last.0 != destination.host {
+                last = (&destination.host, registry.find(&destination.host, namespace));
+            }
+            match last.1 {
                 Found::Services(services) => check_port(destination, services, report),
                 Found::Absent => {
                     unknown.tell(&destination.host, &destination.origin, &registry, report);
@@ -65,6 +70,7 @@ struct Registry<'p> {
 }
 
 /// What is known of a host.
+#[derive(Clone, Copy)]
 enum Found<'r, 'p> {
     Services(&'r [&'p Service]),
     /// Others of its namespace are defined, it is not.

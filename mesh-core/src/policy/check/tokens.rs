@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::kept::Kept;
 use crate::decide::jwt::{self, Hosts, InvalidAddress};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::jwt::{JwtKeys, JwtRule};
-use crate::policy::model::route::{Binding, RouteMatch, RouteTable};
+use crate::policy::model::route::{Binding, RouteMatch, RouteRule, RouteTable};
+use crate::workers::Workers;
 
 pub(super) fn check(policy: &Policy, report: &mut Report) {
     let hosts = MeshHosts::of(policy);
@@ -35,15 +37,22 @@ fn has_no_keys(rule: &JwtRule, hosts: &MeshHosts<'_>) -> bool {
 }
 
 /// Claims are those of a token that a gateway has verified: a client's own requests bear none.
-pub(super) fn check_claims(policy: &Policy, report: &mut Report) {
+pub(super) fn check_claims(
+    (policy, workers): (&Policy, &dyn Workers),
+    kept: &mut Kept<RouteRule>,
+    report: &mut Report,
+) {
     let of_mesh = |table: &&RouteTable| table.bindings.iter().all(|binding| *binding == Binding::Mesh);
-    for rule in policy.routes.iter().filter(of_mesh).flat_map(|table| &table.rules) {
-        let on_claims = |one: &RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
-        if rule.matches.iter().any(on_claims) {
-            let message = "the rule looks at claims, and no gateway takes its requests: tokens are verified there";
-            let help = "bind the table to a gateway with `gateways`";
-            report.push(Diagnostic::new(Code::INVALID_POLICY, &rule.origin, message).with_help(help));
-        }
+    let lists = policy.routes.iter().filter(of_mesh).map(|table| &table.rules);
+    kept.check(lists, workers, report, check_no_claims);
+}
+
+fn check_no_claims(rule: &RouteRule, report: &mut Report) {
+    let on_claims = |one: &RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
+    if rule.matches.iter().any(on_claims) {
+        let message = "the rule looks at claims, and no gateway takes its requests: tokens are verified there";
+        let help = "bind the table to a gateway with `gateways`";
+        report.push(Diagnostic::new(Code::INVALID_POLICY, &rule.origin, message).with_help(help));
     }
 }
 

@@ -189,8 +189,11 @@ pub(super) fn check_names(policy: &Policy, report: &mut Report) {
     let namespaces: BTreeSet<&str> = namespaces(policy).collect();
     let mut told: BTreeSet<(&str, &Origin)> = BTreeSet::new();
     let mut complete: FxHashSet<&str> = FxHashSet::default();
-    for (host, origin) in named(policy).filter(|(host, _)| host.contains('.')) {
-        if complete.contains(host) {
+    // Most rules go where the one before goes.
+    let mut last = "";
+    for (host, origin) in named(policy) {
+        if host == last || !host.contains('.') || complete.contains(host) {
+            last = host;
             continue;
         }
         let Some((_, namespace)) = host.split_once('.').filter(|(name, _)| *name != "*") else {

@@ -26,10 +26,18 @@ const TEXTS: &[&str] = &[
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: { name: v, namespace: shop }\nspec: { hosts: [orders], http: [{ route: [{ destination: { host: orders, subset: v9 } }] }] }\n",
     "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\nservices: { d: &d { endpoints: [10.0.0.9:80] }, e: *d }\n",
     "apiVersion: v1\nkind: List\nitems: [{ services: { f: { endpoints: [10.0.0.9:80] } } }]\n",
+    "namespace: shop\nroutes: [{ name: w, hosts: [w.example.com], rules: [{ match: { path: a }, to: [{ to: orders, weight: 90 }, { to: orders.shop, weight: 20 }] }] }]\n",
+    CLAIMS,
+    TOKENS,
     "",
     "\u{feff}services: { g: { endpoints: [10.0.0.9:80] } }\n",
     "a: [\n",
 ];
+
+/// Routes that ask for claims of a token.
+const CLAIMS: &str = "namespace: shop\nroutes: [{ name: c, hosts: [c.example.com], gateways: [g], rules: [{ match: { claims: { sub: me } }, to: orders }] }]\n";
+/// Who checks tokens.
+const TOKENS: &str = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: j, namespace: shop }\nspec: { jwtRules: [{ issuer: \"https://issuer.example\" }] }\n";
 
 /// A change of a directory: a file of this number gets this text, or goes.
 fn edits() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
@@ -126,6 +134,25 @@ proptest! {
             let read = || files.iter().map(|(name, text)| (name.as_str(), *text));
             assert_same(&loader.load(read()), &Loaded::from_files(read()));
         }
+    }
+}
+
+#[test]
+fn what_hangs_on_other_files_is_looked_at_again() {
+    let gateway = "namespace: shop\ngateways: { g: { servers: [{ port: 80, hosts: [\"*\"] }] } }\n";
+    let other = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+    let mut loader = Loader::default();
+    for (third, is_told) in [(other, true), (TOKENS, false), (other, true), (other, true)] {
+        let files = [("claims", CLAIMS), ("gateway", gateway), ("tokens", third)];
+        let known = loader.load(files);
+        assert!(known.policy.is_some(), "{:?}", known.report.lines(&known.sources));
+        assert_same(&known, &Loaded::from_files(files));
+        let lines = known.report.lines(&known.sources).join("\n");
+        assert_eq!(
+            lines.contains("no `RequestAuthentication` checks any"),
+            is_told,
+            "{lines}"
+        );
     }
 }
 
