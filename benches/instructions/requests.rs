@@ -18,8 +18,8 @@ use crate::{Case, Work};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const ITERATIONS: u64 = 250;
-/// How long a mesh does what it does once, every second, for the first times: its first two upkeeps publish what metrics
-/// are described as, which is 36 000 instructions, and would be counted or not as the machine is slow or quick.
+/// Until a mesh has had its first two upkeeps, one a second. Each publishes the descriptions of its metrics, which takes
+/// 36 000 instructions once; they would be counted on a slow machine, and not on a quick one.
 const SETTLING: Duration = Duration::from_millis(2_500);
 pub(crate) const ANSWER: [u8; 1024] = [b'a'; 1024];
 

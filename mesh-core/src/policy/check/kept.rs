@@ -59,7 +59,7 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T: Send + Sync> Kept<T> {
-    /// Reports what `check` finds in each of these lists, which are all that the policy has: it looks at new ones only.
+    /// Reports what `check` finds in these lists, of which it looks at new ones only, and forgets those of before.
     pub(super) fn check<'p>(
         &mut self,
         lists: impl Iterator<Item = &'p Shared<T>> + Clone,

@@ -5,7 +5,7 @@ use super::kept::Kept;
 use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
 use crate::policy::model::Policy;
 use crate::policy::model::filter::{Answer, RedirectPort};
-use crate::policy::model::route::{RouteMatch, RouteRule, StringMatch};
+use crate::policy::model::route::{RouteRule, StringMatch};
 use crate::policy::model::traffic::{RetryCondition, RetryOn};
 use crate::time::format_duration;
 use crate::workers::Workers;
@@ -167,8 +167,7 @@ fn check_paths(rule: &RouteRule, report: &mut Report) {
 
 /// Claims are those of a token that was checked; without a check there are none.
 fn check_claims(rule: &RouteRule, report: &mut Report) {
-    let on_claims = |one: &&RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
-    if let Some(one) = rule.matches.iter().find(on_claims) {
+    if let Some(one) = rule.matches.iter().find(|one| one.is_on_claims()) {
         let message = "the rule asks for claims of a token, and no `RequestAuthentication` checks any";
         let help = "without one, no request has claims: give the tokens' issuer";
         report.push(Diagnostic::new(Code::CLAIMS_NOT_CHECKED, &one.origin, message).with_help(help));

@@ -48,8 +48,7 @@ pub(super) fn check_claims(
 }
 
 fn check_no_claims(rule: &RouteRule, report: &mut Report) {
-    let on_claims = |one: &RouteMatch| !one.claims.is_empty() || !one.without_claims.is_empty();
-    if rule.matches.iter().any(on_claims) {
+    if rule.matches.iter().any(RouteMatch::is_on_claims) {
         let message = "the rule looks at claims, and no gateway takes its requests: tokens are verified there";
         let help = "bind the table to a gateway with `gateways`";
         report.push(Diagnostic::new(Code::INVALID_POLICY, &rule.origin, message).with_help(help));

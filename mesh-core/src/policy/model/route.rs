@@ -210,6 +210,13 @@ pub struct RouteMatch {
     pub bindings: Vec<Binding>,
 }
 
+impl RouteMatch {
+    /// Whether it looks at claims of a token.
+    pub(in crate::policy) const fn is_on_claims(&self) -> bool {
+        !self.claims.is_empty() || !self.without_claims.is_empty()
+    }
+}
+
 /// Whether a path is compared as written or with its case folded (`ignoreUriCase`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a text is compared with its case or without")]

@@ -26,18 +26,28 @@ const TEXTS: &[&str] = &[
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: { name: v, namespace: shop }\nspec: { hosts: [orders], http: [{ route: [{ destination: { host: orders, subset: v9 } }] }] }\n",
     "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\nservices: { d: &d { endpoints: [10.0.0.9:80] }, e: *d }\n",
     "apiVersion: v1\nkind: List\nitems: [{ services: { f: { endpoints: [10.0.0.9:80] } } }]\n",
-    "namespace: shop\nroutes: [{ name: w, hosts: [w.example.com], rules: [{ match: { path: a }, to: [{ to: orders, weight: 90 }, { to: orders.shop, weight: 20 }] }] }]\n",
+    WEIGHTS,
+    LARGE_WEIGHTS,
     CLAIMS,
     TOKENS,
     "",
     "\u{feff}services: { g: { endpoints: [10.0.0.9:80] } }\n",
-    "a: [\n",
+    BROKEN,
 ];
 
+/// Routes whose weights are hardly meant.
+const WEIGHTS: &str = "namespace: shop\nroutes: [{ name: w, hosts: [w.example.com], rules: [{ to: [{ service: orders, weight: 90 }, { service: web, weight: 20 }] }] }]\n";
+/// Routes whose weights cannot be.
+const LARGE_WEIGHTS: &str = "namespace: shop\nroutes: [{ name: l, hosts: [l.example.com], rules: [{ to: [{ service: orders, weight: 2147483647 }, { service: web, weight: 2147483647 }, { service: api, weight: 2 }] }] }]\n";
 /// Routes that ask for claims of a token.
 const CLAIMS: &str = "namespace: shop\nroutes: [{ name: c, hosts: [c.example.com], gateways: [g], rules: [{ match: { claims: { sub: me } }, to: orders }] }]\n";
 /// Who checks tokens.
 const TOKENS: &str = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: j, namespace: shop }\nspec: { jwtRules: [{ issuer: \"https://issuer.example\" }] }\n";
+
+const GATEWAY: &str = "namespace: shop\ngateways: { g: { servers: [{ port: 80, hosts: [\"*\"] }] } }\n";
+/// The same on another port.
+const CHANGED: &str = "namespace: shop\ngateways: { g: { servers: [{ port: 8080, hosts: [\"*\"] }] } }\n";
+const BROKEN: &str = "a: [\n";
 
 /// A change of a directory: a file of this number gets this text, or goes.
 fn edits() -> impl Strategy<Value = Vec<(usize, Option<usize>)>> {
@@ -138,12 +148,36 @@ proptest! {
 }
 
 #[test]
+fn what_was_found_in_a_file_is_told_as_long_as_it_stands() {
+    for (text, told, is_always) in [
+        (WEIGHTS, "add up to 110, and not to 100", false),
+        (LARGE_WEIGHTS, "add up to 4294967296, the limit", true),
+        (CLAIMS, "no `RequestAuthentication` checks any", false),
+        (
+            &CLAIMS.replace("gateways: [g], ", ""),
+            "no gateway takes its requests",
+            false,
+        ),
+    ] {
+        let mut loader = Loader::default();
+        for other in [GATEWAY, CHANGED, BROKEN, CHANGED, GATEWAY] {
+            let files = [("other", other), ("text", text)];
+            let known = loader.load(files);
+            assert_same(&known, &Loaded::from_files(files));
+            let lines = known.report.lines(&known.sources).join("\n");
+            // What a policy means is not looked at while it has errors.
+            let is_told = is_always || other != BROKEN;
+            assert_eq!(lines.contains(told), is_told, "{told}: {lines}");
+        }
+    }
+}
+
+#[test]
 fn what_hangs_on_other_files_is_looked_at_again() {
-    let gateway = "namespace: shop\ngateways: { g: { servers: [{ port: 80, hosts: [\"*\"] }] } }\n";
     let other = "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
     let mut loader = Loader::default();
     for (third, is_told) in [(other, true), (TOKENS, false), (other, true), (other, true)] {
-        let files = [("claims", CLAIMS), ("gateway", gateway), ("tokens", third)];
+        let files = [("claims", CLAIMS), ("gateway", GATEWAY), ("tokens", third)];
         let known = loader.load(files);
         assert!(known.policy.is_some(), "{:?}", known.report.lines(&known.sources));
         assert_same(&known, &Loaded::from_files(files));
