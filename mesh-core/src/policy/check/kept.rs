@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::destinations::Distinct;
 use crate::policy::diagnostic::Report;
 use crate::policy::model::authz::Rule;
 use crate::policy::model::route::RouteRule;
@@ -13,6 +14,7 @@ use crate::workers::{self, Workers};
 pub(in crate::policy) struct Checked {
     mesh: MeshSettings,
     are_tokens_checked: bool,
+    pub(super) destinations: Distinct,
     pub(super) reach: Kept<RouteRule>,
     pub(super) limits: Kept<RouteRule>,
     pub(super) rules: Kept<RouteRule>,
@@ -23,7 +25,7 @@ pub(in crate::policy) struct Checked {
 impl Checked {
     /// Begins with a policy: what was found holds for its settings of the mesh, and for policies that check tokens, or
     /// that do not.
-    pub(super) fn begin(&mut self, policy: &Policy) {
+    pub(super) fn begin(&mut self, policy: &Policy, workers: &dyn Workers) {
         let are_tokens_checked = !policy.request_authentications.is_empty();
         if self.mesh != policy.mesh || self.are_tokens_checked != are_tokens_checked {
             *self = Self {
@@ -32,6 +34,7 @@ impl Checked {
                 ..Self::default()
             };
         }
+        self.destinations.look(policy, workers);
     }
 
     /// Forgets what the policy did not have.

@@ -15,6 +15,7 @@ use modes::Modes;
 
 mod authorizers;
 mod authz;
+mod destinations;
 mod gateways;
 mod hosts;
 mod kept;
@@ -76,8 +77,8 @@ pub(super) fn check_known(
     checked: &mut Checked,
     report: &mut Report,
 ) {
-    checked.begin(policy);
-    references::check(policy, known, report);
+    checked.begin(policy, workers);
+    references::check(policy, known, &checked.destinations, report);
     authorizers::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits((policy, workers), &mut checked.limits, report);
@@ -101,8 +102,8 @@ fn check_meaning((policy, workers): (&Policy, &dyn Workers), checked: &mut Check
     modes::check(policy, &modes, report);
     authz::check((policy, workers), &modes, &mut checked.patterns, report);
     traffic::check(policy, &modes, report);
-    traffic::check_names(policy, report);
-    services::check(policy, report);
+    traffic::check_names(policy, &checked.destinations, report);
+    services::check(policy, &checked.destinations, report);
     gateways::check(policy, report);
 }
 

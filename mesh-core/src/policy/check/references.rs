@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::Known;
+use super::destinations::Distinct;
 use crate::policy::diagnostic::{Code, Diagnostic, HELPED, Report, Severity, listed, nearest, quoted};
 use crate::policy::model::route::{Binding, Destination, RuleOrder};
 use crate::policy::model::traffic::DestinationPolicy;
@@ -13,28 +14,23 @@ use crate::policy::model::{Origin, OutboundMode, Policy};
 /// Names that a message lists.
 const LISTED: usize = 8;
 
-pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
+pub(super) fn check(policy: &Policy, known: &Known, distinct: &Distinct, report: &mut Report) {
     let names = Names::of(policy);
-    let destinations = || {
-        let rules = policy.routes.iter().flat_map(|table| &table.rules);
-        rules
-            .flat_map(|rule| {
-                let mirrors = rule.mirrors.iter().map(|mirror| &mirror.destination);
-                rule.destinations.iter().chain(mirrors)
-            })
-            .filter(|destination| destination.unresolved.is_none())
-    };
     let settings = Settings::of(policy, &names);
-    let mut undefined = BTreeSet::new();
-    for destination in destinations() {
-        check_subset((policy, known), (&settings, &mut undefined), destination, report);
-    }
-    if policy.mesh.outbound == OutboundMode::RegistryOnly && known.is_everything() {
-        for destination in destinations() {
-            check_service(&names, destination, report);
+    distinct.check(report, |destinations, report| {
+        let all = policy.routes.iter().flat_map(|table| destinations.of(table));
+        let all: Vec<&Destination> = all.filter(|one| one.unresolved.is_none()).collect();
+        let mut undefined = BTreeSet::new();
+        for destination in &all {
+            check_subset((policy, known), (&settings, &mut undefined), destination, report);
         }
-    }
-    check_gateways(policy, known, report);
+        if policy.mesh.outbound == OutboundMode::RegistryOnly && known.is_everything() {
+            for destination in all {
+                check_service(&names, destination, report);
+            }
+        }
+    });
+    check_gateways(policy, known, distinct, report);
 }
 
 /// Services by any of their names.
@@ -162,7 +158,7 @@ fn check_service(names: &Names<'_>, destination: &Destination, report: &mut Repo
 }
 
 /// A gateway must be one of those that the files define; where they define none, another set may.
-fn check_gateways(policy: &Policy, known: &Known, report: &mut Report) {
+fn check_gateways(policy: &Policy, known: &Known, distinct: &Distinct, report: &mut Report) {
     let defined: BTreeSet<String> = policy
         .gateways
         .iter()
@@ -170,11 +166,11 @@ fn check_gateways(policy: &Policy, known: &Known, report: &mut Report) {
         .collect();
     let mut told: BTreeSet<&Origin> = BTreeSet::new();
     for table in &policy.routes {
-        let in_matches = table
-            .rules
-            .iter()
-            .flat_map(|rule| &rule.matches)
-            .flat_map(|one| &one.bindings);
+        let rules = table.rules.iter().take(match distinct.has_bindings(table) {
+            true => table.rules.len(),
+            false => 0,
+        });
+        let in_matches = rules.flat_map(|rule| &rule.matches).flat_map(|one| &one.bindings);
         for binding in table.bindings.iter().chain(in_matches) {
             let Binding::Gateway {
                 namespace,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::destinations::{Destinations, Distinct};
 use crate::policy::diagnostic::{Code, Diagnostic, HELPED, Report, listed, nearest, quoted};
 use crate::policy::model::route::Destination;
 use crate::policy::model::service::{EndpointSource, Protocol, Service};
@@ -11,27 +12,45 @@ use crate::policy::model::{Export, Labels, Origin, OutboundMode, Policy, kuberne
 /// Ports that a message lists.
 const LISTED: usize = 8;
 
-pub(super) fn check(policy: &Policy, report: &mut Report) {
+pub(super) fn check(policy: &Policy, distinct: &Distinct, report: &mut Report) {
     let registry = Registry::of(policy);
+    distinct.check(report, |destinations, report| {
+        check_hosts(&registry, destinations, report)
+    });
+    let subsets = policy
+        .destinations
+        .iter()
+        .flat_map(|one| one.subsets.iter().map(move |subset| (one, subset)));
+    for (one, subset) in subsets {
+        check_subset(
+            (&one.host, &subset.name, &subset.labels),
+            &subset.origin,
+            &registry,
+            report,
+        );
+    }
+    check_protocols(&registry, report);
+}
+
+/// Hosts that routes and settings name.
+fn check_hosts(registry: &Registry<'_>, destinations: Destinations<'_>, report: &mut Report) {
+    let policy = registry.policy;
     let mut unknown = Unknown::default();
     let mut unlisted = BTreeSet::new();
     for table in &policy.routes {
         let namespace = table.meta.namespace.as_str();
-        let rules = table.rules.iter().flat_map(|rule| {
-            let mirrors = rule.mirrors.iter().map(|mirror| &mirror.destination);
-            rule.destinations.iter().chain(mirrors)
-        });
         let streams = table.tls.iter().chain(&table.tcp).flat_map(|rule| &rule.destinations);
         // Most rules go where the one before goes.
         let mut last = ("", Found::Elsewhere);
-        for destination in rules.chain(streams).filter(|one| one.unresolved.is_none()) {
+        let all = destinations.of(table).into_iter().chain(streams);
+        for destination in all.filter(|one| one.unresolved.is_none()) {
             if last.0 != destination.host {
                 last = (&destination.host, registry.find(&destination.host, namespace));
             }
             match last.1 {
                 Found::Services(services) => check_port(destination, services, report),
                 Found::Absent => {
-                    unknown.tell(&destination.host, &destination.origin, &registry, report);
+                    unknown.tell(&destination.host, &destination.origin, registry, report);
                     continue;
                 }
                 Found::Elsewhere => {}
@@ -45,18 +64,9 @@ pub(super) fn check(policy: &Policy, report: &mut Report) {
     }
     for one in &policy.destinations {
         if let Found::Absent = registry.find(&one.host, &one.meta.namespace) {
-            unknown.tell(&one.host, &one.meta.origin, &registry, report);
-        }
-        for subset in &one.subsets {
-            check_subset(
-                (&one.host, &subset.name, &subset.labels),
-                &subset.origin,
-                &registry,
-                report,
-            );
+            unknown.tell(&one.host, &one.meta.origin, registry, report);
         }
     }
-    check_protocols(&registry, report);
 }
 
 /// What the files define.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashSet;
 
+use super::destinations::{Destinations, Distinct};
 use super::modes::{Mode, Modes};
 use crate::policy::diagnostic::{Code, Diagnostic, Report, listed, quoted};
 use crate::policy::model::identity::MtlsMode;
@@ -184,14 +185,24 @@ fn mode_of<'p>(host: &str, policy: &Policy, modes: &Modes<'p>) -> Option<Mode<'p
 }
 
 /// Hosts with one dot are not completed: `orders.shop` is a name for DNS, and no service of the namespace `shop`.
-pub(super) fn check_names(policy: &Policy, report: &mut Report) {
+pub(super) fn check_names(policy: &Policy, distinct: &Distinct, report: &mut Report) {
     let services = Services::of(policy);
     let namespaces: BTreeSet<&str> = namespaces(policy).collect();
+    distinct.check(report, |destinations, report| {
+        check_completed((policy, &services, &namespaces), destinations, report);
+    });
+}
+
+fn check_completed(
+    (policy, services, namespaces): (&Policy, &Services<'_>, &BTreeSet<&str>),
+    destinations: Destinations<'_>,
+    report: &mut Report,
+) {
     let mut told: BTreeSet<(&str, &Origin)> = BTreeSet::new();
     let mut complete: FxHashSet<&str> = FxHashSet::default();
     // Most rules go where the one before goes.
     let mut last = "";
-    for (host, origin) in named(policy) {
+    for (host, origin) in named(policy, destinations) {
         if host == last || !host.contains('.') || complete.contains(host) {
             last = host;
             continue;
@@ -215,16 +226,13 @@ pub(super) fn check_names(policy: &Policy, report: &mut Report) {
 }
 
 /// Every host that a document names, and where.
-fn named(policy: &Policy) -> impl Iterator<Item = (&str, &Origin)> {
+fn named<'p>(policy: &'p Policy, destinations: Destinations<'_>) -> impl Iterator<Item = (&'p str, &'p Origin)> {
     let tables = policy.routes.iter();
     let hosts = tables
         .clone()
         .flat_map(|table| &table.hosts)
         .map(|one| (one.host.as_str(), &one.origin));
-    let rules = tables
-        .clone()
-        .flat_map(|table| &table.rules)
-        .flat_map(|rule| &rule.destinations);
+    let rules = tables.clone().flat_map(move |table| destinations.of(table));
     let streams = tables
         .flat_map(|table| table.tls.iter().chain(&table.tcp))
         .flat_map(|rule| &rule.destinations);

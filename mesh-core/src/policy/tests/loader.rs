@@ -30,6 +30,7 @@ const TEXTS: &[&str] = &[
     LARGE_WEIGHTS,
     CLAIMS,
     TOKENS,
+    NAMES,
     "",
     "\u{feff}services: { g: { endpoints: [10.0.0.9:80] } }\n",
     BROKEN,
@@ -41,6 +42,8 @@ const WEIGHTS: &str = "namespace: shop\nroutes: [{ name: w, hosts: [w.example.co
 const LARGE_WEIGHTS: &str = "namespace: shop\nroutes: [{ name: l, hosts: [l.example.com], rules: [{ to: [{ service: orders, weight: 2147483647 }, { service: web, weight: 2147483647 }, { service: api, weight: 2 }] }] }]\n";
 /// Routes that ask for claims of a token.
 const CLAIMS: &str = "namespace: shop\nroutes: [{ name: c, hosts: [c.example.com], gateways: [g], rules: [{ match: { claims: { sub: me } }, to: orders }] }]\n";
+/// Routes to a port and a subset that the service may not have, and copies to a host that is not completed; each twice.
+const NAMES: &str = "namespace: shop\nroutes: [{ name: n, hosts: [n.example.com], rules: [{ name: a, match: { path: /a }, to: [{ service: web, port: 81 }] }, { name: b, match: { path: /b }, to: [{ service: web, subset: v2 }], mirrors: [{ to: { service: orders.shop } }] }, { name: c, match: { path: /c }, to: [{ service: web, port: 81 }] }, { name: d, to: [{ service: web, subset: v2 }], mirrors: [{ to: { service: orders.shop } }] }] }]\n";
 /// Who checks tokens.
 const TOKENS: &str = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: { name: j, namespace: shop }\nspec: { jwtRules: [{ issuer: \"https://issuer.example\" }] }\n";
 
@@ -187,6 +190,28 @@ fn what_hangs_on_other_files_is_looked_at_again() {
             is_told,
             "{lines}"
         );
+    }
+}
+
+#[test]
+fn names_are_looked_for_again_where_the_rules_with_them_stay() {
+    let with = |rest: &str| format!("namespace: shop\nservices: {{ orders: {{}}, web: {{ {rest} }} }}\n");
+    let subsets = "subsets: { v1: { version: v1 } }";
+    let mut loader = Loader::default();
+    for (rest, missing) in [
+        ("port: 81", [0, 1, 2]),
+        ("port: 80", [2, 1, 2]),
+        (subsets, [0, 2, 0]),
+        ("port: 81", [0, 1, 2]),
+    ] {
+        let services = with(rest);
+        let files = [("names", NAMES), ("services", services.as_str())];
+        let known = loader.load(files);
+        assert_same(&known, &Loaded::from_files(files));
+        let lines = known.report.lines(&known.sources);
+        let count = |told: &str| lines.iter().filter(|line| line.contains(told)).count();
+        let found = [count("has no port 81"), count("v2"), count("is not completed")];
+        assert_eq!(found, missing, "{rest}: {lines:#?}");
     }
 }
 
