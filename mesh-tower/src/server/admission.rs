@@ -58,10 +58,15 @@ pub(super) fn admit(
     request: &mut Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Admission, Refusal> {
+    let tokens = &snapshot.inbound.tokens;
+    if !tokens.is_empty() {
+        // ORDER: whatever becomes of the request is logged.
+        exchange.hide_tokens(tokens);
+    }
     let standing = still_allowed(snapshot, connection, request.headers(), exchange.start)?;
     // Another mesh of this process may have verified a token by other rules.
     request.extensions_mut().remove::<Claims>();
-    if !snapshot.inbound.tokens.is_empty() {
+    if !tokens.is_empty() {
         return Ok(Admission::Bearing(standing));
     }
     let canonical = canonical_of(snapshot, connection, request)?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use mesh_core::decide::authz::{Decision, RuleInfo, Verdict};
-use mesh_core::decide::jwt::{Refusal as TokenRefusal, VerifiedToken};
+use mesh_core::decide::jwt::{Refusal as TokenRefusal, TokenRules, VerifiedToken};
 use mesh_core::outcome::Outcome;
 use mesh_core::policy::model::Origin;
 use mesh_core::snapshot::Snapshot;
@@ -118,9 +118,9 @@ impl Exchange {
         }
     }
 
-    /// Keeps a token that is part of the target out of the log.
-    pub(super) fn hide_token(&mut self, without: impl FnOnce(&Uri) -> Option<Uri>) {
-        self.head.hide(without);
+    /// Keeps tokens that are part of the target out of the log.
+    pub(super) fn hide_tokens(&mut self, rules: &TokenRules) {
+        self.head.hide(|uri| rules.without_tokens(uri));
     }
 
     /// Notes who the token says that asks.

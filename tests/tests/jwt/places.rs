@@ -2,6 +2,7 @@
 
 use http::Request;
 use mesh_tests::SigningKey;
+use mesh_tests::world::plain_text_of;
 use serde_json::json;
 
 use crate::scene::{Scene, claims, inline, rules};
@@ -24,12 +25,23 @@ async fn a_token_in_the_query_is_taken_out_and_not_logged() {
         );
         assert_eq!(scene.backend.last_target(), seen);
     }
-    let refused = scene.send(Request::get("http://orders/a?access_token=x.y.z")).await;
-    assert_eq!(refused.status, 401);
+    for (target, status) in [
+        ("/a?access_token=x.y.z".to_owned(), 401),
+        (format!("/a?access_token={token}&access_token={token}"), 401),
+    ] {
+        let refused = scene.send(Request::get(format!("http://orders{target}"))).await;
+        assert_eq!(refused.status, status, "{target}");
+    }
+    // Refused before anybody looks for a token.
+    let refused = plain_text_of("orders", scene.address, &format!("/a%00?access_token={token}&x=1")).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
 
-    for line in scene.logged(5).await {
+    let lines = scene.logged(7).await;
+    assert_eq!(lines.len(), 7);
+    for line in &lines {
         assert!(!line.to_string().contains("access_token"), "{line}");
     }
+    assert!(lines.iter().any(|line| line["path"] == "/a%00?x=1"), "{lines:?}");
 }
 
 #[tokio::test]

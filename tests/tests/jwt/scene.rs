@@ -1,5 +1,6 @@
 //! Orders behind its mesh, which verifies tokens, and a caller.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::Router;
@@ -25,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) backend: Backend,
     pub(crate) mesh: Mesh,
     pub(crate) client: Client,
+    /// The server's.
+    pub(crate) address: SocketAddr,
     log: PathBuf,
     _web: Mesh,
 }
@@ -86,6 +89,7 @@ impl Scene {
             backend,
             mesh,
             client,
+            address,
             log,
             _web: web,
         }

@@ -122,6 +122,14 @@ impl Place {
 }
 
 impl Field {
+    /// The parameter of the query that it is.
+    pub(super) fn param(&self) -> Option<&str> {
+        match self {
+            Self::Param(name) => Some(name),
+            Self::Header(_) | Self::Cookie(_) => None,
+        }
+    }
+
     /// Takes the field out of a request.
     pub(super) fn remove(&self, uri: &mut Uri, headers: &mut HeaderMap) {
         match self {
@@ -170,7 +178,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 /// The URI without a parameter of its query; `None` where there is none.
-fn without_param(uri: &Uri, name: &str) -> Option<Uri> {
+pub(super) fn without_param(uri: &Uri, name: &str) -> Option<Uri> {
     let query = uri.query()?;
     let pairs = query.split('&');
     let kept: Vec<_> = pairs

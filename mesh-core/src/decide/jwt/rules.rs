@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use super::claims::{self, Times, VerifiedToken};
 use super::compile::{InvalidTokenRule, compile_all};
 use super::jws::{self, Unverified};
-use super::location::{Borne, Field, Place};
+use super::location::{Borne, Place, without_param};
 use super::source::{Hosts, KeySource};
 use super::{Algorithm, KeySet, PublicKey, Refusal};
 use crate::policy::model::Origin;
@@ -286,13 +286,15 @@ impl TokenRules {
         rule.fill(&accepted.token, headers);
     }
 
-    /// The URI without the token, where the token is in its query: what may be logged.
+    /// The URI without parameters that may bear tokens, whatever they are worth: what may be logged. `None` where it has
+    /// none of them.
     #[must_use]
-    pub fn without_token(&self, at: (usize, usize), uri: &Uri) -> Option<Uri> {
-        let place = self.places.get(at.0)?;
-        let mut stripped = uri.clone();
-        matches!(place.field, Field::Param(_)).then(|| place.field.remove(&mut stripped, &mut HeaderMap::new()))?;
-        Some(stripped)
+    pub fn without_tokens(&self, uri: &Uri) -> Option<Uri> {
+        uri.query()?;
+        let names = self.places.iter().filter_map(|place| place.field.param());
+        names.fold(None, |stripped, name| {
+            without_param(stripped.as_ref().unwrap_or(uri), name).or(stripped)
+        })
     }
 }
 

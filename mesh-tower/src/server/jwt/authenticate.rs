@@ -51,7 +51,6 @@ pub(crate) async fn authenticate(
         Ok(Some(borne)) => borne,
         Err(refusal) => return Err(refused(refusal, None, exchange)),
     };
-    exchange.hide_token(|uri| rules.without_token(borne.at(), uri));
     match verified(snapshot, tokens, &borne).await {
         Ok(accepted) => {
             exchange.bears(&accepted.token);
