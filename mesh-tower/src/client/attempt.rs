@@ -31,7 +31,7 @@ pub(super) struct Tries<'a> {
     plan: &'a Plan,
     request: Repeatable,
     version: Version,
-    /// Endpoints that have failed this request.
+    /// Endpoints whose tries the policy was not content with.
     tried: Vec<SocketAddr>,
 }
 
@@ -131,10 +131,19 @@ impl<'a> Tries<'a> {
             return Err(result);
         }
         drop(result);
+        self.avoid(exchange);
         let until = shared.clock.instant(now + pause);
         exchange.release();
         tokio::time::sleep_until(until).await;
         Ok(permit)
+    }
+
+    /// The next try goes elsewhere, whatever this one's answer says of its endpoint: the policy does not want it.
+    fn avoid(&mut self, exchange: &Exchange) {
+        let endpoint = exchange.endpoint().map(|endpoint| endpoint.address());
+        if let Some(address) = endpoint.filter(|address| !self.tried.contains(address)) {
+            self.tried.push(address);
+        }
     }
 
     /// Everything of a try that needs no waiting: a place, an endpoint, a copy of the request.
@@ -180,9 +189,9 @@ impl<'a> Tries<'a> {
         let Way { pool, speaks_http2 } = endpoint
             .attachment()
             .way(self.version, (&*self.plan.cluster, endpoint.address()))
-            .map_err(|error| Error::new(Outcome::TlsFailure).message(error.to_string()))?;
+            .map_err(|error| own(Error::new(Outcome::TlsFailure).message(error.to_string())))?;
         let copies = self.wants_copy(speaks_http2);
-        let unrepeatable = || Error::new(Outcome::UpstreamReset).message("the request cannot be sent again");
+        let unrepeatable = || own(Error::new(Outcome::UpstreamReset).message("the request cannot be sent again"));
         let mut request = self.request.take(copies).ok_or_else(unrepeatable)?;
         if exchange.is_grpc() {
             self.send_deadline_on(&mut request, now);
@@ -260,10 +269,8 @@ impl<'a> Tries<'a> {
         failed
     }
 
-    /// Notes where a try has failed, and tells the cluster what that says of the endpoint. The try is over.
-    fn account_for(&mut self, exchange: &mut Exchange, error: &Error) {
-        self.tried
-            .extend(exchange.endpoint().map(|endpoint| endpoint.address()));
+    /// Tells the cluster what the failure of a try says of the endpoint. The try is over.
+    fn account_for(&self, exchange: &mut Exchange, error: &Error) {
         if let Some(source) = std::error::Error::source(error) {
             exchange.transport_failure = Some(source.to_string().into());
         }
@@ -271,13 +278,10 @@ impl<'a> Tries<'a> {
         exchange.release();
     }
 
-    fn record(&mut self, exchange: &Exchange, verdict: Verdict) {
+    fn record(&self, exchange: &Exchange, verdict: Verdict) {
         let Some(endpoint) = exchange.endpoint() else {
             return;
         };
-        if matches!(verdict, Verdict::ServerError | Verdict::GatewayError) {
-            self.tried.push(endpoint.address());
-        }
         let now = exchange.shared.clock.now();
         if let Some(event) = self.plan.cluster.state.record(endpoint, verdict, now) {
             self.plan.cluster.observe(&event);
@@ -359,6 +363,11 @@ impl Failed {
             error: Error::new(outcome).message(message).caused_by(error),
         }
     }
+}
+
+/// What the mesh itself refuses: nothing was sent, and no endpoint is to blame.
+fn own(error: Error) -> Error {
+    error.blaming(Verdict::Neutral)
 }
 
 fn no_endpoint(error: PickError, cluster: &str) -> Error {

@@ -125,11 +125,8 @@ impl KeptHead {
         parts.method = self.method.clone();
         parts.uri = self.uri.clone();
         parts.version = self.version;
-        parts.headers.extend(
-            self.headers
-                .iter()
-                .map(|(name, value)| (Some(name.clone()), value.clone())),
-        );
+        // A name that comes again is one more value.
+        parts.headers.extend(self.headers.iter().cloned());
         parts.extensions = self.extensions.clone();
         parts
     }

@@ -43,6 +43,8 @@ pub struct RetryLayer {
 #[derive(Debug)]
 struct Shared {
     policy: RetryPolicy,
+    /// What the budget is made of.
+    allowance: RetryBudget,
     budget: Budget,
     clock: Clock,
     entropy: Entropy,
@@ -65,6 +67,7 @@ impl RetryLayer {
         Self {
             shared: Arc::new(Shared {
                 policy,
+                allowance: budget,
                 budget: Budget::new(budget),
                 clock: Clock::new(),
                 entropy: Entropy::from_system(),
@@ -91,7 +94,8 @@ impl RetryLayer {
             Ok(shared) => shared,
             Err(shared) => Shared {
                 policy: shared.policy.clone(),
-                budget: Budget::new(RetryBudget::default()),
+                allowance: shared.allowance,
+                budget: Budget::new(shared.allowance),
                 clock: shared.clock,
                 entropy: shared.entropy.clone(),
                 replay_limit: shared.replay_limit,
@@ -331,9 +335,13 @@ mod tests {
     async fn the_budget_ends_a_storm() {
         let none = RetryBudget::new(0, 0, std::time::Duration::from_secs(10));
         let policy = RetryPolicy::new(3, "5xx".parse().unwrap(), Origin::default());
+        let layer = RetryLayer::from_policy(policy, none);
+        assert_eq!(ask(layer.clone(), 9, Method::GET, "").await.2, 1);
+        let changed = layer.clone().replay_limit(4);
         assert_eq!(
-            ask(RetryLayer::from_policy(policy, none), 9, Method::GET, "").await.2,
-            1
+            ask(changed, 9, Method::GET, "").await.2,
+            1,
+            "a clone has a budget of the same size"
         );
     }
 }

@@ -91,6 +91,12 @@ impl Deadline {
         self
     }
 
+    /// When the whole exchange has to be over, and whose limit that is.
+    #[must_use]
+    pub const fn of_request(&self) -> Option<(Timestamp, Expiry)> {
+        self.request
+    }
+
     /// When the whole exchange has to be over.
     #[must_use]
     pub const fn request(&self) -> Option<Timestamp> {

@@ -159,11 +159,8 @@ impl Circuit {
         if concurrency == ANY_CONCURRENCY {
             return self.retries.acquire();
         }
-        let under_way = self
-            .requests
-            .active
-            .load(Relaxed)
-            .saturating_add(self.pending.active.load(Relaxed));
+        // One that waits for a connection has its place among them.
+        let under_way = self.requests.active.load(Relaxed);
         let share = u64::from(under_way) * (concurrency >> 32) / u64::from(Fraction::ALL.millionths());
         let least = concurrency & u64::from(u32::MAX);
         self.retries

@@ -174,8 +174,9 @@ fn by_share(percent: f64, min: u32) -> Cluster<()> {
 #[test]
 fn retries_at_a_time_are_a_share_of_the_requests_under_way() {
     let cluster = by_share(20.0, 1);
-    let requests: Vec<_> = (0..8).filter_map(|_| cluster.try_request()).collect();
-    let _waiting: Vec<_> = (0..2).filter_map(|_| cluster.try_pending()).collect();
+    let requests: Vec<_> = (0..10).filter_map(|_| cluster.try_request()).collect();
+    // These are some of them.
+    let _waiting: Vec<_> = (0..5).filter_map(|_| cluster.try_pending()).collect();
 
     let first = cluster.try_retry(Timestamp::ZERO).unwrap();
     let _second = cluster.try_retry(Timestamp::ZERO).unwrap();
