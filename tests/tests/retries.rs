@@ -12,14 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::future::{join_all, ready};
+use futures_util::stream::{BoxStream, once, pending, repeat};
 use http::Request;
+use http_body_util::BodyExt;
 use mesh_core::decide::deadline::parse_grpc_timeout;
 use mesh_core::outcome::Outcome;
 use mesh_core::workload::Workload;
 use mesh_tests::wire::rest;
 use mesh_tests::world::{get, send, send_body, streamed, until};
 use mesh_tests::{Backend, World};
+use mesh_tower::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -340,4 +344,105 @@ async fn a_request_whose_try_is_over_in_the_queue_is_tried_elsewhere() {
     b.release(1);
     assert_eq!(holding.await.unwrap().unwrap().status, 200);
     assert_eq!(a.hits() + b.hits(), 3);
+}
+
+#[tokio::test]
+async fn a_further_try_has_all_values_of_a_header() {
+    let backend = Backend::start("a").await;
+    backend.fail(1);
+    let request = Request::get("http://orders/");
+    let request = request
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("x-a", "1");
+
+    assert_eq!(call_of(&policy(&[backend.address], "5xx"), request).await, Some(200));
+
+    let (headers, _) = backend.last();
+    let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+    assert_eq!(headers["x-a"], "1");
+}
+
+/// What is tried again is not always a failure of the endpoint: it is avoided all the same.
+#[tokio::test]
+async fn a_further_try_goes_elsewhere_whatever_the_answer_was() {
+    let (a, b) = (Backend::start("a").await, Backend::start("b").await);
+    a.answer_with(409);
+    let world = World::new();
+    let text = policy(&[a.address, b.address], "retriable-4xx").replace("round_robin", "random");
+    world.write("policy.yaml", &text);
+    let (_mesh, client) = world.client("default", "web").await;
+
+    for _ in 0..60 {
+        assert_eq!(get(&client, "http://orders/").await.unwrap().status, 200);
+    }
+
+    assert!(a.hits() > 0);
+    assert_eq!(
+        a.hits() + b.hits(),
+        60 + a.hits(),
+        "each went to the first one once at most"
+    );
+}
+
+/// A server that answers at once, and whose answers never end: with a chunk each time that one is wanted, or one chunk alone.
+async fn endless(has_more: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || async move {
+        let rest: BoxStream<'_, _> = match has_more {
+            true => repeat(()).boxed(),
+            false => pending().boxed(),
+        };
+        let chunks = once(ready(()))
+            .chain(rest)
+            .map(|()| Ok::<_, std::io::Error>("x".repeat(1_000)));
+        (
+            [("content-type", "application/grpc")],
+            axum::body::Body::from_stream(chunks),
+        )
+    };
+    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+    address
+}
+
+/// Whether the endpoint is ejected by an answer that its limit ends, read after `pause`.
+async fn is_ejected(address: SocketAddr, routes: &str, request: http::request::Builder, pause: Duration) -> bool {
+    let world = World::new();
+    let text = format!(
+        "services: {{ orders: {{ endpoints: [\"{address}\"], outliers: {{ consecutive_5xx: 1, max_ejected_percent: 100 }}{routes} }} }}\n"
+    );
+    world.write("policy.yaml", &text);
+    let (mesh, client) = world.client("default", "web").await;
+    let response = client.send(request.body(Body::empty()).unwrap()).await.unwrap();
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    tokio::time::sleep(pause).await;
+    while let Some(Ok(_)) = body.frame().await {}
+    drop(body);
+    mesh.metrics()
+        .render()
+        .contains("mesh_outlier_ejections_total{service=\"orders.default.svc.cluster.local\"} 1")
+}
+
+/// The limit of the caller, and a caller that reads slowly, say nothing of the endpoint.
+#[tokio::test]
+async fn an_answer_that_is_late_ejects_its_endpoint_where_that_is_to_blame() {
+    let (stalled, fast) = (endless(false).await, endless(true).await);
+    let limit = ", routes: [{ timeout: 100ms }]";
+    let get = || Request::get("http://orders/");
+    let call = || {
+        let call = Request::post("http://orders/shop.Orders/Watch").version(http::Version::HTTP_2);
+        call.header("content-type", "application/grpc")
+            .header("grpc-timeout", "50m")
+    };
+    let (at_once, late) = (Duration::ZERO, Duration::from_millis(200));
+
+    assert!(is_ejected(stalled, limit, get(), at_once).await);
+    assert!(!is_ejected(fast, limit, get(), late).await, "its caller was late");
+    assert!(
+        !is_ejected(stalled, limit, call(), at_once).await,
+        "its caller had no more time"
+    );
 }

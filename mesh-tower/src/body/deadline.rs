@@ -7,7 +7,21 @@ use tokio::time::{Instant, Sleep};
 /// The error of a body that took longer than its exchange may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the response did not end in time")]
-pub struct DeadlineExceeded;
+#[non_exhaustive]
+pub struct DeadlineExceeded {
+    is_by_reader: bool,
+}
+
+impl DeadlineExceeded {
+    pub(super) const SERVER: Self = Self { is_by_reader: false };
+    pub(super) const READER: Self = Self { is_by_reader: true };
+
+    /// Whether there was data that nobody had asked for in time: its reader was late, not the server.
+    #[must_use]
+    pub const fn is_by_reader(self) -> bool {
+        self.is_by_reader
+    }
+}
 
 /// When a body has to be over.
 #[derive(Debug)]

@@ -184,9 +184,9 @@ impl Body {
     }
 
     /// An HTTP/2 stream is reset, an HTTP/1 connection is closed.
-    fn give_up(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+    fn give_up(&mut self, late: DeadlineExceeded) -> Option<Result<Frame<Bytes>, BoxError>> {
         self.kind = Kind::Empty;
-        Some(Err(DeadlineExceeded.into()))
+        Some(Err(late.into()))
     }
 
     const fn of(kind: Kind) -> Self {
@@ -281,7 +281,7 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let polled = match this.kind.poll(cx) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() && this.is_late() => this.give_up(),
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && this.is_late() => this.give_up(DeadlineExceeded::READER),
             Poll::Ready(polled) => polled,
             Poll::Pending => {
                 if let Some(hook) = &mut this.hook {
@@ -291,7 +291,7 @@ impl http_body::Body for Body {
                     return Poll::Pending;
                 };
                 ready!(deadline.poll(cx));
-                this.give_up()
+                this.give_up(DeadlineExceeded::SERVER)
             }
         };
         if let (Some(hook), Some(length)) = (&mut this.hook, end::data_length(&polled)) {

@@ -62,10 +62,7 @@ pub(crate) async fn call(
         tries.run(&mut exchange, now).await
     };
     match answered.instrument(span).await {
-        Ok(response) => {
-            let deadline = plan.deadline.request().map(|at| shared.clock.instant(at));
-            Ok(exchange.settle_later(response, deadline))
-        }
+        Ok(response) => Ok(exchange.settle_later(response, &plan.deadline)),
         Err(error) => Err(refuse(exchange, error)),
     }
 }

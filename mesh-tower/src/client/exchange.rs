@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use mesh_core::decide::cluster::{Endpoint, InFlight, Permit};
+use mesh_core::decide::deadline::{Deadline, Expiry};
 use mesh_core::decide::health::{LocalError, Verdict};
 use mesh_core::outcome::{Outcome, flags_after_delay, flags_after_delay_with_retries_spent, flags_with_retries_spent};
 use mesh_core::policy::model::Origin;
@@ -16,7 +17,7 @@ use mesh_core::time::Timestamp;
 
 use super::clusters::{Attachment, ClusterRuntime};
 use super::pool::is_of_request;
-use crate::body::{Body, DeadlineExceeded, End, OnEnd};
+use crate::body::{Body, BoxError, DeadlineExceeded, End, OnEnd};
 use crate::brought::Brought;
 use crate::in_place::boxed;
 use crate::mesh::Shared;
@@ -54,6 +55,8 @@ pub(super) struct Exchange {
     response_bytes: u64,
     /// What the try that is under way, or answered, says of its endpoint.
     pub(super) judgement: Judgement,
+    /// Whose limit its answer has.
+    limit: Option<Expiry>,
     /// What the try holds that is under way, or whose answer it is.
     pub(super) held: Option<Held>,
     is_settled: bool,
@@ -95,6 +98,7 @@ impl Exchange {
             grpc_status: None,
             response_bytes: 0,
             judgement: Judgement::Open,
+            limit: None,
             held: None,
             is_settled: false,
             shared,
@@ -122,6 +126,7 @@ impl Exchange {
             grpc_status: None,
             response_bytes: 0,
             judgement: Judgement::Open,
+            limit: None,
             held: None,
             is_settled: true,
         })
@@ -151,16 +156,17 @@ impl Exchange {
         }
     }
 
-    /// The answer of the last try. Its end settles; it fails at `deadline`.
+    /// The answer of the last try. Its end settles; it fails at the limit of the whole exchange.
     pub(super) fn settle_later(
         mut self: Box<Self>,
         mut response: Response<Body>,
-        deadline: Option<tokio::time::Instant>,
+        deadline: &Deadline,
     ) -> Response<Body> {
         self.answered(&response);
         let body = response.body_mut();
-        if let Some(at) = deadline {
-            body.limit(at);
+        if let Some((at, whose)) = deadline.of_request() {
+            self.limit = Some(whose);
+            body.limit(self.shared.clock.instant(at));
         }
         body.hook(self);
         response
@@ -301,15 +307,7 @@ impl OnEnd for Exchange {
                 self.complete(trailers, now);
                 Outcome::Response
             }
-            End::Failed(error) if error.is::<DeadlineExceeded>() => {
-                self.judge(Verdict::LocalOrigin(LocalError::Timeout), now);
-                Outcome::RequestTimeout
-            }
-            End::Failed(error) if is_of_request(&**error) => Outcome::CallerGone,
-            End::Failed(_) => {
-                self.judge(Verdict::LocalOrigin(LocalError::Reset), now);
-                Outcome::UpstreamReset
-            }
+            End::Failed(error) => self.failed(error, now),
             End::Dropped => {
                 self.judge_by_head(now);
                 Outcome::CallerGone
@@ -334,6 +332,26 @@ impl Exchange {
         };
         if let Some(verdict) = verdict {
             self.judge(verdict, now);
+        }
+    }
+
+    fn failed(&mut self, error: &BoxError, now: Timestamp) -> Outcome {
+        if let Some(late) = error.downcast_ref() {
+            self.judge_late(*late, now);
+            return Outcome::RequestTimeout;
+        }
+        if is_of_request(&**error) {
+            return Outcome::CallerGone;
+        }
+        self.judge(Verdict::LocalOrigin(LocalError::Reset), now);
+        Outcome::UpstreamReset
+    }
+
+    /// Its body was not over in time: the endpoint is to blame where it was waited for, and the caller did not choose how long.
+    fn judge_late(&mut self, late: DeadlineExceeded, now: Timestamp) {
+        match self.limit {
+            Some(limit) if !late.is_by_reader() && limit != Expiry::Caller => self.judge(limit.verdict(), now),
+            _ => self.judge_by_head(now),
         }
     }
 

@@ -75,8 +75,7 @@ async fn send(plan: Plan, mut exchange: Box<Exchange>, request: Box<Request<Body
     let now = exchange.shared.clock.now();
     let mut tries = Tries::new(&plan, &exchange, request);
     if let Ok(response) = tries.run(&mut exchange, now).await {
-        let deadline = plan.deadline.request().map(|at| exchange.shared.clock.instant(at));
-        let mut body = exchange.settle_later(response, deadline).into_body();
+        let mut body = exchange.settle_later(response, &plan.deadline).into_body();
         while let Some(Ok(_)) = body.frame().await {}
     }
 }

@@ -181,8 +181,7 @@ pub(crate) async fn exchange(
     let tried = pin!(tries.run(&mut exchange, now)).instrument(span).await;
     match tried {
         Ok(response) => {
-            let deadline = plan.deadline.request().map(|at| exchange.shared.clock.instant(at));
-            let mut response = exchange.settle_later(response, deadline);
+            let mut response = exchange.settle_later(response, &plan.deadline);
             if let Some(changes) = changes {
                 changes.finish(&mut response);
             }
