@@ -272,6 +272,12 @@ async fn remote_addresses_are_those_that_trusted_proxies_tell() {
     for garbage in ["unknown", "fe80::1%eth0", "192.0.2.7:80", ","] {
         assert_eq!(status(garbage).await, "403", "{garbage}");
     }
+    // No caller takes out what the proxy has added, which passes his list on.
+    let deny = "namespace: shop\nmesh: { forwarding: { trusted_proxies: 1 } }\nauthorization:\n  - { name: keep, service: orders, deny: [{ remote_ip: [192.0.2.0/24] }] }\n";
+    orders.set(deny).await;
+    assert_eq!(status("192.0.2.7").await, "403");
+    assert_eq!(status("192.0.2.7\r\nconnection: x-forwarded-for").await, "403");
+    orders.set(&policy(1)).await;
     assert!(plain_text(orders.address, "/").await.starts_with("HTTP/1.1 403"));
 }
 

@@ -103,14 +103,22 @@ fn is_option(element: &[u8]) -> bool {
     options.iter().any(|option| element.eq_ignore_ascii_case(option))
 }
 
-/// What no sender may take out of a message.
+/// What no sender may take out of a message: what it is, whom it is for, and what others have said of it on its way.
+///
+/// A proxy that passes `Connection` on may have added its own to them.
 fn is_kept(name: &HeaderName) -> bool {
     let kept = [
         "host",
         "content-length",
+        "content-type",
         "transfer-encoding",
         "authorization",
         "trailer",
+        "forwarded",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-request-id",
     ];
     kept.contains(&name.as_str())
 }

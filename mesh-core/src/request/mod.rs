@@ -373,7 +373,7 @@ pub fn canonicalize<'a>(
         true => check_grpc(method, headers)?,
         false => None,
     };
-    let (authority, host) = authority(uri, &framing)?;
+    let (authority, host) = authority(uri, &framing, options)?;
     let demand = match grpc || options.path_mode == PathMode::Strict {
         true => Demand::Canonical,
         false => Demand::Rewritable,
@@ -428,8 +428,13 @@ fn other_scheme(scheme: &str) -> &str {
     }
 }
 
-/// The authority that counts, the target's before the `Host` line; both must name the same host.
-fn authority<'a>(uri: &'a Uri, framing: &Framing<'a>) -> Result<(&'a str, host::Host<'a>), BadRequest> {
+/// The authority that counts, the target's before the `Host` line; both must name the same host, and on the way in the same
+/// port, where both name one: who judges the request and who serves it may look at either.
+fn authority<'a>(
+    uri: &'a Uri,
+    framing: &Framing<'a>,
+    options: Options,
+) -> Result<(&'a str, host::Host<'a>), BadRequest> {
     if framing.has_more_hosts {
         return Err(BadHost::Repeated.into());
     }
@@ -441,14 +446,18 @@ fn authority<'a>(uri: &'a Uri, framing: &Framing<'a>) -> Result<(&'a str, host::
         let line = line.ok_or(BadHost::Missing)?;
         return Ok((line, host::parse(line)?));
     };
-    let host = match line {
-        // The line is read first: what is wrong with it is told before what is wrong with the target.
-        Some(line) if line != target && host::parse(line)?.name != host::parse(target)?.name => {
-            return Err(BadHost::Differing.into());
-        }
-        _ => host::parse(target)?,
-    };
-    Ok((target, host))
+    // The line is read first: what is wrong with it is told before what is wrong with the target.
+    let line = line.filter(|line| *line != target).map(host::parse).transpose()?;
+    let host = host::parse(target)?;
+    match line {
+        Some(line) if differ(&line, &host, options) => Err(BadHost::Differing.into()),
+        _ => Ok((target, host)),
+    }
+}
+
+fn differ(line: &host::Host<'_>, target: &host::Host<'_>, options: Options) -> bool {
+    let ports = line.port.zip(target.port).filter(|_| options.transport.is_some());
+    line.name != target.name || ports.is_some_and(|(line, target)| line != target)
 }
 
 /// Whether a target is forwarded as it is and can be taken for no other, as nearly all, at a glance: its path is shown, and

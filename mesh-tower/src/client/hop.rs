@@ -100,6 +100,8 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
                     | "content-length"
                     | "transfer-encoding"
                     | "authorization"
+                    | "content-type"
+                    | "forwarded"
                     | "x-forwarded-for"
                     | "x-forwarded-proto"
                     | "x-request-id"

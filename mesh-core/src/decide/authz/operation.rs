@@ -1,6 +1,7 @@
 //! Compiled operations: what a request must be for.
 
 use http::Method;
+use http::header::HOST;
 
 use super::condition::{Check, PathSet, paths, texts};
 use super::hosts::HostSet;
@@ -79,14 +80,17 @@ impl CompiledOperation {
         }
         conditions.add(&operation.paths, |all| paths(all, action).map(Other::Paths))?;
         conditions.add(&operation.targets, |all| texts(all).map(Other::Targets))?;
-        conditions.add(&operation.hosts, |hosts| {
-            Check::new(hosts, |patterns, _| HostSet::new(patterns)).map(Other::Hosts)
-        })?;
+        conditions.add(&operation.hosts, |all| when::hosts(all).map(Other::Hosts))?;
         conditions.add(&operation.authorities, |all| texts(all).map(Other::Authorities))?;
         for (name, pattern) in &operation.headers {
-            conditions
-                .0
-                .push(Other::Header(when::header(name, pattern, action)?).into());
+            let other = match *name == HOST {
+                true => Other::Hosts(when::hosts(&Condition {
+                    any_of: vec![pattern.clone()],
+                    ..Condition::default()
+                })?),
+                false => Other::Header(when::header(name, pattern, action)?),
+            };
+            conditions.0.push(other.into());
         }
         let connect = |pattern: &Pattern| match pattern {
             Pattern::Exact(method) | Pattern::Glob(method) | Pattern::Template(method) => {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
@@ -88,11 +89,11 @@ fn of_a_request(when: &When, action: Action) -> Result<Option<OfRequest>, Invali
         return Ok(Some(OfRequest::Token(check)));
     }
     Ok(Some(match &when.attribute {
+        // HTTP/2 has no such header, and over HTTP/1 its text has many forms: it means the host that the request is for.
+        Attribute::Header(name) if *name == HOST => OfRequest::Host(hosts(&lower_case(values))?),
         Attribute::Header(name) => OfRequest::Header(HeaderCheck::new(name, &patterns(values), action)?),
         Attribute::Pseudo(name) if name == ":method" => OfRequest::Method(texts(&patterns(values))?),
-        Attribute::Pseudo(name) if name == ":authority" => {
-            OfRequest::Host(Check::new(&lower_case(values), |patterns, _| HostSet::new(patterns))?)
-        }
+        Attribute::Pseudo(name) if name == ":authority" => OfRequest::Host(hosts(&lower_case(values))?),
         Attribute::RemoteIp => OfRequest::Remote(blocks(values)?),
         Attribute::Pseudo(_) | Attribute::Foreign(_) => OfRequest::Unknown,
         _ => return Ok(None),
@@ -221,6 +222,11 @@ impl HeaderSet {
         let is_among = |value: &[u8]| self.patterns.is_match(&String::from_utf8_lossy(value));
         self.presence || is_among(value) || (self.elements == Elements::Each && any_element(headers, name, is_among))
     }
+}
+
+/// Hosts that a request may be for.
+pub(super) fn hosts(values: &Condition<Pattern>) -> Result<Check<HostSet>, InvalidPattern> {
+    Check::new(values, |patterns, _| HostSet::new(patterns))
 }
 
 /// Patterns of one header: any of them.

@@ -106,6 +106,22 @@ fn the_targets_authority_counts_before_the_host_line() {
     );
 }
 
+/// Whoever serves the request may look at either.
+#[test]
+fn a_request_that_comes_in_names_one_port() {
+    let inbound = Options::inbound(Transport::Plain, PathRules::Absent);
+    for (target, line, is_taken) in [
+        ("http://orders:8080/", "orders:9090", false),
+        ("http://orders:8080/", "orders:8080", true),
+        ("http://orders:8080/", "ORDERS.:8080", true),
+        ("http://orders:8080/", "orders", true),
+        ("http://orders/", "orders:9090", true),
+    ] {
+        let request = request("GET", target, &[("host", line)]);
+        assert_eq!(canonicalize(&request, inbound).is_ok(), is_taken, "{target} {line}");
+    }
+}
+
 /// B13: a forwarded host is no host.
 #[test]
 fn forwarded_hosts_are_ignored() {

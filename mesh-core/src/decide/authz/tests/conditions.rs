@@ -155,6 +155,35 @@ fn parts_of_a_request_that_are_written_as_headers() {
     }
 }
 
+/// Over HTTP/2 no header says it, over HTTP/1 in many forms.
+#[test]
+fn a_condition_on_the_host_header_is_one_on_the_host() {
+    let peer = Caller::plain();
+    let said = |line: &str| Request::get("/").header("host", line).body(()).unwrap();
+    let of_target = Request::get("http://admin.shop/").body(()).unwrap();
+    let asked = [
+        of_target,
+        said("ADMIN.shop"),
+        said("admin.shop:80"),
+        said("admin.shop."),
+    ];
+    let mut by_header = when(header("x-tag"), &[], &[]);
+    by_header.when.clear();
+    by_header.to = vec![Operation {
+        headers: vec![(http::header::HOST, Pattern::Exact("admin.shop".into()))],
+        ..Operation::default()
+    }];
+    for request in &asked {
+        let is = when(header("host"), &["admin.shop"], &[]);
+        assert_eq!(both(&is, &peer.peer(), request), MATCHES, "{request:?}");
+        let is_not = when(header("host"), &[], &["admin.shop"]);
+        assert_eq!(both(&is_not, &peer.peer(), request), DIFFERS, "{request:?}");
+        assert_eq!(both(&by_header, &peer.peer(), request), MATCHES, "{request:?}");
+    }
+    let is = when(header("host"), &["admin.shop"], &[]);
+    assert_eq!(both(&is, &peer.peer(), &said("shop")), DIFFERS);
+}
+
 #[test]
 fn all_conditions_must_hold_beside_sources_and_operations() {
     let mut rule = when(header("x-tag"), &["t"], &[]);
