@@ -538,3 +538,28 @@ async fn a_retry_holds_up_others_until_its_answer_comes_and_no_longer() {
     assert_eq!(answer(2).await.status(), 200, "its own first retry is over");
     drop(unread);
 }
+
+/// As over HTTP/1: an authorizer's answer may have all of a long target in it.
+#[tokio::test]
+async fn a_long_head_of_an_answer_arrives_over_http2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = || async { ([("location", "x".repeat(100_000))], "found") };
+    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+    let world = World::new();
+    world.write(
+        "orders.yaml",
+        &format!("services: {{ orders: {{ endpoints: [\"{address}\"] }} }}\n"),
+    );
+    let (_mesh, client) = world.client("default", "web").await;
+
+    for version in [http::Version::HTTP_11, http::Version::HTTP_2] {
+        let request = Request::get("http://orders/").version(version);
+        let answer = send(&client, request).await.unwrap();
+        assert_eq!(
+            (answer.status, answer.headers["location"].len()),
+            (200, 100_000),
+            "{version:?}"
+        );
+    }
+}

@@ -80,6 +80,12 @@ impl Exchange {
             false => Correlation::default(),
         };
         span.in_trace(correlation.trace());
+        let mut head = Head::of(request, brought, &correlation, readers);
+        let tokens = &snapshot.inbound.tokens;
+        if !tokens.is_empty() {
+            // A gateway forwards what its own log leaves out.
+            head.hide(|uri| tokens.without_tokens(uri));
+        }
         boxed(|| Self {
             start: shared.clock.now(),
             span,
@@ -93,7 +99,7 @@ impl Exchange {
             transport_failure: None,
             fallback: None,
             generation: snapshot.generation,
-            head: Head::of(request, brought, &correlation, readers),
+            head,
             served: None,
             grpc_status: None,
             response_bytes: 0,

@@ -276,7 +276,7 @@ impl<P> Answering<P> {
     /// A request at the pace that the peer has to keep.
     fn paced(&self, request: Request<Incoming>) -> Request<Body> {
         let (head, body) = request.into_parts();
-        let body = self.connection.body(&head.headers, body);
+        let body = self.connection.body(&head, body);
         Request::from_parts(head, body)
     }
 }

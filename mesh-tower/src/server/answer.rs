@@ -165,7 +165,7 @@ impl Accounts {
         self.for_response.apply(&mut response);
         tell_end(self.standing, &self.exchange, &mut response);
         let held = match self.kept {
-            Some(running) => running.hold(&self.exchange.connection, response),
+            Some(running) => running.hold(&self.exchange.connection, self.exchange.generation, response),
             None => Ok(response),
         };
         match held {

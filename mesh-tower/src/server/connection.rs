@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use http::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use mesh_core::decide::authz::{Authorizer, Peer as AuthzPeer, PeerRules};
 use mesh_core::policy::model::identity::MtlsMode;
@@ -176,8 +177,10 @@ impl Connection {
     /// The body of a request, at the pace that this peer has to keep.
     ///
     /// Calls of gRPC wait for messages as long as they like: a stream of theirs may be silent for hours.
-    pub(crate) fn body(&self, headers: &HeaderMap, body: Incoming) -> Body {
-        if !self.security.is_hurried() || is_grpc(headers) {
+    pub(crate) fn body(&self, head: &Parts, body: Incoming) -> Body {
+        // Over HTTP/1 there is no gRPC, whatever the request says that it is.
+        let is_call = || head.version == Version::HTTP_2 && is_grpc(&head.headers);
+        if !self.security.is_hurried() || is_call() {
             return Body::from(body);
         }
         Body::paced(

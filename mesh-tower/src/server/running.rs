@@ -16,6 +16,7 @@ use mesh_core::policy::model::connections::Recheck;
 use mesh_core::snapshot::Snapshot;
 use tokio::sync::Notify;
 
+use super::admission::DENIED;
 use super::connection::Connection;
 use super::jwt::Claims;
 use super::respond::Refusal;
@@ -102,15 +103,21 @@ impl Running {
         }
     }
 
-    /// Has the response end with the request; notes where it upgrades the connection, which it may not do too often.
+    /// Has the response end with the request; notes where it upgrades the connection, which it may not do too often, nor
+    /// where rules that are newer than `generation` deny it.
     pub(super) fn hold(
         self: Arc<Self>,
         connection: &Connection,
+        generation: u64,
         response: Response<Body>,
     ) -> Result<Response<Body>, Refusal> {
         if upgrades(&self.request, &response) {
             if connection.is_known() {
-                connection.upgraded.add(self)?;
+                connection.upgraded.add(Arc::clone(&self))?;
+            }
+            // ORDER: after it was added. Who judged all tunnels by newer rules before that has not seen it.
+            if connection.denies_by_now(generation, &self) {
+                return Err(Refusal::new(Outcome::Denied, DENIED));
             }
             return Ok(response);
         }

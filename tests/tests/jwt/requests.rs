@@ -3,7 +3,7 @@
 use http::Request;
 use mesh_tests::SigningKey;
 use mesh_tests::issuer::{encoded, key_set, unix_now};
-use mesh_tests::world::{generation, plain_text_of};
+use mesh_tests::world::{generation, plain_text_of, until};
 use mesh_tls::clock::ManualClock;
 use serde_json::{Value, json};
 
@@ -267,7 +267,7 @@ async fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
     }
 }
 
-/// A front door that routes by the claims of tokens it has verified.
+/// A front door that routes by the claims of tokens it has verified. It passes them on, and neither of its sides logs them.
 #[tokio::test]
 async fn gateways_route_by_claims() {
     let (world, key) = (mesh_tests::World::new(), SigningKey::p256("a"));
@@ -277,11 +277,13 @@ async fn gateways_route_by_claims() {
     );
     world.write(
         "rules.yaml",
-        &rules(&inline(&[&key])).replace("app: orders", "app: front"),
+        &rules(&format!("{}, forward: keep", inline(&[&key]))).replace("app: orders", "app: front"),
     );
+    let log = world.folder("logs").join("access.log");
     let policy = format!(
         "
 namespace: shop
+mesh: {{ access_log: {{ path: {}, encoding: json }} }}
 gateways:
   front: {{ selector: {{ app: front }}, servers: [{{ port: 80, hosts: [shop.example.com] }}] }}
 services:
@@ -295,7 +297,9 @@ routes:
       - {{ match: {{ claims: {{ realm/roles: staff }} }}, to: staff }}
       - {{ to: guests }}
 ",
-        staff.address, guests.address
+        log.display(),
+        staff.address,
+        guests.address
     );
     world.write("shop.yaml", &policy);
     let workload = mesh_core::workload::Workload::new("shop", "front").label("app", "front");
@@ -317,6 +321,11 @@ routes:
     let answer = get(format!("/?access_token={}", other.token(&claims(&said)))).await;
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert_eq!((staff.hits(), guests.hits()), (1, 2));
+
+    assert!(staff.last_target().starts_with("/?access_token="));
+    let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+    until("all is logged", || logged().lines().count() == 7).await;
+    assert!(!logged().contains("access_token"), "{}", logged());
 }
 
 /// Rules see the request as the application gets it: with the headers that the token fills, and without the token.

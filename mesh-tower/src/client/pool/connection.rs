@@ -37,6 +37,10 @@ use crate::{
     stream::Switch,
 };
 
+/// What a server may say before its body, in bytes: as much as hyper reads over HTTP/1. An answer of an authorizer may have the
+/// target of its request in it, escaped, and is not to be lost for that.
+const MAX_HEAD: u32 = 400 * 1024;
+
 /// What a connection's task, its requests and the pool's tables share.
 pub(super) struct Connection {
     id: u64,
@@ -325,7 +329,7 @@ impl Opening {
 
     fn http2_builder(&self) -> http2::Builder<Boxing> {
         let mut builder = http2::Builder::new(Boxing);
-        builder.timer(TokioTimer::new());
+        builder.timer(TokioTimer::new()).max_header_list_size(MAX_HEAD);
         if let Some(keepalive) = self.shared.config().http2_keepalive {
             builder
                 .keep_alive_interval(keepalive.interval)
