@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName};
 use rustc_hash::FxHashMap;
 
@@ -75,6 +76,7 @@ impl HeaderNumbers {
 #[derive(Debug)]
 pub(super) struct SeenHeaders<'l, 'r> {
     headers: &'r HeaderMap,
+    authority: &'r str,
     names: &'l [HeaderName],
     /// The number of that header; of none at first.
     number: u32,
@@ -125,6 +127,7 @@ impl<'l, 'r> SeenHeaders<'l, 'r> {
     pub(super) fn of(request: &RequestView<'r>, numbers: &'l HeaderNumbers) -> Self {
         Self {
             headers: request.headers,
+            authority: request.authority,
             names: &numbers.names,
             number: NO_HEADER,
             digest: 0,
@@ -159,7 +162,7 @@ impl<'l, 'r> SeenHeaders<'l, 'r> {
         self.number = number;
         // Each number has a name.
         let name = self.names.get(number as usize);
-        self.value = name.and_then(|name| joined(self.headers, name));
+        self.value = name.and_then(|name| value(self.authority, self.headers, name));
         self.digest = self.value.as_deref().map_or(0, digest);
     }
 }
@@ -263,10 +266,7 @@ impl Matcher {
         let path = request.path.as_bytes();
         self.path.as_ref().is_none_or(|matcher| matcher.is_match(path))
             && self.has_method(request)
-            && self
-                .headers
-                .iter()
-                .all(|header| header.matcher.is_match(request.headers))
+            && self.headers.iter().all(|header| header.is_met(request))
             && self.has_further(request)
     }
 
@@ -291,7 +291,20 @@ impl Matcher {
     }
 }
 
+/// The lines of a header as one value. `host` is the authority, as in Envoy: HTTP/2 has no such header.
+fn value<'r>(authority: &'r str, headers: &'r HeaderMap, name: &HeaderName) -> Option<Cow<'r, [u8]>> {
+    match *name == HOST {
+        true => Some(Cow::Borrowed(authority.as_bytes())),
+        false => joined(headers, name),
+    }
+}
+
 impl NumberedHeader {
+    fn is_met(&self, request: &RequestView<'_>) -> bool {
+        let value = value(request.authority, request.headers, self.matcher.name());
+        self.matcher.holds(value.as_deref())
+    }
+
     #[inline]
     fn holds(&self, headers: &mut SeenHeaders<'_, '_>) -> bool {
         self.matcher.holds(headers.value(self.number))

@@ -156,3 +156,23 @@ fn the_authority_is_compared_as_it_was_sent() {
     assert_eq!(found(&router, "http://orders:8080/"), "0");
     assert_eq!(found(&router, "http://orders/"), "no route");
 }
+
+#[test]
+fn the_host_header_is_the_authority() {
+    let host = || (http::header::HOST, StringMatch::Exact("orders:8080".into()));
+    let with = RouteMatch {
+        headers: vec![host()],
+        ..RouteMatch::default()
+    };
+    let without = RouteMatch {
+        without_headers: vec![host()],
+        ..RouteMatch::default()
+    };
+    let router = router(&[with.clone(), without]);
+    assert_eq!(found(&router, "http://orders:8080/"), "0");
+    assert_eq!(found(&router, "http://orders/"), "1");
+
+    let request = Request::get("http://orders:8080/").body(()).unwrap();
+    let canonical = canonicalize(&request, Options::outbound()).unwrap();
+    assert!(Matcher::new(&with).unwrap().matches(&canonical.view()));
+}
