@@ -389,20 +389,30 @@ fn party(label: &Label) -> Party {
 #[derive(Debug)]
 struct Permits(Weak<ClusterRuntime>);
 
+impl Permits {
+    fn connect(&self, host: HostConnections) -> Option<Released> {
+        let Some(cluster) = self.0.upgrade() else {
+            // The policy dropped the cluster: what is under way may still finish.
+            return Some(Released::default());
+        };
+        let permit = cluster.state.try_connect(host)?;
+        Some(Released {
+            permit: Some(permit),
+            cluster: self.0.clone(),
+        })
+    }
+}
+
 impl ConnectionPermits for Permits {
     type Permit = Released;
     type Pending = Option<Permit>;
 
     fn try_connect(&self) -> Option<Released> {
-        let Some(cluster) = self.0.upgrade() else {
-            // The policy dropped the cluster: what is under way may still finish.
-            return Some(Released::default());
-        };
-        let permit = cluster.state.try_connect(HostConnections::Some)?;
-        Some(Released {
-            permit: Some(permit),
-            cluster: self.0.clone(),
-        })
+        self.connect(HostConnections::Some)
+    }
+
+    fn connect_first(&self) -> Option<Released> {
+        self.connect(HostConnections::None)
     }
 
     fn try_pending(&self) -> Option<Option<Permit>> {

@@ -293,10 +293,10 @@ impl Shared {
         if !state.wants_connection(self.security) {
             return None;
         }
-        let permit = self.permits.connect();
-        if permit.is_none() && !state.is_unused() {
-            return None;
-        }
+        let permit = match state.is_unused() {
+            true => self.permits.first(),
+            false => Some(self.permits.connect()?),
+        };
         state.start_connect();
         Some(Opening::new(Arc::clone(self), permit))
     }

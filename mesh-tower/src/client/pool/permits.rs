@@ -4,7 +4,7 @@ use crate::client::connect::{ConnectError, Peer};
 
 /// The limits that all pools of a cluster share: connections, and requests that wait for one.
 ///
-/// Both methods are called under the pool's lock: they must be quick and must not call the pool.
+/// All are called under the pool's lock: they must be quick and must not call the pool.
 pub trait ConnectionPermits: Send + Sync + 'static {
     /// One connection; dropped when the connection is closed.
     type Permit: Send + 'static;
@@ -12,10 +12,13 @@ pub trait ConnectionPermits: Send + Sync + 'static {
     type Pending: Send + 'static;
 
     /// Admits one more connection, or `None` at the limit.
-    ///
-    /// An endpoint without any connection gets one even then, as with Envoy: otherwise the
-    /// endpoints of a cluster could starve each other for ever.
     fn try_connect(&self) -> Option<Self::Permit>;
+
+    /// Counts the first connection of an endpoint, which it gets even at the limit, as with Envoy: otherwise the endpoints of
+    /// a cluster could starve each other for ever. `None` is not counted.
+    fn connect_first(&self) -> Option<Self::Permit> {
+        self.try_connect()
+    }
 
     /// Admits one more waiting request, or `None` at the limit.
     fn try_pending(&self) -> Option<Self::Pending>;
@@ -56,6 +59,7 @@ pub type Permit = Box<dyn Any + Send>;
 /// parameter.
 pub(super) trait AnyPermits: Send + Sync {
     fn connect(&self) -> Option<Permit>;
+    fn first(&self) -> Option<Permit>;
     fn pending(&self) -> Option<Permit>;
     fn has_opened(&self, peer: &Peer) -> Option<Permit>;
     fn has_failed(&self, error: &ConnectError);
@@ -64,6 +68,10 @@ pub(super) trait AnyPermits: Send + Sync {
 impl<P: ConnectionPermits> AnyPermits for P {
     fn connect(&self) -> Option<Permit> {
         self.try_connect().map(|permit| Box::new(permit) as Permit)
+    }
+
+    fn first(&self) -> Option<Permit> {
+        self.connect_first().map(|permit| Box::new(permit) as Permit)
     }
 
     fn pending(&self) -> Option<Permit> {

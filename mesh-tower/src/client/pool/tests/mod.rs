@@ -30,6 +30,7 @@ struct Limits(Arc<Counts>);
 struct Counts {
     connections: AtomicUsize,
     max_connections: AtomicUsize,
+    no_limit: AtomicUsize,
     pending: AtomicUsize,
     max_pending: AtomicUsize,
 }
@@ -38,6 +39,7 @@ impl Limits {
     fn new(max_connections: usize, max_pending: usize) -> Self {
         let limits = Self::default();
         limits.0.max_connections.store(max_connections, Ordering::SeqCst);
+        limits.0.no_limit.store(usize::MAX, Ordering::SeqCst);
         limits.0.max_pending.store(max_pending, Ordering::SeqCst);
         limits
     }
@@ -81,6 +83,10 @@ impl ConnectionPermits for Limits {
 
     fn try_connect(&self) -> Option<Slot> {
         Slot::take(&self.0, |counts| &counts.connections, |counts| &counts.max_connections)
+    }
+
+    fn connect_first(&self) -> Option<Slot> {
+        Slot::take(&self.0, |counts| &counts.connections, |counts| &counts.no_limit)
     }
 
     fn try_pending(&self) -> Option<Slot> {

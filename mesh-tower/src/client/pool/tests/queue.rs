@@ -183,8 +183,21 @@ async fn an_endpoint_has_one_connection_even_at_the_limit() {
     assert_eq!(ask(&pool_of_one, "/").await.connection, 0);
     assert_eq!(ask(&pool_of_other, "/").await.connection, 0);
 
-    assert_eq!(limits.connections(), 1);
+    assert_eq!(limits.connections(), 2, "beyond the limit it is counted, too");
     assert_eq!((pool_of_one.stats().open, pool_of_other.stats().open), (1, 1));
+
+    drop(pool_of_one);
+    until("freed", || limits.connections() == 1).await;
+    let held = ask_later(&pool_of_other, "/hold");
+    until("held", || other.held() == 1).await;
+    let waiting = ask_later(&pool_of_other, "/");
+    until("pending", || pool_of_other.stats().pending == 1).await;
+    assert_eq!(pool_of_other.stats().connecting, 0, "its first one is the only one");
+    other.release(2);
+    assert_eq!(
+        (held.await.unwrap().connection, waiting.await.unwrap().connection),
+        (0, 0)
+    );
 }
 
 #[tokio::test]
