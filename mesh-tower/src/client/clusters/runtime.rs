@@ -18,18 +18,18 @@ use tokio::task::AbortHandle;
 
 use super::Context;
 use super::attachment::{Attachment, Label, Make};
-use crate::discovery::{Update, follow};
+use crate::discovery::{ResolveError, Update, follow};
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Destination, Metrics, Party, Reporter, SeriesGroup, ServiceMetrics};
 
 /// Whether the endpoints are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// DNS is being asked for the first time.
+    /// DNS has yet to answer, and nothing else can be called.
     Resolving,
     /// They are, be it none.
     Known,
-    /// DNS has never given an answer, and this is why.
+    /// DNS has not given any answer, and this is why.
     Failed(Arc<str>),
 }
 
@@ -58,16 +58,18 @@ struct Discovery {
     /// Of the policy that the parameters come from.
     generation: u64,
     http: HttpVersion,
-    /// Whether all endpoints were known once, be it none.
-    was_known: bool,
     /// Where there are names among them: what resolving them changes needs all.
     listed: Vec<ResolvedEndpoint>,
     resolved: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    /// How many followers there have been.
+    followers: u64,
     following: Option<Following>,
 }
 
 #[derive(Debug)]
 struct Following {
+    /// Which of the cluster's followers it is: what an older one still tells is not for this one.
+    number: u64,
     names: Vec<Arc<str>>,
     task: AbortHandle,
 }
@@ -143,15 +145,23 @@ impl ClusterRuntime {
         discovery.generation = generation;
         self.state.configure(target.settings);
         (discovery.http, discovery.listed) = (target.http, target.endpoints);
-        self.follow_names(&mut discovery);
+        let is_asked_anew = self.follow_names(&mut discovery);
+        let is_known = discovery.is_known();
+        // ORDER: known after there are addresses, and unknown before there are none.
+        if !is_known {
+            self.wait_for_names(is_asked_anew);
+        }
         self.place(&discovery);
+        if is_known {
+            self.now_known();
+        }
         if discovery.following.is_none() {
             discovery.listed = Vec::new();
         }
     }
 
-    /// Resolves exactly the names that the policy lists.
-    fn follow_names(&self, discovery: &mut Discovery) {
+    /// Resolves exactly the names that the policy lists. Whether they are others than before.
+    fn follow_names(&self, discovery: &mut Discovery) -> bool {
         let mut names: Vec<Arc<str>> = discovery
             .listed
             .iter()
@@ -160,20 +170,31 @@ impl ClusterRuntime {
         names.sort_unstable();
         names.dedup();
         discovery.resolved.retain(|name, _| names.contains(name));
-        if names.is_empty() {
-            (discovery.following, discovery.was_known) = (None, true);
-            self.now_known();
-        } else if discovery
+        let known = discovery
             .following
             .as_ref()
-            .is_none_or(|following| following.names != names)
-        {
-            self.readiness.get_or_init(|| match discovery.was_known {
-                true => watch::Sender::new(Readiness::Known),
-                false => watch::Sender::new(Readiness::Resolving),
-            });
-            discovery.following = self.start_following(names);
+            .map_or(&[][..], |following| &following.names);
+        if *known == *names {
+            return false;
         }
+        discovery.followers += 1;
+        discovery.following = match names.is_empty() {
+            true => None,
+            false => self.start_following(discovery.followers, names),
+        };
+        true
+    }
+
+    /// Has requests wait for DNS. That names which stay have failed holds until there is an answer.
+    fn wait_for_names(&self, is_asked_anew: bool) {
+        let readiness = self.readiness.get_or_init(|| watch::Sender::new(Readiness::Resolving));
+        readiness.send_if_modified(|readiness| {
+            let is_over = is_asked_anew || *readiness == Readiness::Known;
+            if is_over {
+                *readiness = Readiness::Resolving;
+            }
+            is_over
+        });
     }
 
     fn now_known(&self) {
@@ -182,49 +203,48 @@ impl ClusterRuntime {
         }
     }
 
-    fn start_following(&self, names: Vec<Arc<str>>) -> Option<Following> {
+    fn start_following(&self, number: u64, names: Vec<Arc<str>>) -> Option<Following> {
         let (me, resolver) = (self.me.clone(), Arc::clone(&self.context.resolver));
         let task = follow(resolver, names.clone(), move |update| match me.upgrade() {
-            Some(cluster) => cluster.resolved(update),
+            Some(cluster) => cluster.resolved(number, update),
             None => ControlFlow::Break(()),
         });
         // Without a runtime there is nobody to send a request either.
         let task = Handle::try_current().ok()?.spawn(task).abort_handle();
-        Some(Following { names, task })
+        Some(Following { number, names, task })
     }
 
-    fn resolved(&self, update: Update<'_>) -> ControlFlow<()> {
+    /// Takes what the follower of this number has heard.
+    pub(super) fn resolved(&self, number: u64, update: Update<'_>) -> ControlFlow<()> {
+        let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        let following = discovery.following.as_ref();
+        // A follower that is ended may be about to tell: what it asked for is what an older policy named.
+        if following.is_none_or(|following| following.number != number) {
+            return ControlFlow::Break(());
+        }
         match update {
             Update::Addresses(addresses) => {
-                let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
-                if discovery.following.is_none() {
-                    // A policy without names came first.
-                    return ControlFlow::Break(());
-                }
                 // A name that is not among them has failed since a reload, or has yet to answer: its last good answer stays.
                 let known = addresses.iter().map(|(name, ips)| (Arc::clone(name), ips.clone()));
                 discovery.resolved.extend(known);
                 self.place(&discovery);
-                drop(discovery);
                 self.now_known();
             }
-            Update::Failed(error) => {
-                tracing::warn!(cluster = %self.name, %error, "no endpoints");
-                let reason = error.to_string().into();
-                // A reload may have known addresses already.
-                let fail = |readiness: &mut Readiness| {
-                    let is_news = *readiness != Readiness::Known;
-                    if is_news {
-                        *readiness = Readiness::Failed(reason);
-                    }
-                    is_news
-                };
-                if let Some(readiness) = self.readiness.get() {
-                    readiness.send_if_modified(fail);
-                }
-            }
+            Update::Failed(error) => self.failed(&discovery, error),
         }
         ControlFlow::Continue(())
+    }
+
+    fn failed(&self, discovery: &Discovery, error: &ResolveError) {
+        if discovery.is_known() {
+            // Of another endpoint, or since before a reload.
+            tracing::warn!(cluster = %self.name, %error, "what is known so far stays in use");
+            return;
+        }
+        tracing::warn!(cluster = %self.name, %error, "no endpoints");
+        if let Some(readiness) = self.readiness.get() {
+            readiness.send_replace(Readiness::Failed(error.to_string().into()));
+        }
     }
 
     /// Hands the endpoints to the cluster; those that stay keep their state.
@@ -387,6 +407,13 @@ fn describe_endpoint(endpoint: &EndpointStats, attachment: Option<&Attachment>, 
 }
 
 impl Discovery {
+    /// Whether there is an endpoint to call, or nothing to wait for.
+    fn is_known(&self) -> bool {
+        let is_known =
+            |endpoint: &ResolvedEndpoint| endpoint.name().is_none_or(|name| self.resolved.contains_key(name));
+        self.listed.is_empty() || self.listed.iter().any(is_known)
+    }
+
     /// Every address, with what the policy says of it; neighbours of whom it says the same share that.
     fn addresses(&self) -> Vec<(EndpointSpec, Arc<Label>)> {
         let mut addresses: Vec<(EndpointSpec, Arc<Label>)> = Vec::with_capacity(self.listed.len());

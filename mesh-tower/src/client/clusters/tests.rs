@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
 use mesh_core::decide::health::Verdict;
 use mesh_core::policy::Loaded;
 use mesh_core::policy::model::traffic::OutlierDetection;
@@ -5,7 +8,7 @@ use mesh_core::snapshot::{ResolvedEndpoint, ResolvedTarget};
 use mesh_core::workload::Workload;
 
 use super::*;
-use crate::discovery::Resolving;
+use crate::discovery::{ResolveError, Resolving, Update};
 use crate::telemetry::metrics::MetricsOptions;
 
 /// A name server that never answers.
@@ -170,13 +173,7 @@ async fn a_reload_that_adds_a_name_keeps_what_is_known_of_the_others() {
     );
     let live = clusters.apply(named("a.example", 1));
     let cluster = dial(&clusters, &live, 80);
-    let addresses = || {
-        let endpoints = cluster.state.endpoints();
-        endpoints
-            .iter()
-            .map(|endpoint| endpoint.address().to_string())
-            .collect::<Vec<_>>()
-    };
+    let addresses = || addresses(&cluster);
     cluster.ready().await;
     assert_eq!(addresses(), ["192.0.2.1:80"]);
 
@@ -188,6 +185,121 @@ async fn a_reload_that_adds_a_name_keeps_what_is_known_of_the_others() {
     let _other = clusters.apply(named("b.example", 3));
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(addresses(), ["192.0.2.2:80"]);
+}
+
+/// Knows `a.example` at once, `b.example` after a second, and nothing else.
+#[derive(Debug)]
+struct Slow;
+
+impl Resolve for Slow {
+    fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
+        Box::pin(async move {
+            let address = match name {
+                "a.example" => "192.0.2.1",
+                "b.example" => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    "192.0.2.2"
+                }
+                _ => return Ok(crate::discovery::Answer::new(Vec::new(), Duration::ZERO)),
+            };
+            let addresses = vec![address.parse().unwrap()];
+            Ok(crate::discovery::Answer::new(addresses, Duration::from_secs(60)))
+        })
+    }
+}
+
+fn slow() -> Clusters {
+    let metrics = Metrics::new(MetricsOptions::default());
+    Clusters::new(None, metrics, Party::unknown(), Clock::new(), Arc::new(Slow))
+}
+
+fn addresses(cluster: &ClusterRuntime) -> Vec<String> {
+    let endpoints = cluster.state.endpoints();
+    endpoints
+        .iter()
+        .map(|endpoint| endpoint.address().to_string())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_the_names_that_a_reload_brings() {
+    for before in ["a.example", "typo.example", "192.0.2.9", "192.0.2.9, typo.example"] {
+        let clusters = slow();
+        let live = clusters.apply(named(before, 1));
+        let cluster = dial(&clusters, &live, 80);
+        let was_known = cluster.ready().await == Readiness::Known;
+        assert_eq!(was_known, before != "typo.example", "{before}");
+
+        let _next = clusters.apply(named("b.example", 2));
+
+        assert!(!cluster.is_ready(), "{before}");
+        assert_eq!(cluster.ready().await, Readiness::Known, "{before}");
+        assert_eq!(addresses(&cluster), ["192.0.2.2:80"], "{before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_no_name_where_an_address_is_left() {
+    for (before, after, left) in [
+        ("a.example", "a.example, b.example", "192.0.2.1:80"),
+        ("a.example", "192.0.2.9, b.example", "192.0.2.9:80"),
+        ("typo.example", "192.0.2.9, typo.example", "192.0.2.9:80"),
+    ] {
+        let clusters = slow();
+        let live = clusters.apply(named(before, 1));
+        let cluster = dial(&clusters, &live, 80);
+        cluster.ready().await;
+
+        let _next = clusters.apply(named(after, 2));
+
+        assert!(cluster.is_ready(), "{after}");
+        assert_eq!(addresses(&cluster), [left]);
+        // What fails meanwhile does not take it away.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(cluster.is_ready(), "{after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_whose_neighbour_is_removed_is_waited_for_and_fails_by_itself() {
+    let clusters = slow();
+    let live = clusters.apply(named("192.0.2.9, typo.example", 1));
+    let cluster = dial(&clusters, &live, 80);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(cluster.is_ready(), "nobody waits for a name where there is an address");
+
+    let _next = clusters.apply(named("typo.example", 2));
+
+    assert!(!cluster.is_ready());
+    let failed = cluster.ready().await;
+    assert!(
+        matches!(&failed, Readiness::Failed(reason) if reason.contains("typo.example")),
+        "{failed:?}"
+    );
+    let _same = clusters.apply(named("typo.example", 3));
+    assert_eq!(cluster.ready().now_or_never(), Some(failed), "it is not asked for anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_older_policy_asked_for_is_not_heard() {
+    let clusters = slow();
+    let live = clusters.apply(named("a.example", 1));
+    let cluster = dial(&clusters, &live, 80);
+    cluster.ready().await;
+    let _next = clusters.apply(named("b.example", 2));
+
+    let late = BTreeMap::from([("a.example".into(), vec!["192.0.2.7".parse().unwrap()])]);
+    let heard = cluster.resolved(1, Update::Addresses(&late));
+
+    assert!(heard.is_break() && !cluster.is_ready());
+    let name = "a.example".to_owned();
+    assert!(
+        cluster
+            .resolved(1, Update::Failed(&ResolveError::NotFound { name }))
+            .is_break()
+    );
+    assert_eq!(cluster.ready().await, Readiness::Known);
+    assert_eq!(addresses(&cluster), ["192.0.2.2:80"]);
 }
 
 /// Answers for each name once.
