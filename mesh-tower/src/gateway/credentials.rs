@@ -1,6 +1,6 @@
 //! Certificates of gateways, by `credentialName`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::server::secure::OFFERED;
 type Configured = Result<Arc<WebServerConfig>, String>;
 type Opened = BTreeMap<String, Result<Open, Missing>>;
 
-/// The certificates of a process's gateways, read when they are first needed and followed from then on.
+/// The certificates of a process's gateways, read when they are first needed and followed as long as the policy names them.
 pub(crate) struct Credentials {
     root: Option<PathBuf>,
     poll: Duration,
@@ -41,6 +41,12 @@ struct PortTls {
 impl PortTls {
     fn is_current(&self, generation: u64) -> bool {
         self.generation == generation && self.again.is_none_or(|again| Instant::now() < again)
+    }
+
+    /// Whether a policy still asks for it, or it says what has been logged of its port.
+    fn is_of_use(&self, snapshot: &Snapshot, number: u16) -> bool {
+        let is_tls = tls_of(snapshot, number).next().is_some();
+        is_tls && (self.generation >= snapshot.generation || !self.faults.is_empty())
     }
 }
 
@@ -102,6 +108,22 @@ impl Credentials {
             ports
         });
         Some(made.config)
+    }
+
+    /// Forgets the certificates that the policy in force does not name: their files are no longer read, nor their keys kept.
+    pub(crate) fn retire(&self, in_force: impl FnOnce() -> Arc<Snapshot>) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        // ORDER: asked while nobody can open any, so that what a newer policy has opened is named.
+        let snapshot = in_force();
+        let ports = snapshot.gateways.iter().flat_map(|gateway| &gateway.ports);
+        let servers = ports.flat_map(|port| &port.tls);
+        let named: BTreeSet<&str> = servers.map(|server| &*server.tls.credential_name).collect();
+        opened.retain(|name, _| named.contains(&**name));
+        self.ports.rcu(|known| {
+            let mut ports = FxHashMap::clone(known);
+            ports.retain(|number, made| made.is_of_use(&snapshot, *number));
+            ports
+        });
     }
 
     fn known(&self, snapshot: &Snapshot, number: u16) -> Option<Configured> {
@@ -207,8 +229,12 @@ fn tls_of(snapshot: &Snapshot, number: u16) -> impl Iterator<Item = &GatewayVirt
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use mesh_core::identity::TrustDomain;
     use mesh_core::policy::Loaded;
     use mesh_core::workload::Workload;
+    use mesh_tls::authority::DevCa;
 
     use super::*;
 
@@ -218,6 +244,67 @@ mod tests {
     fn door(generation: u64) -> Snapshot {
         let loaded = Loaded::from_files([("door.yaml", DOOR)]);
         Snapshot::compile(&loaded.policy.unwrap(), &Workload::new("shop", "door"), generation).unwrap()
+    }
+
+    /// A door with a port for each credential, from 8443 on.
+    fn doors(credentials: &[&str], generation: u64) -> Arc<Snapshot> {
+        let server = |(at, name)| {
+            format!(
+                "{{ port: {}, hosts: [{name}.test], tls: {{ credential: {name} }} }}",
+                8443 + at
+            )
+        };
+        let servers: Vec<_> = credentials.iter().enumerate().map(server).collect();
+        let text = format!(
+            "namespace: shop\ngateways: {{ door: {{ servers: [{}] }} }}\n",
+            servers.join(", ")
+        );
+        let loaded = Loaded::from_files([("door.yaml", text)]);
+        let compiled = Snapshot::compile(&loaded.policy.unwrap(), &Workload::new("shop", "door"), generation);
+        Arc::new(compiled.unwrap())
+    }
+
+    /// The folders of credentials of these names.
+    fn issued(names: &[&str]) -> tempfile::TempDir {
+        let (root, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let authority = DevCa::new(TrustDomain::parse("shop.test").unwrap(), now).unwrap();
+        for name in names {
+            let issued = authority.issue_web(&[&format!("{name}.test")], Duration::from_secs(3600), now);
+            let (folder, issued) = (root.path().join(name), issued.unwrap());
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("tls.crt"), issued.chain_pem).unwrap();
+            std::fs::write(folder.join("tls.key"), issued.key_pem).unwrap();
+        }
+        root
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_policy_in_force_names_is_no_longer_followed() {
+        let root = issued(&["kept", "gone"]);
+        let credentials = Credentials::new(Some(root.path().into()), POLL);
+        let (first, second) = (doors(&["kept", "gone"], 1), doors(&["kept"], 2));
+        for port in [8443, 8444] {
+            credentials.of_port(&first, port).unwrap().unwrap();
+        }
+        let watch = |name| match &credentials.opened.lock().unwrap()[name] {
+            Ok(open) => open.watch.clone().unwrap(),
+            Err(missing) => panic!("{}", missing.error),
+        };
+        let (kept, gone) = (watch("kept"), watch("gone"));
+
+        credentials.of_port(&second, 8443).unwrap().unwrap();
+        credentials.retire(|| Arc::clone(&second));
+        tokio::task::yield_now().await;
+
+        assert!(gone.is_finished() && !kept.is_finished());
+        assert!(credentials.opened.lock().unwrap().keys().eq(["kept"]));
+        assert!(credentials.ports.load().keys().eq(&[8443]));
+        credentials.retire(|| doors(&["kept"], 3));
+        assert!(
+            credentials.ports.load().is_empty(),
+            "what was made for older policies is of no use"
+        );
+        assert!(!kept.is_finished());
     }
 
     fn error_of(credentials: &Credentials) -> String {

@@ -137,6 +137,7 @@ async fn retire(mesh: Weak<Shared>, before: Arc<Live>) {
     }
     if let Some(shared) = mesh.upgrade() {
         shared.tokens.retire(before.snapshot.generation);
+        shared.credentials.retire(|| Arc::clone(&shared.live.load().snapshot));
     }
     off_thread(move || drop(before)).await;
 }
