@@ -169,16 +169,23 @@ impl Walk {
             return self.file(root, inner_name, real);
         }
         let before = self.found.len();
-        let already_seen = self.seen.contains(&real);
         self.named.insert(absolute.clone());
         self.directories.insert(absolute);
         self.directory(root, Path::new(""), &real, 0)?;
-        if self.found.len() == before && !already_seen {
-            return Err(ReadError::Empty {
-                path: root.to_path_buf(),
-            });
+        if self.found.len() > before || self.has_all_of(root, &real)? {
+            return Ok(());
         }
-        Ok(())
+        Err(ReadError::Empty {
+            path: root.to_path_buf(),
+        })
+    }
+
+    /// Whether a directory that added nothing holds files, all of which were taken with others before it.
+    fn has_all_of(&self, root: &Path, real: &Path) -> Result<bool, ReadError> {
+        let mut alone = Self::default();
+        alone.directory(root, Path::new(""), real, 0)?;
+        // A file that has come since then is not taken: until the next look the directory was empty.
+        Ok(!alone.found.is_empty() && alone.seen.is_subset(&self.seen))
     }
 
     /// Collects the files of the directory `root/inner`; `top` is where the root really is.

@@ -180,6 +180,35 @@ fn files_and_directories_can_be_mixed_and_are_read_once() {
 }
 
 #[test]
+fn paths_within_each_other_are_read_once_in_any_order() {
+    let fixture = Fixture::new(&[("shop/a.yaml", "a"), ("shop/more/b.yaml", "b")]);
+    fs::create_dir(fixture.path("none")).unwrap();
+    let read = |paths: &[&str]| PolicyFiles::new(paths.iter().map(|path| fixture.path(path))).read();
+    let all = read(&[""]).unwrap();
+    assert_eq!(names(&all), ["a.yaml", "b.yaml"]);
+
+    for paths in [
+        ["shop", ""],
+        ["", "shop"],
+        ["shop/more", "shop"],
+        ["", "shop/more"],
+        ["shop/more", "shop/more/b.yaml"],
+        ["shop/more/b.yaml", "shop/more"],
+    ] {
+        let set = read(&paths).unwrap_or_else(|error| panic!("{paths:?}: {error}"));
+        assert_eq!(names(&set).last(), Some(&"b.yaml"), "{paths:?}");
+        assert!(set.files.len() <= 2, "{paths:?}");
+    }
+    for paths in [["none", ""], ["", "none"]] {
+        let empty = read(&paths);
+        assert!(
+            matches!(&empty, Err(ReadError::Empty { path }) if path.ends_with("none")),
+            "{paths:?}: {empty:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_there_is_no_empty_policy() {
     let fixture = Fixture::new(&[]);
     assert!(matches!(fixture.read(), Err(ReadError::Empty { path }) if path == fixture.folder.path()));
