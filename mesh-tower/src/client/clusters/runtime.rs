@@ -88,28 +88,34 @@ impl ClusterRuntime {
         namespace: &str,
     ) -> Arc<Self> {
         let destination = Destination::of_service(&key.service, namespace);
-        Self::with_destination(context, key, settings, destination)
+        let metrics = context.metrics.service(&key.service);
+        Self::counted(context, key, settings, destination, metrics)
     }
 
     pub(super) fn passthrough(context: &Arc<Context>, key: ClusterKey) -> Arc<Self> {
         let settings: Arc<ClusterSettings> = Arc::default();
         let endpoint = ResolvedEndpoint::by_host(&key.service, key.port);
         let target = ResolvedTarget::passthrough(key.clone(), Arc::clone(&settings), endpoint);
-        let cluster = Self::with_destination(context, key, settings, Destination::passthrough());
+        let destination = Destination::passthrough();
+        // Not by the key, whose service is what a request says.
+        let metrics = context.metrics.service(destination.name());
+        let cluster = Self::counted(context, key, settings, destination, metrics);
         cluster.configure(target, 0);
         cluster
     }
 
-    fn with_destination(
+    fn counted(
         context: &Arc<Context>,
         key: ClusterKey,
         settings: Arc<ClusterSettings>,
         to: Destination,
+        metrics: ServiceMetrics,
     ) -> Arc<Self> {
-        let metrics = &context.metrics;
         Arc::new_cyclic(|me| Self {
-            metrics: metrics.service(&key.service),
-            unserved: metrics.group(Reporter::Source, &context.us, &Party::unknown(), &to),
+            metrics,
+            unserved: context
+                .metrics
+                .group(Reporter::Source, &context.us, &Party::unknown(), &to),
             name: key.to_string().into(),
             state: Cluster::new(key, settings),
             ejected: AtomicUsize::new(0),

@@ -344,3 +344,18 @@ async fn a_name_that_is_slow_after_a_reload_keeps_its_addresses() {
 
     count(&cluster, 2).await.expect("the addresses of both names");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_no_policy_names_is_no_label() {
+    let clusters = clusters();
+
+    let cluster = clusters.passthrough("intruder.example", 80);
+    cluster.metrics.ejection();
+
+    let text = clusters.context.metrics.render();
+    assert!(!text.contains("intruder"), "{text}");
+    assert!(
+        text.contains("mesh_outlier_ejections_total{service=\"PassthroughCluster\"} 1\n"),
+        "{text}"
+    );
+}

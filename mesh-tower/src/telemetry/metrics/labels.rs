@@ -242,6 +242,11 @@ impl Destination {
         &self.host
     }
 
+    /// The short name.
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// A service by its host: `NAME.NAMESPACE.svc.…` says all three, any other host is its own name in `namespace`, as Istio has it.
     #[must_use]
     pub fn of_host(host: &str, namespace: &str) -> Self {
