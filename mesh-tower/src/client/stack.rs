@@ -384,7 +384,8 @@ fn unknown_host(arrived: &Arrived<'_>, exchange: &mut Exchange) -> Result<Planne
             Err(Error::new(Outcome::NoRoute).message(message))
         }
         (Via::Mesh, OutboundMode::AllowAny) if view.scheme == "http" => {
-            let cluster = shared.clusters.passthrough(view.host, view.effective_port());
+            let port = view.effective_port();
+            let cluster = shared.clusters.passthrough(view.host, port, exchange.start);
             let retry = Arc::clone(&PASSTHROUGH_RETRY);
             let deadline = arrived.deadline(exchange.start, None, &retry);
             exchange.cluster = Some(Arc::clone(&cluster));

@@ -6,6 +6,7 @@
 //! last request.
 
 mod attachment;
+mod passthrough;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,14 @@ use mesh_core::decide::cluster::{ClusterKey, ClusterSettings};
 use mesh_core::decide::route::Router;
 use mesh_core::policy::model::MeshSettings;
 use mesh_core::snapshot::{Snapshot, Target, TargetEndpoints};
+use mesh_core::time::Timestamp;
 use mesh_tls::config::TlsPolicy;
 use mesh_tls::source::IdentitySource;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 pub(crate) use attachment::{Attachment, Way};
+use passthrough::Passthrough;
 pub(crate) use runtime::{ClusterRuntime, Readiness};
 
 use crate::clock::Clock;
@@ -32,9 +35,6 @@ use crate::discovery::Resolve;
 use crate::mesh::{Live, tls_policy};
 use crate::telemetry::handshakes::Handshakes;
 use crate::telemetry::metrics::{Metrics, Party, Side};
-
-/// Hosts outside of the policy whose connections are kept; beyond it, idle ones are dropped.
-const PASSTHROUGH_LIMIT: usize = 1024;
 
 /// What all clusters of a mesh have in common.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct Clusters {
     /// By key; whoever uses a cluster keeps it alive.
     known: Mutex<FxHashMap<ClusterKey, Weak<ClusterRuntime>>>,
     /// Hosts that no policy names.
-    passthrough: Mutex<FxHashMap<ClusterKey, Arc<ClusterRuntime>>>,
+    passthrough: Mutex<Passthrough>,
 }
 
 impl fmt::Debug for Clusters {
@@ -108,6 +108,10 @@ impl Clusters {
 
     fn known(&self) -> MutexGuard<'_, FxHashMap<ClusterKey, Weak<ClusterRuntime>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unnamed(&self) -> MutexGuard<'_, Passthrough> {
+        self.passthrough.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything that is alive.
@@ -185,18 +189,18 @@ impl Clusters {
         cluster
     }
 
-    /// The cluster of a host that no policy names: resolved by DNS, in plain text.
-    pub(crate) fn passthrough(&self, host: &str, port: u16) -> Arc<ClusterRuntime> {
+    /// The cluster of a host that no policy names, for a request that began `now`: resolved by DNS, in plain text.
+    pub(crate) fn passthrough(&self, host: &str, port: u16, now: Timestamp) -> Arc<ClusterRuntime> {
         let key = ClusterKey::new(host, None, port);
-        let mut passthrough = self.passthrough.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cluster) = passthrough.get(&key) {
-            return Arc::clone(cluster);
+        let mut hosts = self.unnamed();
+        if let Some(cluster) = hosts.find(&key, now) {
+            return cluster;
         }
-        if passthrough.len() >= PASSTHROUGH_LIMIT {
-            passthrough.retain(|_, cluster| Arc::strong_count(cluster) > 1);
-        }
+        let unused = hosts.make_room();
         let cluster = ClusterRuntime::passthrough(&self.context, key.clone());
-        passthrough.insert(key, Arc::clone(&cluster));
+        hosts.add(key, Arc::clone(&cluster), now);
+        drop(hosts);
+        drop(unused);
         cluster
     }
 
@@ -205,9 +209,11 @@ impl Clusters {
         self.alive().iter().for_each(|cluster| cluster.identity_changed());
     }
 
-    /// Lets ejections end and gauges follow where no request does it.
+    /// Lets ejections end and gauges follow where no request does it, and hosts go that no policy names and nobody calls.
     pub(crate) fn sweep(&self) {
         self.alive().iter().for_each(|cluster| cluster.sweep());
+        let unused = self.unnamed().sweep(self.context.clock.now());
+        drop(unused);
     }
 
     /// For the admin page.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
+use mesh_core::decide::cluster::HostConnections;
 use mesh_core::decide::health::Verdict;
 use mesh_core::policy::Loaded;
 use mesh_core::policy::model::traffic::OutlierDetection;
@@ -349,7 +350,7 @@ async fn a_name_that_is_slow_after_a_reload_keeps_its_addresses() {
 async fn a_host_that_no_policy_names_is_no_label() {
     let clusters = clusters();
 
-    let cluster = clusters.passthrough("intruder.example", 80);
+    let cluster = clusters.passthrough("intruder.example", 80, Timestamp::ZERO);
     cluster.metrics.ejection();
 
     let text = clusters.context.metrics.render();
@@ -358,4 +359,86 @@ async fn a_host_that_no_policy_names_is_no_label() {
         text.contains("mesh_outlier_ejections_total{service=\"PassthroughCluster\"} 1\n"),
         "{text}"
     );
+}
+
+/// Knows every name for a minute, and counts how often it was asked.
+#[derive(Debug, Default)]
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl Resolve for Counting {
+    fn resolve<'a>(&'a self, _: &'a str) -> Resolving<'a> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let address = vec!["192.0.2.1".parse().unwrap()];
+        Box::pin(async move { Ok(crate::discovery::Answer::new(address, Duration::from_secs(60))) })
+    }
+}
+
+fn counting() -> (Clusters, Arc<Counting>) {
+    let (metrics, names) = (Metrics::new(MetricsOptions::default()), Arc::<Counting>::default());
+    let resolver = Arc::clone(&names) as Arc<dyn Resolve>;
+    (
+        Clusters::new(None, metrics, Party::unknown(), Clock::new(), resolver),
+        names,
+    )
+}
+
+fn call(clusters: &Clusters, host: &str) -> Arc<ClusterRuntime> {
+    clusters.passthrough(host, 80, clusters.context.clock.now())
+}
+
+/// Lets a time pass as housekeeping does, second by second.
+async fn pass(clusters: &Clusters, time: Duration) {
+    for _ in 0..time.as_secs() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clusters.sweep();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_nobody_calls_any_more_is_not_asked_for() {
+    let (clusters, names) = counting();
+    let asked = || names.0.load(std::sync::atomic::Ordering::Relaxed);
+    let first = call(&clusters, "far.example");
+    pass(&clusters, passthrough::IDLE * 2).await;
+    assert!(asked() > 5, "a request is under way");
+    let connection = first.state.try_connect(HostConnections::Some).unwrap();
+    let known = Arc::downgrade(&first);
+    drop(first);
+    pass(&clusters, passthrough::IDLE * 2).await;
+    assert!(known.strong_count() > 0, "a connection is open");
+
+    call(&clusters, "far.example");
+    drop(connection);
+    pass(&clusters, passthrough::IDLE - Duration::from_secs(1)).await;
+    assert!(known.strong_count() > 0, "it was called a short time ago");
+    pass(&clusters, Duration::from_secs(1)).await;
+    assert_eq!(known.strong_count(), 0);
+
+    let before = asked();
+    tokio::time::sleep(passthrough::IDLE).await;
+    assert_eq!(asked(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_hosts_those_go_that_were_called_longest_ago() {
+    let (clusters, _) = counting();
+    let host = |number: usize| format!("h{number}.example");
+    let mut known = Vec::new();
+    let busy = call(&clusters, &host(0));
+    for number in 1..passthrough::LIMIT {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        known.push(Arc::downgrade(&call(&clusters, &host(number))));
+    }
+    tokio::time::advance(Duration::from_millis(1)).await;
+    call(&clusters, &host(1));
+
+    call(&clusters, "another.example");
+
+    let gone: Vec<usize> = (1..)
+        .zip(&known)
+        .filter(|(_, known)| known.strong_count() == 0)
+        .map(|(number, _)| number)
+        .collect();
+    assert!(gone.iter().copied().eq(2..2 + passthrough::LIMIT / 4), "{gone:?}");
+    assert!(Arc::ptr_eq(&busy, &call(&clusters, &host(0))));
 }
