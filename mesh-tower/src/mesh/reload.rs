@@ -1,5 +1,8 @@
 //! From changed files to the policy in force, or to a report and the last good policy.
 
+use std::any::Any;
+use std::mem;
+use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -57,12 +60,13 @@ impl Policies {
     }
 
     /// Parses, checks and compiles off the runtime's threads.
-    pub(super) async fn compile(mut self, set: FileSet, generation: u64) -> (Self, Result<Compiled, PolicyError>) {
-        off_thread(move || {
-            let compiled = self.compile_now(set, generation);
-            (self, compiled)
-        })
-        .await
+    pub(super) async fn compile(self, set: FileSet, generation: u64) -> (Self, Result<Compiled, PolicyError>) {
+        off_thread(move || self.compiled(set, generation)).await
+    }
+
+    fn compiled(mut self, set: FileSet, generation: u64) -> (Self, Result<Compiled, PolicyError>) {
+        let compiled = self.compile_now(set, generation);
+        (self, compiled)
     }
 
     fn compile_now(&mut self, set: FileSet, generation: u64) -> Result<Compiled, PolicyError> {
@@ -86,12 +90,19 @@ impl Policies {
     }
 }
 
+/// What a panic says.
+type Panic = Box<dyn Any + Send>;
+
+/// Reading, and compiling a first policy, do not panic by design; where they do, the panic is the caller's to see.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    attempt(work).await.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+async fn attempt<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panic> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
+        Ok(done) => Ok(done),
         Err(error) => match error.try_into_panic() {
-            // Reading and compiling do not panic by design; where they do, the panic is the caller's to see.
-            Ok(panic) => std::panic::resume_unwind(panic),
+            Ok(panic) => Err(panic),
             // The runtime ends, and with it whoever waits here.
             Err(_) => std::future::pending().await,
         },
@@ -103,26 +114,43 @@ pub(super) async fn follow(shared: Weak<Shared>, mut watcher: Watcher, mut polic
     loop {
         let change = watcher.next_change().await;
         let Some(shared) = shared.upgrade() else { return };
-        let set = match change {
-            Ok(set) => set,
-            Err(error) => {
-                shared.reject(vec![error.to_string()]);
-                continue;
-            }
+        let renewed = match change {
+            Ok(set) => renew(&shared, &mut policies, set).await,
+            Err(error) => Err(vec![error.to_string()]),
         };
-        let next = shared.live.load().snapshot.generation + 1;
-        let (known, compiled) = policies.compile(set, next).await;
-        policies = known;
-        match compiled {
-            Ok(compiled) => {
-                shared.tokens.apply(&shared, &compiled.snapshot);
-                let mesh = Arc::downgrade(&shared);
-                let before = off_thread(move || shared.put_in_force(&compiled)).await;
-                tokio::spawn(retire(mesh, before));
-            }
-            Err(error) => shared.reject(error.lines()),
+        match renewed {
+            Ok(before) => drop(tokio::spawn(retire(Arc::downgrade(&shared), before))),
+            Err(reasons) => shared.reject(reasons),
         }
     }
+}
+
+/// Gives the policy that was in force before, or why it stays. A panic is such a reason: it must not be the end of all changes.
+async fn renew(shared: &Arc<Shared>, policies: &mut Policies, set: FileSet) -> Result<Arc<Live>, Vec<String>> {
+    let next = shared.live.load().snapshot.generation + 1;
+    // What a panic leaves of what is known is not to be relied on.
+    let fresh = Policies::new(policies.workload.clone());
+    let known = mem::replace(policies, fresh);
+    let (known, compiled) = attempt(move || known.compiled(set, next))
+        .await
+        .map_err(|panic| panicked(&*panic))?;
+    *policies = known;
+    let compiled = compiled.map_err(|error| error.lines())?;
+    let mesh = Arc::clone(shared);
+    let in_force = attempt(move || {
+        mesh.tokens.apply(&mesh, &compiled.snapshot);
+        mesh.put_in_force(&compiled)
+    });
+    in_force.await.map_err(|panic| panicked(&*panic))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Vec<String> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let said = text.unwrap_or("without a message");
+    vec![format!(
+        "compiling it or putting it in force panicked, which is a bug: {said}"
+    )]
 }
 
 /// How long requests that began with an old policy are waited for, at first and at most, before it is looked at again.
@@ -178,5 +206,71 @@ impl Shared {
 
     fn set_status(&self, next: PolicyStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    use super::*;
+    use crate::mesh::Mesh;
+    use crate::telemetry::metrics::MetricsOptions;
+
+    /// A recorder of the application's that does not bear the name of one service.
+    struct Touchy;
+
+    impl Recorder for Touchy {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let is_named = key.labels().any(|label| label.value().contains("unbearable"));
+            assert!(!is_named, "no counter for it");
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    fn files(service: &str) -> FileSet {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("services: {{ {service}: {{ port: 80, endpoints: [192.0.2.1] }} }}\n");
+        std::fs::write(folder.path().join("mesh.yaml"), text).unwrap();
+        PolicyFiles::new([folder.path()]).read().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_rejects_a_policy_and_the_next_one_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mesh.yaml"), "mesh: {}\n").unwrap();
+        let metrics = MetricsOptions {
+            recorder: Some(Arc::new(Touchy)),
+            ..MetricsOptions::default()
+        };
+        let building = Mesh::builder().policy(folder.path()).metrics(metrics).without_admin();
+        let mesh = building.build().await.unwrap();
+        let mut policies = Policies::new(Workload::default());
+
+        let reasons = renew(mesh.shared(), &mut policies, files("unbearable"))
+            .await
+            .unwrap_err();
+
+        assert!(
+            matches!(&*reasons, [reason] if reason.ends_with("is a bug: no counter for it")),
+            "{reasons:?}"
+        );
+        assert_eq!(mesh.shared().live.load().snapshot.generation, 1);
+        renew(mesh.shared(), &mut policies, files("orders")).await.unwrap();
+        assert_eq!(mesh.shared().live.load().snapshot.generation, 2);
     }
 }
