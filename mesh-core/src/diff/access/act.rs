@@ -47,17 +47,30 @@ pub(super) fn acts_of(rule: &Rule) -> BTreeSet<Act> {
     acts
 }
 
-/// Each act with the first text; the first of them with the others, and without any.
-fn with_each(acts: &BTreeSet<Act>, texts: &[String], set: impl Fn(&mut Act, Option<String>)) -> BTreeSet<Act> {
-    let with = |act: &Act, text: Option<&String>| {
-        let mut act = act.clone();
-        set(&mut act, text.cloned());
-        act
+/// Each of them with the first text; the first of them with the others, and without any.
+pub(super) fn with_each<T: Clone + Ord>(
+    bases: &BTreeSet<T>,
+    texts: &[String],
+    set: impl Fn(&mut T, Option<String>),
+) -> BTreeSet<T> {
+    let with = |base: &T, text: Option<&String>| {
+        let mut varied = base.clone();
+        set(&mut varied, text.cloned());
+        varied
     };
-    let mut all: BTreeSet<Act> = acts.iter().map(|act| with(act, texts.first())).collect();
-    for act in acts.iter().take(1) {
-        all.extend(texts.iter().map(Some).chain([None]).map(|text| with(act, text)));
+    let mut all: BTreeSet<T> = bases.iter().map(|base| with(base, texts.first())).collect();
+    for base in bases.iter().take(1) {
+        all.extend(texts.iter().map(Some).chain([None]).map(|text| with(base, text)));
     }
+    all
+}
+
+/// The same at ports that a policy guards on its own.
+pub(super) fn at_ports(acts: BTreeSet<Act>, ports: &[u16]) -> BTreeSet<Act> {
+    let everywhere = acts.clone().into_iter().filter(|act| act.port.is_none());
+    let at = |act: Act| ports.iter().map(move |port| act.clone().at(*port));
+    let mut all: BTreeSet<Act> = everywhere.flat_map(at).collect();
+    all.extend(acts);
     all
 }
 
@@ -113,6 +126,11 @@ fn operations(operation: &Operation) -> Vec<Act> {
 }
 
 impl Act {
+    pub(super) fn at(self, port: u16) -> Self {
+        let port = Some(port);
+        Self { port, ..self }
+    }
+
     pub(super) fn of_method(method: &str) -> Self {
         Self {
             method: Some(method.to_owned()),

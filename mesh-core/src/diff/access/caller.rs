@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::token::{Issuers, Token};
 use super::{of_values, written};
 use crate::diff::sample::{ANY, of_patterns};
 use crate::identity::SpiffeId;
@@ -15,15 +16,45 @@ use crate::trial::read::identity_of;
 /// An address that no policy names (RFC 5737).
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// A caller; `None` comes in plain text.
+/// A caller.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Caller {
+    /// `None` comes in plain text.
     pub(super) identity: Option<SpiffeId>,
+    pub(super) way: Way,
+}
+
+/// How a caller comes, whoever it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Way {
+    /// `None` bears no token.
+    pub(super) token: Option<Token>,
     pub(super) address: IpAddr,
 }
 
-/// Callers that a rule names or excludes, and what is asked of them.
-pub(super) fn callers_of(rule: &Rule, trust_domain: &str) -> BTreeSet<Caller> {
+impl Way {
+    /// Whether it is the address that no policy names.
+    pub(super) fn is_from_elsewhere(address: IpAddr) -> bool {
+        address == ELSEWHERE
+    }
+
+    /// Ways that say less.
+    fn plainer(&self) -> BTreeSet<Self> {
+        let of_claims = self.token.as_ref().and_then(Token::plainer);
+        let tokens = [self.token.clone(), of_claims, None];
+        let ways = tokens.into_iter().flat_map(|token| {
+            [self.address, ELSEWHERE].map(|address| Self {
+                token: token.clone(),
+                address,
+            })
+        });
+        ways.filter(|way| way != self).collect()
+    }
+}
+
+/// Callers that a rule names or excludes, with the tokens that it looks at.
+pub(super) fn callers_of(rule: &Rule, trust_domain: &str, issuers: &Issuers) -> BTreeSet<Caller> {
+    let tokens = issuers.tokens_of(rule);
     let mut named: Vec<Named> = rule
         .from
         .iter()
@@ -37,7 +68,15 @@ pub(super) fn callers_of(rule: &Rule, trust_domain: &str) -> BTreeSet<Caller> {
     for mut one in named {
         one.ids.extend(further.ids.iter().cloned());
         one.addresses.extend(&further.addresses);
-        callers.extend(one.callers(trust_domain));
+        for (identity, address) in one.callers(trust_domain) {
+            callers.extend(tokens.iter().map(|token| Caller {
+                identity: identity.clone(),
+                way: Way {
+                    token: token.clone(),
+                    address,
+                },
+            }));
+        }
     }
     callers
 }
@@ -106,7 +145,7 @@ impl Named {
     }
 
     /// Each identity from each address; where no identity is named, anybody.
-    fn callers(self, trust_domain: &str) -> Vec<Caller> {
+    fn callers(self, trust_domain: &str) -> Vec<(Option<SpiffeId>, IpAddr)> {
         let mut identities: Vec<Option<SpiffeId>> = self.ids.iter().filter_map(|id| identity(id)).map(Some).collect();
         if identities.is_empty() {
             identities.extend([None, identity(&Caller::stranger_id(trust_domain))]);
@@ -114,10 +153,7 @@ impl Named {
         let mut addresses = self.addresses;
         addresses.push(ELSEWHERE);
         let caller = |identity: Option<SpiffeId>| {
-            let at = |address: &IpAddr| Caller {
-                identity: identity.clone(),
-                address: *address,
-            };
+            let at = |address: &IpAddr| (identity.clone(), *address);
             addresses.iter().map(at).collect::<Vec<_>>()
         };
         identities.into_iter().flat_map(caller).collect()
@@ -126,9 +162,13 @@ impl Named {
 
 /// An address, or one of a block.
 fn address(text: &str) -> Option<IpAddr> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<IpNet>().ok().as_ref().map(within))
+    block(text).as_ref().map(within)
+}
+
+/// A block, or an address as one.
+pub(super) fn block(text: &str) -> Option<IpNet> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse()).ok()
 }
 
 /// An identity that a text begins or is, such as `cluster.local/ns/shop/`.
@@ -144,35 +184,52 @@ fn within(block: &IpNet) -> IpAddr {
 }
 
 impl Caller {
-    pub(super) const fn plain() -> Self {
-        Self {
-            identity: None,
-            address: ELSEWHERE,
-        }
-    }
-
     fn stranger_id(trust_domain: &str) -> String {
         format!("{trust_domain}/ns/{ANY}/sa/{ANY}")
     }
 
-    pub(super) fn stranger(trust_domain: &str) -> Self {
-        Self {
-            identity: identity(&Self::stranger_id(trust_domain)),
+    /// Somebody in plain text, and somebody whom no policy names.
+    pub(super) fn strangers(trust_domain: &str) -> BTreeSet<Option<SpiffeId>> {
+        BTreeSet::from([None, identity(&Self::stranger_id(trust_domain))])
+    }
+
+    pub(super) const fn new(identity: Option<SpiffeId>, way: Way) -> Self {
+        Self { identity, way }
+    }
+
+    /// From an address that no policy names, without a token.
+    pub(super) const fn plain(identity: Option<SpiffeId>) -> Self {
+        let way = Way {
+            token: None,
             address: ELSEWHERE,
-        }
+        };
+        Self { identity, way }
+    }
+
+    /// The same caller in another way.
+    pub(super) fn by(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
+    /// The same caller in all ways that say less.
+    pub(super) fn plainer(&self) -> impl Iterator<Item = Self> + '_ {
+        self.way.plainer().into_iter().map(|way| self.clone().by(way))
     }
 }
 
-/// `cluster.local/ns/shop/sa/web from 10.0.0.1`, or `plain text`.
+/// `cluster.local/ns/shop/sa/web from 10.0.0.1 with a token of a/ann`, or `plain text`.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.identity {
             Some(id) => f.write_str(id.without_scheme())?,
             None => f.write_str("plain text")?,
         }
-        match self.address {
-            ELSEWHERE => Ok(()),
-            address => write!(f, " from {address}"),
+        if self.way.address != ELSEWHERE {
+            write!(f, " from {}", self.way.address)?;
+        }
+        match &self.way.token {
+            Some(token) => write!(f, " with {token}"),
+            None => Ok(()),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 mod act;
 mod caller;
+mod guard;
+mod questions;
+mod token;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,32 +16,48 @@ use super::listening::other_port;
 use super::sample::of_pattern;
 use super::{Area, Change, Kind, Side, Sides};
 use crate::explain::{Inbound, Place};
-use crate::policy::model::authz::{Action, AuthorizationPolicy, Condition, Enforcement, Pattern};
+use crate::policy::model::authz::{Condition, Pattern};
 use crate::trial::question::{Received, inbound_answer};
-use act::{Act, acts_of};
-use caller::{Caller, callers_of};
-
-/// Questions for one workload at most.
-const LIMIT: usize = 20_000;
+use act::Act;
+use caller::Caller;
+use token::Token;
 
 /// Who may do more or less for the workload.
 pub(super) fn changes(sides: Sides<'_>, notes: &mut Vec<String>) -> Vec<Change> {
-    let questions = questions(sides, notes);
-    let mut found: BTreeMap<(Caller, Verdicts), Vec<Act>> = BTreeMap::new();
+    let questions = questions::of(sides, notes);
+    let mut found = Found::new();
     for (caller, act) in questions {
         if let Some(verdicts) = ask(sides, &caller, &act) {
-            found.entry((caller, verdicts)).or_default().push(act);
+            found.entry((caller, verdicts)).or_default().insert(act);
         }
     }
     // Callers for whom the same changes in the same way are told together.
     let mut together: BTreeMap<(Verdicts, Vec<Act>), Vec<Caller>> = BTreeMap::new();
-    for ((caller, verdicts), acts) in found {
-        together.entry((verdicts, acts)).or_default().push(caller);
+    for (caller, verdicts) in found.keys() {
+        let acts = news(&found, caller, verdicts);
+        if !acts.is_empty() {
+            together
+                .entry((verdicts.clone(), acts))
+                .or_default()
+                .push(caller.clone());
+        }
     }
     together
         .into_iter()
         .map(|((verdicts, acts), callers)| verdicts.change(&callers, &acts))
         .collect()
+}
+
+/// What changes in the same way for a caller.
+type Found = BTreeMap<(Caller, Verdicts), BTreeSet<Act>>;
+
+/// What is not told already of the same caller where it comes from no special address, or without a token.
+fn news(found: &Found, caller: &Caller, verdicts: &Verdicts) -> Vec<Act> {
+    let of = |caller: Caller| found.get(&(caller, verdicts.clone()));
+    let told: Vec<&BTreeSet<Act>> = caller.plainer().filter_map(of).collect();
+    let acts = of(caller.clone()).into_iter().flatten();
+    let is_new = |act: &&Act| !told.iter().any(|told| told.contains(*act));
+    acts.filter(is_new).cloned().collect()
 }
 
 /// Both decisions, where they differ.
@@ -88,7 +107,10 @@ impl Verdicts {
         };
         let mut change = Change::new(Area::Access, self.kind, names.join(", "), vec![fact]);
         (change.old, change.new) = (self.old.place(), self.new.place());
-        change.told_by(acts.iter().map(ToString::to_string))
+        // An operation may be written in two ways, as `GET` is.
+        let mut told: Vec<String> = acts.iter().map(ToString::to_string).collect();
+        told.dedup();
+        change.told_by(told)
     }
 }
 
@@ -96,7 +118,8 @@ fn ask(sides: Sides<'_>, caller: &Caller, act: &Act) -> Option<Verdicts> {
     let asked = act.asked()?;
     let received = Received {
         from: caller.identity.clone(),
-        source_ip: caller.address,
+        source_ip: caller.way.address,
+        claims: caller.way.token.as_ref().map(Token::said),
         port: act.port.or_else(|| Some(other_port(&BTreeSet::new()))),
         ..Received::default()
     };
@@ -128,62 +151,6 @@ fn rank(answer: &Inbound) -> u8 {
 fn authorizer(answer: &Inbound) -> Option<&str> {
     let asks = answer.asks.as_ref().filter(|_| rank(answer) == 1);
     asks.map(|asks| asks.authorizer.as_str())
-}
-
-/// Each rule's callers with its own operations, and as many others with the others' as there is room for.
-fn questions(sides: Sides<'_>, notes: &mut Vec<String>) -> BTreeSet<(Caller, Act)> {
-    let mut questions = BTreeSet::new();
-    let trust_domain = &sides.new.policy.mesh.trust_domain;
-    let mut callers = BTreeSet::from([Caller::plain(), Caller::stranger(trust_domain)]);
-    let mut acts = BTreeSet::from([Act::default(), Act::of_method("POST")]);
-    let policies = [sides.old, sides.new].into_iter().flat_map(policies);
-    for rule in policies.flat_map(|policy| &policy.rules) {
-        let (its_callers, its_acts) = (callers_of(rule, trust_domain), acts_of(rule));
-        for caller in &its_callers {
-            questions.extend(its_acts.iter().map(|act| (caller.clone(), act.clone())));
-        }
-        callers.extend(its_callers);
-        acts.extend(its_acts);
-    }
-    acts.extend(acts_at_named_ports(sides));
-    let all = callers.len() * acts.len();
-    let pairs = acts
-        .iter()
-        .flat_map(|act| callers.iter().map(move |caller| (caller, act)));
-    for (caller, act) in pairs {
-        if questions.len() >= LIMIT {
-            notes.push(format!(
-                "access was asked for {LIMIT} of {all} pairs of callers and operations"
-            ));
-            break;
-        }
-        questions.insert((caller.clone(), act.clone()));
-    }
-    questions
-}
-
-/// The policies that decide for the workload.
-fn policies(side: Side<'_>) -> impl Iterator<Item = &AuthorizationPolicy> {
-    let workload = &side.snapshot.workload;
-    let root = &side.policy.mesh.root_namespace;
-    let policies = side.policy.authorizations.iter();
-    let decides = |one: &AuthorizationPolicy| one.action != Action::Audit && one.enforcement == Enforcement::Enforced;
-    policies.filter(move |one| decides(one) && one.holds_for(workload, root))
-}
-
-/// Ports may be guarded on their own, and may take plain text or not.
-fn acts_at_named_ports(sides: Sides<'_>) -> Vec<Act> {
-    let mut ports = BTreeSet::new();
-    for side in [sides.old, sides.new] {
-        ports.extend(policies(side).flat_map(|one| one.ports.iter().copied()));
-        let documents = &side.policy.peer_authentications;
-        ports.extend(documents.iter().flat_map(|one| one.ports.keys().copied()));
-    }
-    let act = |port: u16| Act {
-        port: Some(port),
-        ..Act::default()
-    };
-    ports.into_iter().map(act).collect()
 }
 
 /// The values of a condition, as they are written.

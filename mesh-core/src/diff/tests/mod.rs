@@ -1,3 +1,5 @@
+mod access;
+
 use super::impact::{read, replay};
 use super::{Area, Change, Changes, changes, workloads};
 use crate::policy::Loaded;

@@ -1,0 +1,82 @@
+//! What decides for a workload: rules with the callers and operations that they name.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::act::{Act, acts_of, at_ports};
+use super::caller::{Caller, block, callers_of};
+use super::token::Issuers;
+use crate::diff::Side;
+use crate::identity::SpiffeId;
+use crate::policy::model::authz::{Action, Attribute, AuthorizationPolicy, Enforcement, Rule};
+
+/// A rule's callers and operations.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) callers: BTreeSet<Caller>,
+    pub(super) acts: BTreeSet<Act>,
+}
+
+impl Guard {
+    /// Each once, in whatever ways it comes.
+    pub(super) fn identities(&self) -> BTreeSet<&Option<SpiffeId>> {
+        self.callers.iter().map(|caller| &caller.identity).collect()
+    }
+}
+
+/// Makes guards for one workload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guards<'a> {
+    pub(super) trust_domain: &'a str,
+    pub(super) issuers: &'a Issuers,
+}
+
+impl Guards<'_> {
+    /// Those of one policy: of each rule.
+    pub(super) fn of(self, side: Side<'_>) -> Vec<Guard> {
+        let rules = policies(side).flat_map(|one| one.rules.iter().map(move |rule| (rule, &one.ports)));
+        rules
+            .map(|(rule, ports)| self.guard(rule, at_ports(acts_of(rule), ports)))
+            .collect()
+    }
+
+    fn guard(self, rule: &Rule, acts: BTreeSet<Act>) -> Guard {
+        let callers = callers_of(rule, self.trust_domain, self.issuers);
+        Guard { callers, acts }
+    }
+}
+
+/// The policies that decide for the workload.
+fn policies(side: Side<'_>) -> impl Iterator<Item = &AuthorizationPolicy> {
+    let workload = &side.snapshot.workload;
+    let root = &side.policy.mesh.root_namespace;
+    let policies = side.policy.authorizations.iter();
+    let decides = |one: &AuthorizationPolicy| one.action != Action::Audit && one.enforcement == Enforcement::Enforced;
+    policies.filter(move |one| decides(one) && one.holds_for(workload, root))
+}
+
+/// Ports that may be guarded on their own, and may take plain text or not.
+pub(super) fn ports(side: Side<'_>) -> BTreeSet<u16> {
+    let mut ports: BTreeSet<u16> = policies(side).flat_map(|one| one.ports.iter().copied()).collect();
+    let documents = &side.policy.peer_authentications;
+    ports.extend(documents.iter().flat_map(|one| one.ports.keys().copied()));
+    ports
+}
+
+/// Blocks of addresses that rules do not mean (`not_ip`, `not_remote_ip`).
+pub(super) fn excused(side: Side<'_>) -> Vec<IpNet> {
+    let mut blocks = Vec::new();
+    for rule in policies(side).flat_map(|one| &one.rules) {
+        let sources = rule.from.iter().flat_map(|one| [&one.ip_blocks, &one.remote_ip_blocks]);
+        blocks.extend(sources.flat_map(|one| &one.none_of));
+        let is_on_address = |attribute: &Attribute| matches!(attribute, Attribute::SourceIp | Attribute::RemoteIp);
+        let conditions = rule.when.iter().filter(|one| is_on_address(&one.attribute));
+        blocks.extend(
+            conditions
+                .flat_map(|one| &one.values.none_of)
+                .filter_map(|text| block(text)),
+        );
+    }
+    blocks
+}
