@@ -222,7 +222,7 @@ impl Probe {
             .unwrap_or("GET")
     }
 
-    fn target(&self) -> String {
+    pub(super) fn target(&self) -> String {
         let path = self.path.as_deref().unwrap_or("/");
         let slash = if path.starts_with('/') { "" } else { "/" };
         let query: Vec<String> = self.query.iter().map(|(name, text)| format!("{name}={text}")).collect();

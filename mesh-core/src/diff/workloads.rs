@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sample::ANY;
+use crate::policy::model::attachment::{Requirement, Requires};
+use crate::policy::model::server::Server;
 use crate::policy::model::service::EndpointSource;
 use crate::policy::model::{Labels, Policy, selects};
 use crate::workload::Workload;
@@ -36,6 +39,10 @@ struct Named {
     roots: BTreeSet<String>,
     /// Labels that some selector looks at, with the selector's namespace.
     selectors: BTreeSet<(String, Labels)>,
+    /// Labels that some server looks at for itself, by key and value.
+    values: BTreeSet<(String, String)>,
+    /// Those of which it looks at the key alone.
+    keys: BTreeSet<String>,
     /// Service accounts that some policy is for, with its namespace.
     accounts: BTreeSet<(String, String)>,
 }
@@ -79,7 +86,40 @@ impl Named {
                 self.namespaces.extend(one.source_namespace.clone());
             }
         }
+        for server in &policy.servers {
+            self.collect_requirements(server);
+        }
         self.collect_namespaces(policy);
+    }
+
+    /// Labels that fulfil what a server asks for, and those that break or fulfil one condition otherwise.
+    fn collect_requirements(&mut self, server: &Server) {
+        let mut picked = Labels::new();
+        let mut others = Vec::new();
+        for Requirement { key, is, .. } in &server.selector {
+            let any = vec![ANY.to_owned()];
+            let (values, hits) = match is {
+                Requires::In(values) => (values, 1),
+                Requires::NotIn(values) => (values, 0),
+                Requires::Exists => (&any, 1),
+                Requires::DoesNotExist => (&any, 0),
+            };
+            if matches!(is, Requires::Exists | Requires::DoesNotExist) {
+                self.keys.insert(key.clone());
+            }
+            let mut values = values.iter().map(|value| (key.clone(), value.clone()));
+            picked.extend(values.by_ref().take(hits));
+            others.extend(values);
+        }
+        self.values.extend(picked.clone().into_iter().chain(others.clone()));
+        let others = others.into_iter().map(|(key, value)| {
+            let mut labels = picked.clone();
+            labels.insert(key, value);
+            labels
+        });
+        let all = others.chain([picked.clone()]).filter(|labels| !labels.is_empty());
+        let namespace = &server.meta.namespace;
+        self.selectors.extend(all.map(|labels| (namespace.clone(), labels)));
     }
 
     fn collect_namespaces(&mut self, policy: &Policy) {
@@ -91,12 +131,15 @@ impl Named {
             .chain(policy.gateways.iter().map(|one| &one.meta))
             .chain(policy.authorizations.iter().map(|one| &one.meta))
             .chain(policy.peer_authentications.iter().map(|one| &one.meta))
-            .chain(policy.request_authentications.iter().map(|one| &one.meta));
+            .chain(policy.request_authentications.iter().map(|one| &one.meta))
+            .chain(policy.servers.iter().map(|one| &one.meta));
         let outside = metas.filter(|meta| meta.namespace != policy.mesh.root_namespace);
         self.namespaces.extend(outside.map(|meta| meta.namespace.clone()));
     }
 
+    /// Endpoints go first: of workloads that nothing tells apart they are those that exist.
     fn collect(&self, policy: &Policy, found: &mut Found) {
+        self.collect_endpoints(policy, found);
         for namespace in &self.namespaces {
             self.add(&Workload::new(namespace, "default"), found);
         }
@@ -113,7 +156,6 @@ impl Named {
         for (namespace, account) in &self.accounts {
             self.add(&Workload::new(namespace, account), found);
         }
-        self.collect_endpoints(policy, found);
     }
 
     fn collect_endpoints(&self, policy: &Policy, found: &mut Found) {
@@ -142,6 +184,15 @@ impl Named {
         for (_, selector) in self.selectors.iter().filter(|(_, one)| selects(one, &workload.labels)) {
             labels.extend(selector.clone());
         }
+        for (name, value) in &workload.labels {
+            if self.values.contains(&(name.clone(), value.clone())) {
+                labels.insert(name.clone(), value.clone());
+            } else if self.keys.contains(name) {
+                labels.entry(name.clone()).or_insert_with(|| ANY.to_owned());
+            }
+        }
+        let given = workload.labels.clone().into_iter();
+        let given: Labels = given.filter(|(name, _)| labels.contains_key(name)).collect();
         let account = Some(workload.service_account.clone());
         let account = account.filter(|account| self.accounts.iter().any(|(_, known)| known == account));
         let key = (workload.namespace.clone(), labels.clone(), account);
@@ -149,7 +200,7 @@ impl Named {
             .get(&key)
             .is_none_or(|known| known.service_account == "default" && workload.service_account != "default");
         if is_better {
-            found.insert(key, labelled(&workload.namespace, &workload.service_account, &labels));
+            found.insert(key, labelled(&workload.namespace, &workload.service_account, &given));
         }
     }
 }

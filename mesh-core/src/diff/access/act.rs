@@ -6,8 +6,11 @@ use std::fmt;
 use http::Method;
 
 use super::{of_values, written};
-use crate::diff::sample::{of_pattern, of_patterns};
+use crate::diff::hosts::Written;
+use crate::diff::probe::{Probe, of_host};
+use crate::diff::sample::{ANY, of_pattern, of_patterns};
 use crate::policy::model::authz::{Attribute, Operation, Rule};
+use crate::policy::model::server::ServerRule;
 use crate::trial::question::Asked;
 use crate::trial::read::{Scheme, header_map, url_of};
 
@@ -74,6 +77,17 @@ pub(super) fn at_ports(acts: BTreeSet<Act>, ports: &[u16]) -> BTreeSet<Act> {
     all
 }
 
+/// Operations that the route of a server takes, and those that it just does not.
+pub(super) fn acts_of_route(rule: &ServerRule) -> BTreeSet<Act> {
+    let written = Written {
+        matches: vec![&rule.matches],
+        ..Written::default()
+    };
+    let acts: BTreeSet<Act> = of_host(&written).into_iter().map(Act::of_probe).collect();
+    let hosts: Vec<String> = rule.hosts.iter().map(|host| host.host.replace('*', ANY)).collect();
+    with_each(&acts, &hosts, |act, text| act.host = text)
+}
+
 fn operations(operation: &Operation) -> Vec<Act> {
     let texts = [&operation.paths, &operation.methods, &operation.hosts].map(of_patterns);
     let ports: Vec<u16> = operation
@@ -126,6 +140,16 @@ fn operations(operation: &Operation) -> Vec<Act> {
 }
 
 impl Act {
+    fn of_probe(probe: Probe) -> Self {
+        Self {
+            path: (probe.path.is_some() || !probe.query.is_empty()).then(|| probe.target()),
+            method: probe.method,
+            host: None,
+            port: probe.port,
+            headers: probe.headers,
+        }
+    }
+
     pub(super) fn at(self, port: u16) -> Self {
         let port = Some(port);
         Self { port, ..self }

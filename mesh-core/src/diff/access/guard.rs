@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::act::{Act, acts_of, at_ports};
+use super::act::{Act, acts_of, acts_of_route, at_ports};
 use super::caller::{Caller, block, callers_of};
 use super::token::Issuers;
 use crate::diff::Side;
 use crate::identity::SpiffeId;
 use crate::policy::model::authz::{Action, Attribute, AuthorizationPolicy, Enforcement, Rule};
+use crate::policy::model::server::Server;
 
 /// A rule's callers and operations.
 #[derive(Debug)]
@@ -33,17 +34,43 @@ pub(super) struct Guards<'a> {
 }
 
 impl Guards<'_> {
-    /// Those of one policy: of each rule.
+    /// Those of one policy: of its rules, and of its servers.
     pub(super) fn of(self, side: Side<'_>) -> Vec<Guard> {
         let rules = policies(side).flat_map(|one| one.rules.iter().map(move |rule| (rule, &one.ports)));
-        rules
+        let mut guards: Vec<Guard> = rules
             .map(|(rule, ports)| self.guard(rule, at_ports(acts_of(rule), ports)))
-            .collect()
+            .collect();
+        guards.extend(servers(side).flat_map(|server| self.of_server(server)));
+        guards
     }
 
     fn guard(self, rule: &Rule, acts: BTreeSet<Act>) -> Guard {
         let callers = callers_of(rule, self.trust_domain, self.issuers);
         Guard { callers, acts }
+    }
+
+    /// Whoever may do anything, and whoever may ask for what a route takes.
+    fn of_server(self, server: &Server) -> Vec<Guard> {
+        let of_route = |route: Option<usize>| {
+            let rules = server.rules.iter();
+            let taken = rules.filter(|rule| route.is_none_or(|route| rule.route == route));
+            taken.flat_map(acts_of_route).collect::<BTreeSet<Act>>()
+        };
+        let mut guards = vec![Guard {
+            callers: BTreeSet::new(),
+            acts: at_ports(BTreeSet::from([Act::default()]), &server.ports),
+        }];
+        let mut add = |policies: &[AuthorizationPolicy], acts: &BTreeSet<Act>| {
+            for rule in policies.iter().flat_map(|policy| &policy.rules) {
+                let acts = acts_of(rule).union(acts).cloned().collect();
+                guards.push(self.guard(rule, at_ports(acts, &server.ports)));
+            }
+        };
+        add(&server.policies, &of_route(None));
+        for (index, route) in server.routes.iter().enumerate() {
+            add(&route.policies, &of_route(Some(index)));
+        }
+        guards
     }
 }
 
@@ -56,9 +83,16 @@ fn policies(side: Side<'_>) -> impl Iterator<Item = &AuthorizationPolicy> {
     policies.filter(move |one| decides(one) && one.holds_for(workload, root))
 }
 
+/// The servers that guard ports of the workload.
+fn servers(side: Side<'_>) -> impl Iterator<Item = &Server> {
+    let servers = side.policy.servers.iter();
+    servers.filter(|server| server.holds_for(&side.snapshot.workload))
+}
+
 /// Ports that may be guarded on their own, and may take plain text or not.
 pub(super) fn ports(side: Side<'_>) -> BTreeSet<u16> {
     let mut ports: BTreeSet<u16> = policies(side).flat_map(|one| one.ports.iter().copied()).collect();
+    ports.extend(servers(side).flat_map(|server| server.ports.iter().copied()));
     let documents = &side.policy.peer_authentications;
     ports.extend(documents.iter().flat_map(|one| one.ports.keys().copied()));
     ports

@@ -1,7 +1,7 @@
-//! Rules that hide what others say from most callers.
+//! Rules that hide what others say from most callers, and servers.
 
 use super::{diff, line};
-use crate::diff::{Area, Kind};
+use crate::diff::{Area, Change, Kind};
 
 /// The orders, whose clients bear tokens of one issuer.
 fn with_tokens(rules: &str) -> String {
@@ -126,4 +126,68 @@ fn addresses_and_tokens_may_be_needed_together() {
     let found = access(&old, &old.replace("methods: [GET]", "methods: [GET, PUT]"));
     let web = "cluster.local/ns/shop/sa/web from 10.0.0.1 with a token of https://id.example.com/x";
     assert_eq!(found, [(Kind::Gained, web.to_owned())]);
+}
+
+const SERVER: &str = "\
+namespace: shop
+services: { orders: { endpoints: [{ address: 10.0.0.4:8080, labels: { app: orders } }] } }
+servers:
+  - name: orders
+    selector: [{ label: app, is: { in: [orders] } }]
+    ports: [8080]
+    policies: [{ name: web, namespace: shop, allow: [{ from: [cluster.local/ns/shop/sa/web] }] }]
+";
+
+#[test]
+fn servers_are_compared() {
+    let orders = |changes: &[Change]| {
+        let of_orders = |change: &&Change| change.workloads == ["namespace=shop,app=orders"];
+        let lines: Vec<String> = changes.iter().filter(of_orders).map(line).collect();
+        lines
+    };
+    let found = orders(&diff(SERVER, &SERVER.replace("sa/web", "sa/attacker")).changes);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("Access Gained cluster.local/ns/shop/sa/attacker ["),
+        "{found:#?}"
+    );
+    assert!(
+        found[1].starts_with("Access Lost cluster.local/ns/shop/sa/web ["),
+        "{found:#?}"
+    );
+
+    let (open, _) = SERVER.split_once("servers:").unwrap();
+    let found = orders(&diff(SERVER, open).changes);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("Access Gained") && line.contains("plain text")),
+        "{found:#?}"
+    );
+    assert!(!orders(&diff(open, SERVER).changes).is_empty());
+    assert!(diff(SERVER, SERVER).changes.is_empty());
+}
+
+#[test]
+fn routes_of_servers_and_labels_that_they_look_at_are_compared() {
+    let routed = SERVER
+        .replace("is: { in: [orders] }", "is: { present: true }")
+        .replace(
+            "    policies: [{ name: web, namespace: shop, allow: [{ from: [cluster.local/ns/shop/sa/web] }] }]\n",
+            "    rules: [{ hosts: [orders.example.com], match: { path: { prefix: /v1 }, method: PUT }, route: 0 }]
+    routes: [{ meta: { name: v1, namespace: shop }, policies: [{ name: web, namespace: shop, allow: [{ from: [cluster.local/ns/shop/sa/web] }] }] }]
+",
+        );
+    for (from, to) in [
+        ("sa/web", "sa/attacker"),
+        ("/v1", "/v2"),
+        ("PUT", "POST"),
+        ("orders.ex", "shop.ex"),
+    ] {
+        let found = diff(&routed, &routed.replace(from, to)).changes;
+        let is_ours =
+            |change: &&Change| change.area == Area::Access && change.workloads == ["namespace=shop,app=orders"];
+        assert!(found.iter().any(|change| is_ours(&change)), "{from} → {to}: {found:#?}");
+    }
+    assert!(diff(&routed, &routed).changes.is_empty());
 }
