@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::decide::route::string::host_covers;
 use crate::policy::model::Policy;
+use crate::policy::model::filter::Cors;
 use crate::policy::model::profile::ProfileRoute;
 use crate::policy::model::route::RouteMatch;
 
@@ -12,6 +13,15 @@ use crate::policy::model::route::RouteMatch;
 pub(super) struct Written<'p> {
     pub(super) matches: Vec<&'p RouteMatch>,
     pub(super) classes: Vec<&'p ProfileRoute>,
+    pub(super) cors: Vec<&'p Cors>,
+}
+
+impl<'p> Written<'p> {
+    fn add(&mut self, other: &Self) {
+        self.matches.extend(&other.matches);
+        self.classes.extend(&other.classes);
+        self.cors.extend(&other.cors);
+    }
 }
 
 /// The conditions of both policies, by host.
@@ -32,14 +42,16 @@ impl<'p> Index<'p> {
 
     fn add(&mut self, policy: &'p Policy) {
         for table in &policy.routes {
-            let matches = || table.rules.iter().flat_map(|rule| &rule.matches);
+            let written = Written {
+                matches: table.rules.iter().flat_map(|rule| &rule.matches).collect(),
+                classes: Vec::new(),
+                cors: table.rules.iter().filter_map(|rule| rule.cors.as_ref()).collect(),
+            };
             for host in table.hosts.iter().map(|pattern| pattern.host.as_str()) {
                 if host.starts_with('*') {
-                    let mut written = Written::default();
-                    written.matches.extend(matches());
-                    self.patterns.push((host, written));
+                    self.patterns.push((host, written.clone()));
                 } else {
-                    self.exact.entry(host).or_default().matches.extend(matches());
+                    self.exact.entry(host).or_default().add(&written);
                 }
             }
         }
@@ -57,7 +69,7 @@ impl<'p> Index<'p> {
         let mut all = self.exact.get(host).cloned().unwrap_or_default();
         let related = |pattern: &str| host_covers(pattern, host) || host_covers(host, pattern);
         for (_, written) in self.patterns.iter().filter(|(pattern, _)| related(pattern)) {
-            all.matches.extend(&written.matches);
+            all.add(written);
         }
         all
     }

@@ -28,6 +28,7 @@
 
 mod access;
 mod authorizers;
+mod cors;
 mod facts;
 mod hosts;
 pub mod impact;

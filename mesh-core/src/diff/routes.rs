@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
+use http::HeaderValue;
+use serde_json::{Value as Json, json};
 
-use super::facts::{Fact, Facts, between, of_answer};
+use super::cors;
+use super::facts::{Fact, Facts, between, differences, of_answer};
 use super::hosts::Index;
 use super::probe::{Probe, of_host};
+use super::settings::word;
 use super::{Area, Change, Kind, Sides};
 use crate::decide::route::{RouteResult, Router};
+use crate::decide::shape::CorsPolicy;
 use crate::explain::{self, Outbound, Place};
+use crate::policy::model::MeshSettings;
 use crate::policy::model::traffic::RetryPolicy;
 use crate::request::{RequestView, canonicalize};
 use crate::snapshot::Snapshot;
@@ -17,7 +22,7 @@ use crate::trial::question::Asked;
 
 /// Changes for the clients of the mesh, and at the ports of gateways.
 pub(super) fn changes(sides: Sides<'_>, index: &Index<'_>) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let mut changes: Vec<Change> = of_unknown_hosts(sides).into_iter().collect();
     let views = [View::Mesh].into_iter().chain(gateway_ports(sides));
     for view in views {
         let (old, new) = (view.router(sides.old.snapshot), view.router(sides.new.snapshot));
@@ -39,6 +44,18 @@ pub(super) fn changes(sides: Sides<'_>, index: &Index<'_>) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// What becomes of requests to hosts that no policy names, where it is not the setting of the mesh that says it.
+fn of_unknown_hosts(sides: Sides<'_>) -> Option<Change> {
+    let facts = |mesh: &MeshSettings| Facts::from([("outbound".to_owned(), json!(word(&mesh.outbound)))]);
+    let [of_mesh, of_workload] = [
+        differences(&facts(&sides.old.policy.mesh), &facts(&sides.new.policy.mesh)),
+        differences(&facts(&sides.old.snapshot.mesh), &facts(&sides.new.snapshot.mesh)),
+    ];
+    let is_news = !of_workload.is_empty() && of_workload != of_mesh;
+    let subject = "hosts that no policy names".to_owned();
+    is_news.then(|| Change::new(Area::Routes, Kind::Changed, subject, of_workload))
 }
 
 /// Whose routes are looked at.
@@ -104,11 +121,13 @@ struct Answer {
 impl Compared<'_> {
     fn changes(&self, known: (bool, bool), index: &Index<'_>) -> Vec<Change> {
         let mut groups: BTreeMap<Group, (Vec<Fact>, Answer, Answer, Vec<Probe>)> = BTreeMap::new();
-        for probe in of_host(&index.of(self.host)) {
+        let written = index.of(self.host);
+        let origins = cors::origins(&written.cors);
+        for probe in of_host(&written) {
             let Some(asked) = self.asked(&probe) else { continue };
             let (old, new) = (
-                self.answer(self.sides.old.snapshot, &asked),
-                self.answer(self.sides.new.snapshot, &asked),
+                self.answer(self.sides.old.snapshot, &asked, &origins),
+                self.answer(self.sides.new.snapshot, &asked, &origins),
             );
             let (Some(old), Some(new)) = (old, new) else { continue };
             let facts = between(&old.facts, &new.facts);
@@ -147,7 +166,7 @@ impl Compared<'_> {
         }
     }
 
-    fn answer(&self, snapshot: &Snapshot, asked: &Asked) -> Option<Answer> {
+    fn answer(&self, snapshot: &Snapshot, asked: &Asked, origins: &[HeaderValue]) -> Option<Answer> {
         let request = asked.request(asked.url.clone());
         let canonical = canonicalize(&request, snapshot.outbound_options()).ok()?;
         let view = canonical.view();
@@ -156,7 +175,11 @@ impl Compared<'_> {
             Some(name) => explain::outbound_at(snapshot, &view, name),
             None => explain::outbound(snapshot, &view),
         };
-        Some(Answer::new(told, snapshot, &view, gateway))
+        let mut answer = Answer::new(told, snapshot, &view, gateway);
+        if let Some(cors) = cors_of(snapshot, &view, gateway) {
+            answer.facts.extend(cors::facts(cors, origins));
+        }
+        Some(answer)
     }
 
     fn change(&self, facts: Vec<Fact>, (old, new): (Answer, Answer), probes: &[Probe]) -> Change {
@@ -214,6 +237,8 @@ impl Answer {
         let mut facts = serde_json::to_value(&told)
             .map(|json| of_answer(&json))
             .unwrap_or_default();
+        // What each origin is told says more.
+        facts.remove("cors");
         if told.retry.is_some() {
             pauses(snapshot, view, gateway, &mut facts);
         }
@@ -222,6 +247,14 @@ impl Answer {
             place: told.origin,
             facts,
         }
+    }
+}
+
+/// What the route says to pages of other origins.
+fn cors_of<'s>(snapshot: &'s Snapshot, view: &RequestView<'_>, gateway: Option<&str>) -> Option<&'s CorsPolicy> {
+    match explain::selected(snapshot, view, gateway) {
+        RouteResult::Route(selected) => selected.route.shape.as_ref()?.cors.as_ref(),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::sample::ANY;
 use crate::policy::model::attachment::{Requirement, Requires};
 use crate::policy::model::server::Server;
 use crate::policy::model::service::EndpointSource;
-use crate::policy::model::{Labels, Policy, selects};
+use crate::policy::model::{Export, Labels, Policy, selects};
 use crate::workload::Workload;
 
 /// Workloads that are asked for at most.
@@ -133,6 +133,16 @@ impl Named {
             .chain(policy.peer_authentications.iter().map(|one| &one.meta))
             .chain(policy.request_authentications.iter().map(|one| &one.meta))
             .chain(policy.servers.iter().map(|one| &one.meta));
+        let metas = metas.chain(policy.sidecars.iter().map(|one| &one.meta));
+        let services = policy.services.iter().map(|one| &one.export);
+        let exports = services
+            .chain(policy.routes.iter().map(|one| &one.export))
+            .chain(policy.destinations.iter().map(|one| &one.export));
+        for export in exports {
+            if let Export::Namespaces(names) = export {
+                self.namespaces.extend(names.iter().cloned());
+            }
+        }
         let outside = metas.filter(|meta| meta.namespace != policy.mesh.root_namespace);
         self.namespaces.extend(outside.map(|meta| meta.namespace.clone()));
     }

@@ -1,4 +1,5 @@
 mod access;
+mod routes;
 
 use super::impact::{read, replay};
 use super::{Area, Change, Changes, changes, workloads};
