@@ -2,7 +2,7 @@
 
 use mesh_core::explain::{Asks, Destination, Inbound, Outbound, Place, Retry};
 use mesh_core::policy::diagnostic::Paint;
-use mesh_core::policy::model::authz::{AuthorizationPolicy, Enforcement};
+use mesh_core::policy::model::authz::{AuthorizationPolicy, Enforcement, Target};
 use mesh_core::policy::model::identity::MtlsMode;
 use mesh_core::policy::model::{Labels, Policy};
 use mesh_core::workload::Workload;
@@ -186,9 +186,22 @@ fn authorization(policy: &AuthorizationPolicy) -> String {
         "{}/{}: {action}{trial} for {}",
         meta.namespace,
         meta.name,
-        labels(&policy.selector, "all workloads")
+        workloads(policy)
     );
     placed(&name, Place::new(&meta.origin).as_ref())
+}
+
+/// What a policy picks its workloads by.
+fn workloads(policy: &AuthorizationPolicy) -> String {
+    let accounts = match policy.service_accounts.as_slice() {
+        [] => String::new(),
+        accounts => format!(", of the accounts {}", accounts.join(", ")),
+    };
+    let targets: Vec<String> = policy.targets.iter().map(Target::text).collect();
+    match targets.is_empty() {
+        true => format!("{}{accounts}", labels(&policy.selector, "all workloads")),
+        false => targets.join(", "),
+    }
 }
 
 fn labels(labels: &Labels, none: &str) -> String {

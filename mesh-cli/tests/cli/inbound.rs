@@ -415,3 +415,22 @@ fn a_path_with_several_readings_tells_them() {
     let plain = folder.explain(&["--inbound", "http://web/x"]);
     assert!(plain.code == 0 && plain.json().get("paths").is_none(), "{plain:#?}");
 }
+
+#[test]
+fn policies_are_listed_with_what_they_hold_for() {
+    let targets = "[{ kind: service, name: orders }, { kind: gateway_class, name: mesh }]";
+    let folder = Folder::new(&[(
+        "shop.yaml",
+        &format!(
+            "namespace: shop\nauthorization:\n  - {{ name: x, targets: {targets}, deny: [{{}}] }}\n  \
+             - {{ name: y, selector: {{ app: y }}, accounts: [a, b], deny: [{{}}] }}\n"
+        ),
+    )]);
+    let run = folder.tell(&["--inbound", "--as", "namespace=shop,app=orders", "http://orders/"]);
+    for line in [
+        "policies     shop/x: DENY for service orders, gateway class mesh  (policy/shop.yaml:3)\n",
+        "             shop/y: DENY for app=y, of the accounts a, b  (policy/shop.yaml:4)\n",
+    ] {
+        assert!(run.out.contains(line), "{run:#?}");
+    }
+}

@@ -27,6 +27,7 @@ mod references;
 mod rules;
 mod services;
 mod shadowed;
+mod targets;
 mod tokens;
 mod traffic;
 
@@ -80,6 +81,7 @@ pub(super) fn check_known(
     checked.begin(policy, workers);
     references::check(policy, known, &checked.destinations, report);
     authorizers::check(policy, known, report);
+    targets::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits((policy, workers), &mut checked.limits, report);
     profiles::check(policy, report);

@@ -43,13 +43,31 @@ pub struct Target {
     pub kind: TargetKind,
     /// Its name.
     pub name: String,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 impl Target {
     /// The object of this kind and name.
     #[must_use]
-    pub const fn new(kind: TargetKind, name: String) -> Self {
-        Self { kind, name }
+    pub fn new(kind: TargetKind, name: String) -> Self {
+        Self {
+            kind,
+            name,
+            origin: Origin::default(),
+        }
+    }
+
+    /// As people say it: `gateway front`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let kind = match self.kind {
+            TargetKind::Gateway => "gateway",
+            TargetKind::GatewayClass => "gateway class",
+            TargetKind::Service => "service",
+            TargetKind::ServiceEntry => "service entry",
+        };
+        format!("{kind} {}", self.name)
     }
 
     /// Whether a workload is it, for a policy of the workload's own namespace or of the root namespace.

@@ -8,6 +8,7 @@ mod paths;
 mod reach;
 mod rules;
 mod services;
+mod targets;
 mod traffic;
 
 /// All findings about some files, each `file:line:column: severity[CODE]: message`.

@@ -37,7 +37,7 @@ mod resolution;
 mod retries;
 mod route_match;
 mod scope;
-mod selection;
+pub(in crate::policy::dialect) mod selection;
 mod service_entry;
 mod service_port;
 mod sidecar;

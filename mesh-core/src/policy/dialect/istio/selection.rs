@@ -40,7 +40,9 @@ const KINDS: &[(&str, &str, TargetKind, Option<&str>)] = &[
     ),
 ];
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-const WAYPOINT: &str = "waypoints guard it, and no process is one; pick its workloads with `selector`";
+/// Why a policy for what stands behind a waypoint is not in force.
+pub(in crate::policy::dialect) const WAYPOINT: &str =
+    "waypoints guard it, and no process is one; pick its workloads with `selector`";
 
 fn target(cx: &Reader<'_>, node: &Node) -> Option<Target> {
     let mut fields = cx.mapping(node)?;
@@ -65,7 +67,9 @@ fn target(cx: &Reader<'_>, node: &Node) -> Option<Target> {
         cx.report(Diagnostic::new(NOT_YET, node.span, message));
     }
     fields.finish();
-    Some(Target::new(kind?.2, name?))
+    let mut target = Target::new(kind?.2, name?);
+    target.origin = cx.origin(node.span);
+    Some(target)
 }
 
 fn own_namespace(cx: &Reader<'_>, node: &Node) -> Option<()> {

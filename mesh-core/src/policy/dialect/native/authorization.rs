@@ -21,6 +21,7 @@ use super::service::non_empty;
 use crate::policy::diagnostic::{Code, Diagnostic, quoted};
 use crate::policy::dialect::istio::authorization_policy::refuse_trial;
 use crate::policy::dialect::istio::authorization_when::{attribute, attribute_key};
+use crate::policy::dialect::istio::selection::WAYPOINT;
 use crate::policy::model::authz::{
     Action, Attribute, AuthorizationPolicy, Condition, Enforcement, Operation, Rule, Source, Target, TargetKind, When,
 };
@@ -342,9 +343,21 @@ fn no_target() -> Target {
 
 form! {
     /// What a policy is attached to.
-    TargetForm of Target = no_target(); {
+    TargetForm of Target = no_target(), origin origin, check is_a_process; {
         "kind" [required] kind: TargetKindForm;
         "name" [required] name: Name;
+    }
+}
+
+/// What stands behind a waypoint is told, as in Istio's dialect: no process would keep to the policy.
+fn is_a_process(cx: &Reader<'_>, node: &Node, found: &Target) {
+    if let (TargetKind::Service | TargetKind::ServiceEntry, Some(kind)) = (found.kind, node.get("kind")) {
+        let (name, title) = (
+            quoted(kind.as_text().unwrap_or_default()),
+            Code::NOT_YET_IN_FORCE.title(),
+        );
+        let message = format!("target {name} is {title}: {WAYPOINT}");
+        cx.report(Diagnostic::new(Code::NOT_YET_IN_FORCE, kind.span, message));
     }
 }
 

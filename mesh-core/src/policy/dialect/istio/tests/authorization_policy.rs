@@ -331,18 +331,24 @@ fn an_external_authorizer_is_named_and_asked_about_requests_alone() {
 
 #[test]
 fn targets_are_gateways_by_name() {
-    use crate::policy::model::authz::{Target, TargetKind};
+    use crate::policy::model::authz::{AuthorizationPolicy, TargetKind};
     const GROUP: &str = "group: gateway.networking.k8s.io";
     let single = found(&format!("targetRef: {{ {GROUP}, kind: Gateway, name: front }}"));
-    assert_eq!(single.targets, [Target::new(TargetKind::Gateway, "front".into())]);
+    let targets = |policy: &AuthorizationPolicy| -> Vec<_> {
+        let targets = policy.targets.iter();
+        targets
+            .map(|one| (one.kind, one.name.clone(), one.origin.line))
+            .collect()
+    };
+    assert_eq!(targets(&single), [(TargetKind::Gateway, "front".into(), 3)]);
     let several = found(&format!(
         "targetRefs: [{{ {GROUP}, kind: Gateway, name: a }}, {{ {GROUP}, kind: GatewayClass, name: b }}]"
     ));
     let expected = [
-        Target::new(TargetKind::Gateway, "a".into()),
-        Target::new(TargetKind::GatewayClass, "b".into()),
+        (TargetKind::Gateway, "a".into(), 3),
+        (TargetKind::GatewayClass, "b".into(), 3),
     ];
-    assert_eq!(several.targets, expected);
+    assert_eq!(targets(&several), expected);
     assert_lines(
         KIND,
         &[

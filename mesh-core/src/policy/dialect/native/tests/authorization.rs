@@ -237,3 +237,33 @@ fn services_that_are_nearly_known_are_told_of_fifty_names() {
         "f:63:25: warning[MESH0506]: no file defines a service `orders10`"
     );
 }
+
+/// What is told of a target in Istio's dialect is told of the converted one, once.
+#[test]
+fn a_target_behind_a_waypoint_stays_told_when_it_is_converted() {
+    for (kind, group) in [("Service", "''"), ("ServiceEntry", "networking.istio.io")] {
+        let target = format!("spec: {{ targetRef: {{ group: {group}, kind: {kind}, name: orders }}");
+        let meta = "metadata: { name: p, namespace: shop }";
+        let text = format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n{meta}\n{target}, action: DENY, rules: [{{}}] }}\n\
+             ---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\n{meta}\n{target} }}\n"
+        );
+        let loaded = load(&text);
+        let documents = crate::policy::convert::to_native(&loaded).unwrap();
+        let printed: Vec<String> = documents
+            .iter()
+            .map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()))
+            .collect();
+        let again = load(&printed.concat());
+        let messages = |loaded: &crate::policy::Loaded| -> Vec<String> {
+            let found = loaded.report.sorted(&loaded.sources);
+            found
+                .iter()
+                .map(|one| format!("{} {}", one.code, one.message.to_lowercase().replace('_', "")))
+                .collect()
+        };
+        assert_eq!(messages(&again), messages(&loaded), "{printed:#?}");
+        assert_eq!(messages(&again).len(), 2, "{printed:#?}");
+        assert!(again.in_force().policy.is_none());
+    }
+}

@@ -52,6 +52,13 @@ const ACCESS_THAT_CANNOT_BE_MEANT_IS_REFUSED: &[(&str, &[&str])] = &[
         &["71: error[MESH0105]: fields `targets` and `selector` exclude each other"],
     ),
     (
+        "targets: [{ kind: service, name: orders }, { kind: service_entry, name: o }], deny: [{}]",
+        &[
+            "46: warning[MESH0401]: target `service` is not yet in force: waypoints guard it, and no process is one; pick its workloads with `selector`",
+            "79: warning[MESH0401]: target `service_entry` is not yet in force: waypoints guard it, and no process is one; pick its workloads with `selector`",
+        ],
+    ),
+    (
         "provider: x, allow: []",
         &["28: error[MESH0301]: `provider` is for the rules of `custom`"],
     ),
