@@ -434,3 +434,23 @@ fn policies_are_listed_with_what_they_hold_for() {
         assert!(run.out.contains(line), "{run:#?}");
     }
 }
+
+#[test]
+fn a_policy_for_a_gateway_holds_for_the_process_that_serves_it() {
+    let folder = Folder::new(&[(
+        "shop.yaml",
+        "namespace: shop\n\
+         services: { orders: { endpoints: [10.0.0.4:8080] } }\n\
+         gateways: { front: { selector: { app: front }, servers: [{ port: 80, hosts: ['*'] }] } }\n\
+         routes: [{ name: r, hosts: [shop.example.com], gateways: [front], rules: [{ to: orders }] }]\n\
+         authorization: [{ name: x, targets: [{ kind: gateway, name: front }], deny: [{}] }]\n",
+    )]);
+    for (app, code) in [("front", 3), ("orders", 0)] {
+        let workload = format!("namespace=shop,app={app}");
+        let arguments = ["--inbound", "--as", &workload, "http://shop.example.com/"];
+        let (run, answer) = explain(&folder, &arguments);
+        assert_eq!(run.code, code, "{answer:#}");
+        let policy = if code == 3 { json!("x") } else { Value::Null };
+        assert_eq!(answer["policy"], policy);
+    }
+}

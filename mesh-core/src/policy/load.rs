@@ -252,6 +252,7 @@ pub(super) fn load_documents(
     ledger.resolve(report);
     let known = ledger.known(is_complete);
     delegate::resolve(&mut policy, known.documents(), report);
+    policy.resolve_targets();
     check::check_known((&policy, workers), &known, checked, report);
     Ok((!report.has_errors()).then_some(policy))
 }

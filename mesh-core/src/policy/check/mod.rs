@@ -81,7 +81,6 @@ pub(super) fn check_known(
     checked.begin(policy, workers);
     references::check(policy, known, &checked.destinations, report);
     authorizers::check(policy, known, report);
-    targets::check(policy, known, report);
     hosts::check(policy, report);
     rules::check_limits((policy, workers), &mut checked.limits, report);
     profiles::check(policy, report);
@@ -107,6 +106,7 @@ fn check_meaning((policy, workers): (&Policy, &dyn Workers), checked: &mut Check
     traffic::check_names(policy, &checked.destinations, report);
     services::check(policy, &checked.destinations, report);
     gateways::check(policy, report);
+    targets::check(policy, report);
 }
 
 /// Documents in the order in which they win conflicts.

@@ -2,20 +2,42 @@
 
 use std::collections::BTreeSet;
 
-use super::Known;
-use crate::policy::diagnostic::{Code, Diagnostic, Report, quoted};
+use crate::policy::diagnostic::{Code, Diagnostic, Report, nearest, quoted};
 use crate::policy::model::authz::{Target, TargetKind};
 use crate::policy::model::{Meta, Policy};
 
-pub(super) fn check(policy: &Policy, known: &Known, report: &mut Report) {
-    if !known.is_everything() {
-        return;
-    }
+pub(super) fn check(policy: &Policy, report: &mut Report) {
+    let gateways = policy.gateways.iter();
+    let gateways: BTreeSet<(&str, &str)> = gateways.map(|one| place(&one.meta, &one.meta.name)).collect();
     let root = &policy.mesh.root_namespace;
     for (meta, target) in targets(policy) {
-        if target.kind == TargetKind::GatewayClass && meta.namespace != *root {
-            report.push(outside_of_root(target, root));
+        match target.kind {
+            TargetKind::GatewayClass if meta.namespace != *root => report.push(outside_of_root(target, root)),
+            TargetKind::Gateway if !gateways.contains(&place(meta, &target.name)) => {
+                report.push(unknown(meta, target, &gateways));
+            }
+            _ => {}
         }
+    }
+}
+
+/// Namespace and name of an object that a document names.
+fn place<'p>(meta: &'p Meta, name: &'p str) -> (&'p str, &'p str) {
+    (&meta.namespace, name)
+}
+
+/// Another set of files may define it, of which only the label is known then.
+fn unknown(meta: &Meta, target: &Target, gateways: &BTreeSet<(&str, &str)>) -> Diagnostic {
+    let full = format!("{}/{}", meta.namespace, target.name);
+    let message = format!("no file defines the gateway {}", quoted(&full));
+    let diagnostic = Diagnostic::new(Code::UNRESOLVED_REFERENCE, &target.origin, message);
+    let own = gateways.iter().filter(|(namespace, _)| *namespace == meta.namespace);
+    match nearest(&target.name, own.map(|(_, name)| *name)) {
+        Some(near) => diagnostic.with_help(format!("did you mean `{near}`?")),
+        None => diagnostic.with_help(format!(
+            "the policy holds for workloads with the label `gateway.networking.k8s.io/gateway-name: {}` alone",
+            target.name
+        )),
     }
 }
 

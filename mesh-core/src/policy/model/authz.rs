@@ -1,10 +1,11 @@
 //! Who may do what: authorization policies.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{Labels, Meta, Origin, Shared, selects};
+use super::{Labels, Meta, Origin, Policy, Shared, selects};
 use crate::workload::Workload;
 
 /// Labels that Gateway API's controllers give to the workloads of a gateway.
@@ -45,6 +46,9 @@ pub struct Target {
     pub name: String,
     /// Where it was written.
     pub origin: Origin,
+    /// Labels of the processes that serve it, where it is a gateway that some document defines: known once all documents
+    /// are read.
+    pub served_by: Option<Labels>,
 }
 
 impl Target {
@@ -55,6 +59,7 @@ impl Target {
             kind,
             name,
             origin: Origin::default(),
+            served_by: None,
         }
     }
 
@@ -74,7 +79,10 @@ impl Target {
     pub(super) fn is(&self, workload: &Workload, of_own: bool, in_root: bool) -> bool {
         let is_labelled = |label| workload.label_value(label) == Some(self.name.as_str());
         match self.kind {
-            TargetKind::Gateway => of_own && is_labelled(GATEWAY),
+            TargetKind::Gateway => {
+                let served_by = self.served_by.as_ref();
+                of_own && served_by.map_or_else(|| is_labelled(GATEWAY), |labels| selects(labels, &workload.labels))
+            }
             TargetKind::GatewayClass => in_root && is_labelled(CLASS),
             TargetKind::Service | TargetKind::ServiceEntry => false,
         }
@@ -85,8 +93,8 @@ impl Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetKind {
-    /// A gateway of the policy's namespace, which its workloads name in the label
-    /// `gateway.networking.k8s.io/gateway-name`.
+    /// A gateway of the policy's namespace: the workloads there that serve it. Of one that no document defines, those that
+    /// name it in the label `gateway.networking.k8s.io/gateway-name`, as workloads of Gateway API's do.
     Gateway,
     /// All gateways of a class, which their workloads name in the label
     /// `gateway.networking.k8s.io/gateway-class-name`; in the root namespace only.
@@ -95,6 +103,26 @@ pub enum TargetKind {
     Service,
     /// An entry behind a waypoint. No process is one: such a target picks no workload.
     ServiceEntry,
+}
+
+impl Policy {
+    /// Finds out which processes serve the gateways that policies are for, once all documents are read.
+    pub(in crate::policy) fn resolve_targets(&mut self) {
+        let gateways = self.gateways.iter();
+        let selectors: BTreeMap<(&str, &str), &Labels> = gateways
+            .map(|one| ((one.meta.namespace.as_str(), one.meta.name.as_str()), &one.selector))
+            .collect();
+        let access = self.authorizations.iter_mut();
+        let access = access.map(|one| (&one.meta.namespace, &mut one.targets));
+        let tokens = self.request_authentications.iter_mut();
+        let tokens = tokens.map(|one| (&one.meta.namespace, &mut one.targets));
+        for (namespace, targets) in access.chain(tokens) {
+            for target in targets.iter_mut().filter(|one| one.kind == TargetKind::Gateway) {
+                let selector = selectors.get(&(namespace.as_str(), target.name.as_str()));
+                target.served_by = selector.map(|labels| (*labels).clone());
+            }
+        }
+    }
 }
 
 /// Whether a policy counts.

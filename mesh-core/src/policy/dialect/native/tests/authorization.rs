@@ -255,7 +255,7 @@ fn a_target_behind_a_waypoint_stays_told_when_it_is_converted() {
             .map(|one| format!("---\n{}\n", serde_json::to_string(one).unwrap()))
             .collect();
         let again = load(&printed.concat());
-        let messages = |loaded: &crate::policy::Loaded| -> Vec<String> {
+        let messages = |loaded: &Loaded| -> Vec<String> {
             let found = loaded.report.sorted(&loaded.sources);
             found
                 .iter()
