@@ -378,3 +378,16 @@ fn a_policy_may_come_from_several_places_and_the_standard_input() {
         "{run:#?}"
     );
 }
+
+#[test]
+fn a_rule_that_answers_sends_no_copies() {
+    let route = "{ redirect: { scheme: https }, mirrors: [{ to: { service: web } }] }";
+    let text = format!(
+        "services:\n  web: {{ endpoints: [10.0.0.5:80] }}\n  orders: {{ endpoints: [10.0.0.4:80], routes: [{route}] }}\n"
+    );
+    let folder = Folder::new(&[("shop.yaml", &text)]);
+    let run = folder.tell(&["http://orders/"]);
+    assert!(run.out.contains("outcome      redirect"), "{run:#?}");
+    assert!(!run.out.contains("web"), "{run:#?}");
+    assert!(run.err.contains("the policy has 1 warning"), "{run:#?}");
+}

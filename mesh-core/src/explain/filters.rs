@@ -91,16 +91,14 @@ impl HeaderChanges {
 pub(super) fn add(mut answer: Outbound, snapshot: &Snapshot, request: &RequestView<'_>, route: &Route) -> Outbound {
     let Some(shape) = &route.shape else { return answer };
     answer.fault = shape.fault.as_ref().map(fault);
-    answer.mirrors = shape
-        .mirrors
-        .iter()
-        .filter_map(|copy| mirror(*copy, snapshot, request))
-        .collect();
     answer.cors = shape.cors.as_ref().map(|cors| what_cors_says(cors, request));
-    match &shape.answer {
-        Some(local) => local_answer(answer, local, request),
-        None => answer,
+    if let Some(local) = &shape.answer {
+        return local_answer(answer, local, request);
     }
+    // Only what is forwarded is copied.
+    let copies = shape.mirrors.iter();
+    answer.mirrors = copies.filter_map(|copy| mirror(*copy, snapshot, request)).collect();
+    answer
 }
 
 fn local_answer(mut answer: Outbound, local: &LocalAnswer, request: &RequestView<'_>) -> Outbound {

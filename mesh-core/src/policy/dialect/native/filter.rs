@@ -14,7 +14,7 @@ use super::form::{
 use super::route::DestinationForm;
 use super::route_match::Comparison;
 use super::scope::Scope;
-use crate::policy::diagnostic::{Code, Diagnostic, listed};
+use crate::policy::diagnostic::{Code, Diagnostic, listed, quoted};
 use crate::policy::dialect::filter_values::{bounded_body, check_groups};
 use crate::policy::model::Origin;
 use crate::policy::model::filter::{
@@ -22,7 +22,7 @@ use crate::policy::model::filter::{
     OriginMatch, PathRewrite, Redirect, RedirectPort, Rewrite, UnmatchedPreflight,
 };
 use crate::policy::model::route::{Destination, RouteRule, StringMatch};
-use crate::policy::reader::{Reader, choice, within};
+use crate::policy::reader::{Fields, Reader, choice, within};
 use crate::policy::source::{Key, Node, Value};
 
 form! {
@@ -236,12 +236,31 @@ impl Form for Body {
     }
 }
 
+/// The names of answers.
+pub(super) const ANSWERS: [&str; 2] = ["redirect", "respond"];
+
 /// Reads `redirect` or `respond`.
-pub(super) fn answer(fields: &mut crate::policy::reader::Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<Answer> {
+pub(super) fn answer(fields: &mut Fields<'_, '_, '_>, scope: Scope<'_>) -> Option<Answer> {
     fields.one_of(&["redirect", "respond", "to"]);
     let redirect = fields.optional("redirect", |cx, node| RedirectForm::read(cx, node, scope));
     let direct = fields.optional("respond", |cx, node| Respond::read(cx, node, scope));
     redirect.map(Answer::Redirect).or_else(|| direct.map(Answer::Direct))
+}
+
+/// An answer takes the place of what a rule does with requests that it forwards; faults come before it.
+pub(super) fn check_answer(cx: &Reader<'_>, fields: &mut Fields<'_, '_, '_>) {
+    for name in ANSWERS {
+        if fields.entry(name).is_none() {
+            continue;
+        }
+        fields.one_of(&[name, "rewrite"]);
+        for other in ["timeout", "retry", "mirrors"] {
+            if let Some((key, _)) = fields.entry(other) {
+                let message = format!("{} has no effect: the rule forwards no request", quoted(&key.name));
+                cx.report(Diagnostic::new(Code::NO_EFFECT, key.span, message));
+            }
+        }
+    }
 }
 
 /// Prints it.

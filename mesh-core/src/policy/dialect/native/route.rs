@@ -4,7 +4,9 @@ use serde_json::{Value as Json, json};
 
 use super::Sink;
 use super::envelope::object_name;
-use super::filter::{Filters, Headers, RedirectForm, Respond, RewriteForm, answer, write_answer};
+use super::filter::{
+    ANSWERS, Filters, Headers, RedirectForm, Respond, RewriteForm, answer, check_answer, write_answer,
+};
 use super::form::{
     Count, Created, Form, HostText, Ip, LabelSet, List, NonEmpty, Opt, Port, Schema, Table, Text, Tree, choices, form,
     pair,
@@ -285,6 +287,7 @@ fn rule(cx: &Reader<'_>, node: &Node, target: &Target<'_>) -> Option<RouteRule> 
     };
     let filters = Filters::read_fields(&mut fields, target.scope);
     let retry = fields.optional("retry", |cx, node| retry(cx, node, target.scope));
+    check_answer(cx, &mut fields);
     fields.finish();
     Some(RouteRule {
         name,
@@ -319,7 +322,7 @@ impl Form for RuleForm {
         if value.answer.is_none() {
             map.put("to", To::write(&value.destinations));
         }
-        Filters::write_fields(&with_plain_order(value), &mut map);
+        Filters::write_fields(&without_vain(value), &mut map);
         map.put("retry", Opt::<Retry>::write(&value.retry));
         map
     }
@@ -339,16 +342,23 @@ impl Form for RuleForm {
             object.property("retry", Retry::schema(schema), false);
             Filters::properties(schema, object);
             object.exclude(&["to", "redirect", "respond"]);
+            for name in ANSWERS {
+                object.exclude(&[name, "rewrite"]);
+            }
         })
     }
 }
 
-/// Where only the rule or only destinations change headers, their order is nothing to tell.
-fn with_plain_order(rule: &RouteRule) -> RouteRule {
+/// A rule without what changes nothing and is not told: the order of changes where only the rule or only destinations
+/// have some, and what another virtual service, which delegates here, rewrites of requests that are answered.
+fn without_vain(rule: &RouteRule) -> RouteRule {
     let changes_both = !rule.headers.is_empty() && rule.destinations.iter().any(|one| !one.headers.is_empty());
     let mut rule = rule.clone();
     if !changes_both {
         rule.header_order = crate::policy::model::filter::HeaderOrder::default();
+    }
+    if rule.answer.is_some() {
+        rule.rewrite = None;
     }
     rule
 }

@@ -44,6 +44,30 @@ const RULES_THAT_MEAN_NOTHING_ARE_REFUSED: &[(&str, &[&str])] = &[
         &["81: error[MESH0104]: `status`: expected a whole number of 200 to 600, found `999`"],
     ),
     (
+        "{ redirect: { scheme: https }, rewrite: { path: { full: /a } } }",
+        &["91: error[MESH0105]: fields `redirect` and `rewrite` exclude each other"],
+    ),
+    (
+        "{ rewrite: { path: { full: /a } }, respond: { status: 200 } }",
+        &["95: error[MESH0105]: fields `rewrite` and `respond` exclude each other"],
+    ),
+    (
+        "{ redirect: { scheme: https }, timeout: 1s, retry: { attempts: 1 }, mirrors: [{ to: { service: orders } }] }",
+        &[
+            "91: warning[MESH0505]: `timeout` has no effect: the rule forwards no request",
+            "104: warning[MESH0505]: `retry` has no effect: the rule forwards no request",
+            "128: warning[MESH0505]: `mirrors` has no effect: the rule forwards no request",
+        ],
+    ),
+    (
+        "{ respond: { status: 200 }, timeout: 1s }",
+        &["88: warning[MESH0505]: `timeout` has no effect: the rule forwards no request"],
+    ),
+    (
+        "{ respond: { status: 200 }, fault: { delay: { duration: 1s } }, headers: { request: { remove: [a] } } }",
+        &[],
+    ),
+    (
         "{ rewrite: {} }",
         &["71: warning[MESH0505]: an empty mapping has no effect here"],
     ),

@@ -305,3 +305,21 @@ fn tables_that_are_wrong_are_told() {
         ],
     );
 }
+
+/// A rule that delegates may rewrite what the rule that it delegates to answers.
+#[test]
+fn a_rewrite_that_is_for_nothing_is_left_out_when_it_is_converted() {
+    let table = |name: &str, rest: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ {rest} }}\n"
+        )
+    };
+    let root = "hosts: [a.example.com], http: [{ rewrite: { uri: /x }, delegate: { name: leaf } }]";
+    let text = table("root", root) + &table("leaf", "http: [{ redirect: { scheme: https } }]");
+    let loaded = load(&text);
+    assert!(loaded.policy.as_ref().unwrap().routes[0].rules[0].rewrite.is_some());
+    let documents = crate::policy::convert::to_native(&loaded).unwrap();
+    let again = clean(&serde_json::to_string(&documents[0]).unwrap());
+    let rule = &again.routes[0].rules[0];
+    assert!(rule.answer.is_some() && rule.rewrite.is_none(), "{rule:?}");
+}
