@@ -23,9 +23,17 @@ pub(crate) fn run(arguments: &ConvertArguments, terminal: &Terminal) -> Result<E
     let Some(documents) = text.native() else {
         return Ok(Exit::Bad);
     };
+    if documents.is_empty() {
+        terminal.complain(NOTHING_LEFT);
+        return Ok(Exit::Bad);
+    }
     terminal.answer(&printed(&documents)?)?;
     Ok(Exit::Good)
 }
+
+/// An empty text is no policy: who converts a file into one would notice when it is loaded, at the earliest.
+const NOTHING_LEFT: &str = "nothing is left to print: what these files say is left out, as the warnings tell, or holds without them. \
+                            Give all files of a policy together";
 
 /// YAML of one or more documents.
 fn printed(documents: &[Tree]) -> Result<String, Failure> {

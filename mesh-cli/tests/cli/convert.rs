@@ -133,3 +133,26 @@ fn the_schema_describes_every_section() {
     }
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn what_hangs_on_a_gateway_that_no_file_defines_is_told_to_be_left_out() {
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: shop }\n\
+                 spec: { parentRefs: [{ name: front }], rules: [{ backendRefs: [{ name: orders, port: 80 }] }] }\n";
+    let folder = Folder::new(&[("route.yaml", route)]);
+    let run = folder.mesh(&["convert", "policy"]);
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:#?}");
+    for line in [
+        "warning[MESH0506]: no file defines the gateway `shop/front`",
+        "help: its routes are served where a file defines it, and are left out here",
+        "error: nothing is left to print",
+    ] {
+        assert!(run.err.contains(line), "{line}: {run:#?}");
+    }
+    folder.write(
+        "../policy/orders.yaml",
+        b"services: { orders: { endpoints: [10.0.0.4:80] } }\n",
+    );
+    let run = folder.mesh(&["convert", "policy"]);
+    assert!(run.code == 0 && !run.out.contains("routes"), "{run:#?}");
+    assert!(run.err.contains("left out here"), "{run:#?}");
+}

@@ -162,7 +162,7 @@ impl<'a> Gateways<'a> {
         let told = unresolved(&parent.origin, format!("no file defines the gateway {}", quoted(&full)));
         report.push(match self.near(&full) {
             Some(near) => told.with_help(format!("did you mean `{near}`?")),
-            None => told.with_help("its routes are served where a file defines it"),
+            None => told.with_help("its routes are served where a file defines it, and are left out here"),
         });
     }
 
