@@ -17,7 +17,9 @@ use crate::policy::reader::{Fields, Reader, list_of, map_of, within};
 use crate::policy::source::{Key, Node, Value};
 
 /// Reads where the endpoints of a service come from: a list, or `{ selector: … }`. Without it they come from DNS.
-pub(super) fn source(cx: &Reader<'_>, node: &Node, ports: &[ServicePort]) -> Option<EndpointSource> {
+///
+/// `ports` are `None` where some could not be read: what endpoints lack may have been among them.
+pub(super) fn source(cx: &Reader<'_>, node: &Node, ports: Option<&[ServicePort]>) -> Option<EndpointSource> {
     if let Value::Mapping(_) = node.value {
         let mut fields = cx.mapping(node)?;
         let selector = fields.required("selector", labels);
@@ -29,7 +31,9 @@ pub(super) fn source(cx: &Reader<'_>, node: &Node, ports: &[ServicePort]) -> Opt
     }
     list_of(|cx: &Reader<'_>, node: &Node| {
         let endpoint = endpoint(cx, node)?;
-        check_ports(cx, node, &endpoint, ports);
+        if let Some(ports) = ports {
+            check_ports(cx, node, &endpoint, ports);
+        }
         Some(endpoint)
     })(cx, node)
     .map(|listed| EndpointSource::Listed(listed.into()))
@@ -46,7 +50,7 @@ impl Form for Endpoints {
             Value::Sequence(_) => {
                 List::<EndpointForm>::read(cx, node, scope).map(|listed| EndpointSource::Listed(listed.into()))
             }
-            _ => source(cx, node, &[]),
+            _ => source(cx, node, None),
         }
     }
 

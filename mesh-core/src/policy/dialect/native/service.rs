@@ -210,8 +210,10 @@ fn service(
     hosts: &[HostPattern],
     scope: Scope<'_>,
 ) -> Service {
+    let errors = cx.errors();
     let ports = ports(cx, fields);
-    let endpoints = fields.optional("endpoints", |cx, node| source(cx, node, &ports));
+    let known = (cx.errors() == errors).then_some(ports.as_slice());
+    let endpoints = fields.optional("endpoints", |cx, node| source(cx, node, known));
     let mut service = Service {
         meta: meta.clone(),
         hosts: hosts.iter().map(|pattern| pattern.host.clone()).collect(),

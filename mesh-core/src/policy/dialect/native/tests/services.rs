@@ -345,3 +345,24 @@ fn mtls_is_set_for_namespaces_workloads_ports_and_services() {
         ],
     );
 }
+
+#[test]
+fn a_port_that_cannot_be_read_is_not_missed_by_endpoints() {
+    assert_lines(
+        "services: { web: { @ } }",
+        &[
+            (
+                "port: 99999, endpoints: [10.0.0.1]",
+                &["26: error[MESH0104]: `port`: expected a whole number of 1 to 65535, found `99999`"],
+            ),
+            (
+                "ports: [{ number: 0, name: a }], endpoints: [{ address: 10.0.0.1, ports: { a: 80 } }]",
+                &["38: error[MESH0104]: `number`: expected a whole number of 1 to 65535, found `0`"],
+            ),
+            (
+                "endpoints: [10.0.0.1]",
+                &["32: error[MESH0301]: endpoint `10.0.0.1` has no port, and its service has none either"],
+            ),
+        ],
+    );
+}
