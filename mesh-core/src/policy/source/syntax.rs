@@ -33,7 +33,11 @@ fn cause(kind: &ErrorKind, text: &str, at: SourceSpan) -> Option<Cause> {
     let after = line_at(text, (here.0 + here.1.len() + 1).min(text.len()));
     let span = |start: usize, length: usize| SourceSpan::new(at.file, offset(start), offset(start + length));
     let mut blanks = [here, before, after].into_iter().filter_map(odd_blank);
-    if let Some((start, blank)) = blanks.find(|(_, blank)| *blank != '\t' || *kind == ErrorKind::TabInPlainScalar) {
+    // The parser points behind the tab that it does not take.
+    let is_here = |start: usize| is_of_tab(kind) && (here.0..=here.0 + here.1.len()).contains(&start);
+    let is_cause =
+        |(start, blank): &(usize, char)| *blank != '\t' || *kind == ErrorKind::TabInPlainScalar || is_here(*start);
+    if let Some((start, blank)) = blanks.find(is_cause) {
         let (message, help) = match blank {
             '\t' => ("found a tab in the indentation", "indent with spaces"),
             _ => (
@@ -102,13 +106,21 @@ fn glued_key(line: &str) -> Option<&str> {
     (is_key && !value.is_empty() && !value.starts_with([' ', '/', ':']) && !value.contains(": ")).then_some(key)
 }
 
+/// Whether the parser found a tab where blanks count.
+const fn is_of_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabAtBlockScalarStart
+    )
+}
+
 /// Message and help for the mistakes that are made most.
 const fn known(kind: &ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabAtBlockScalarStart => ("found a tab in the indentation", "indent with spaces"),
+        kind if is_of_tab(kind) => ("found a tab in the indentation", "indent with spaces"),
         ErrorKind::DirectiveDisallowed => (
             "YAML directives are not supported",
             "remove the line: policies are YAML 1.2 or JSON",

@@ -194,7 +194,7 @@ fn syntax_errors_say_what_to_do() {
     for (text, expected) in [
         (
             "a:\n\tb: 1\n",
-            "a.yaml:2:2: error[MESH0001]: found a tab in the indentation",
+            "a.yaml:2:1: error[MESH0001]: found a tab in the indentation",
         ),
         (
             "%YAML 1.1\n---\na: 1\n",
