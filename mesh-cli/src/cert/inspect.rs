@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use mesh_core::policy::diagnostic::Paint;
-use mesh_tower::tls::inspect::{Certificate, Kind, bundle_certificates, certificates};
+use mesh_tower::tls::inspect::{Certificate, Kind, bundle_certificates};
 use mesh_tower::tls::source::{IdentityFiles, Phase};
 use serde::Serialize;
 
 use super::args::InspectArguments;
-use super::{fact, is_json, moment, now, of, read};
+use super::{certificates, fact, is_json, moment, now, of, read};
 use crate::args::Format;
 use crate::terminal::{Style, Terminal, styled};
 use crate::{Exit, Failure};
@@ -81,7 +81,7 @@ fn find(path: &Path) -> Result<Vec<Found>, Failure> {
     let text = read(path)?;
     let chain = match is_json(path) {
         true => bundle_certificates(&text).map_err(|error| of(path)(&error))?,
-        false => certificates(&text).map_err(|error| of(path)(&error))?,
+        false => certificates(path, &text)?,
     };
     let read = chain.iter().zip(1..).map(|(der, number)| {
         Ok(Found {

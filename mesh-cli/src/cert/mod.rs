@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use mesh_core::policy::diagnostic::Paint;
+use mesh_tower::tls::inspect::{self as tls_inspect, CertificateDer};
+use mesh_tower::tls::svid::OwnIdentityError;
 
 pub(crate) use self::args::CertCommand;
 use crate::terminal::{Style, Terminal, styled};
@@ -56,6 +58,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")
+}
+
+/// The certificates of a file, which need not be the own ones of a process.
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    tls_inspect::certificates(text).map_err(|error| match error {
+        OwnIdentityError::NoCertificate => of(path)(&"holds no certificate"),
+        OwnIdentityError::Pem(reason) => of(path)(&format_args!("is not valid PEM: {reason}")),
+        other => of(path)(&other),
+    })
 }
 
 /// Says which of several files an error is about.

@@ -2,14 +2,14 @@
 
 use mesh_core::identity::{SpiffeId, TrustDomain};
 use mesh_core::policy::diagnostic::Paint;
-use mesh_tower::tls::inspect::{Certificate, CertificateDer, Question, certificates, judge};
+use mesh_tower::tls::inspect::{Certificate, CertificateDer, Question, judge};
 use mesh_tower::tls::source::{IdentityFiles, SourceError};
 use mesh_tower::tls::svid::{RevocationList, Svid, TrustBundle, TrustBundles};
 use mesh_tower::tls::verify::ExpectedPeer;
 use serde::Serialize;
 
 use super::args::{BundleFile, Side, VerifyArguments};
-use super::{fact, is_json, now, of, read};
+use super::{certificates, fact, is_json, now, of, read};
 use crate::args::Format;
 use crate::terminal::{Style, Terminal, styled};
 use crate::{Exit, Failure};
@@ -110,7 +110,7 @@ fn from_files(arguments: &VerifyArguments) -> Result<Case, Failure> {
     let text = read(&arguments.certificate)?;
     let key = arguments.key.as_ref().map(|path| read(path)).transpose()?;
     Ok(Case {
-        chain: certificates(&text).map_err(|error| of(&arguments.certificate)(&error))?,
+        chain: certificates(&arguments.certificate, &text)?,
         bundles: TrustBundles::default(),
         key: key.map(|key| Svid::from_pem(&text, &key).map(drop).map_err(|error| error.to_string())),
     })

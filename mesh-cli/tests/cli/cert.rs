@@ -311,11 +311,14 @@ fn federated_bundles_of_a_directory_count() {
 fn what_cannot_be_read_is_told_with_exit_code_2() {
     let folder = authority();
     issue(&folder, "cluster.local/ns/shop/sa/orders", &[]);
+    let cut = "-----BEGIN CERTIFICATE-----\nMIIB\n";
+    folder.write("../cut.crt", cut.as_bytes());
     for (arguments, reason) in [
         (&["inspect", "missing"] as &[&str], "cannot read `missing`"),
+        (&["inspect", "ca/ca.key"], "`ca/ca.key`: holds no certificate"),
         (
-            &["inspect", "ca/ca.key"],
-            "`ca/ca.key`: own certificate file holds no certificate",
+            &["inspect", "cut.crt"],
+            "`cut.crt`: is not valid PEM: the section `CERTIFICATE` has no end",
         ),
         (&["inspect", "policy"], "no identity in `policy`"),
         (&["inspect", "out", "--at", "now"], "expected a time such as"),

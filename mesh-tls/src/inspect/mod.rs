@@ -46,7 +46,7 @@ use crate::leaf::{self, LeafError, Role, is_authority};
 use crate::source::Lifetime;
 #[cfg(doc)]
 use crate::svid::TrustBundle;
-use crate::svid::{BundleError, OwnIdentityError, TrustBundles, document};
+use crate::svid::{BundleError, OwnIdentityError, TrustBundles, document, pem};
 use crate::verify::{ExpectedPeer, PeerError, verify_chain};
 
 /// Reads certificates from PEM; whatever else stands there is passed over.
@@ -57,7 +57,7 @@ use crate::verify::{ExpectedPeer, PeerError, verify_chain};
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, OwnIdentityError> {
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| OwnIdentityError::Pem(error.to_string()))?;
+        .map_err(|error| OwnIdentityError::Pem(pem::problem(&error)))?;
     match found.is_empty() {
         true => Err(OwnIdentityError::NoCertificate),
         false => Ok(found),

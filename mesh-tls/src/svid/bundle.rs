@@ -12,6 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
+use super::pem;
 #[cfg(feature = "workload-api")]
 use super::revocation::Signer;
 use super::revocation::{InDoubt, RevocationList, RevocationPolicy};
@@ -109,7 +110,7 @@ impl TrustBundle {
     pub fn from_pem(text: &[u8]) -> Result<Self, BundleError> {
         let roots = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| BundleError::Pem(error.to_string()))?;
+            .map_err(|error| BundleError::Pem(pem::problem(&error)))?;
         Self::from_der(roots)
     }
 

@@ -17,6 +17,7 @@
 
 mod bundle;
 pub(crate) mod document;
+pub(crate) mod pem;
 mod revocation;
 #[cfg(test)]
 mod revocation_tests;
@@ -117,7 +118,7 @@ impl Svid {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, OwnIdentityError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| OwnIdentityError::Pem(error.to_string()))?;
+            .map_err(|error| OwnIdentityError::Pem(pem::problem(&error)))?;
         // The parser's own error could quote the text, which holds the key.
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| OwnIdentityError::NoKey)?;
         Self::from_der(chain, key)

@@ -14,6 +14,7 @@ use x509_parser::extensions::{AuthorityKeyIdentifier, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use super::pem;
 use crate::clock::system_time;
 
 /// The most lists of one file.
@@ -215,7 +216,7 @@ fn ders(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Revoc
         Some(0x30) => Ok(vec![CertificateRevocationListDer::from(text.to_vec())]),
         Some(_) => CertificateRevocationListDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| RevocationError::Pem(error.to_string())),
+            .map_err(|error| RevocationError::Pem(pem::problem(&error))),
     }
 }
 

@@ -234,6 +234,9 @@ fn an_empty_text_is_no_list() {
         RevocationList::read(bad).unwrap_err();
     }
     assert_eq!(RevocationList::read(b"").unwrap_err(), RevocationError::Empty);
+    let error = RevocationList::read(cut.as_bytes()).unwrap_err().to_string();
+    let told = "revocation list is not valid PEM: the section `X509 CRL` has no end, as where the text is cut off";
+    assert_eq!(error, told);
 }
 
 /// A list that revokes this process comes in force: those that it revokes besides must not go on.

@@ -29,7 +29,12 @@ fn text_without_certificate_or_key_is_refused_without_quoting_it() {
     assert!(read(&chain, &key).is_ok());
     assert_eq!(read("", &key).unwrap_err(), OwnIdentityError::NoCertificate);
     assert_eq!(read(&key, &key).unwrap_err(), OwnIdentityError::NoCertificate);
-    assert!(matches!(read(half, &key), Err(OwnIdentityError::Pem(_))));
+    let cut =
+        "own certificate file is not valid PEM: the section `CERTIFICATE` has no end, as where the text is cut off";
+    assert_eq!(read(half, &key).unwrap_err().to_string(), cut);
+    let open = chain.replacen("-----\n", "\n", 1);
+    let line = "own certificate file is not valid PEM: a line that begins with `-----BEGIN` has to end with `-----`";
+    assert_eq!(read(&open, &key).unwrap_err().to_string(), line);
     assert!(matches!(
         read(&format!("{chain}{half}"), &key),
         Err(OwnIdentityError::Pem(_))
@@ -109,10 +114,9 @@ fn a_bundle_is_taken_whole_or_not_at_all() {
     let pem = format!("{}{}", world.ca.pem(), second.pem());
     assert_eq!(TrustBundle::from_pem(pem.as_bytes()).unwrap().len(), 2);
     let cut = &pem[..pem.len() - 30];
-    assert!(matches!(
-        TrustBundle::from_pem(cut.as_bytes()),
-        Err(BundleError::Pem(_))
-    ));
+    let error = TrustBundle::from_pem(cut.as_bytes()).unwrap_err();
+    let told = "trust bundle is not valid PEM: the section `CERTIFICATE` has no end, as where the text is cut off";
+    assert_eq!(error.to_string(), told);
     for empty in ["", "# nothing\n", &world.ca.key().serialize_pem()] {
         let error = TrustBundle::from_pem(empty.as_bytes()).unwrap_err();
         assert_eq!(error, BundleError::NoCertificate);
