@@ -9,7 +9,7 @@ use super::{of_values, written};
 use crate::diff::hosts::Written;
 use crate::diff::probe::{Probe, of_host};
 use crate::diff::sample::{ANY, of_pattern, of_patterns};
-use crate::policy::model::authz::{Attribute, Operation, Rule};
+use crate::policy::model::authz::{Attribute, Operation, Pattern, Rule};
 use crate::policy::model::server::ServerRule;
 use crate::trial::question::Asked;
 use crate::trial::read::{Scheme, header_map, url_of};
@@ -139,7 +139,32 @@ fn operations(operation: &Operation) -> Vec<Act> {
     acts
 }
 
+/// What a rule about an operation does not mean, all of it at once.
+pub(super) fn exempted(operation: &Operation) -> Option<Act> {
+    let first = |patterns: &[Pattern]| patterns.iter().flat_map(of_pattern).next();
+    let act = Act {
+        path: first(&operation.paths.none_of),
+        method: first(&operation.methods.none_of),
+        host: first(&operation.hosts.none_of),
+        port: operation.ports.none_of.first().copied(),
+        ..Act::default()
+    };
+    (act != Act::default()).then_some(act)
+}
+
 impl Act {
+    /// The same, where it says nothing as another one does.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let or = |own: &Option<String>, other: &Option<String>| own.clone().or_else(|| other.clone());
+        Self {
+            path: or(&self.path, &other.path),
+            method: or(&self.method, &other.method),
+            host: or(&self.host, &other.host),
+            port: self.port.or(other.port),
+            headers: self.headers.clone(),
+        }
+    }
+
     fn of_probe(probe: Probe) -> Self {
         Self {
             path: (probe.path.is_some() || !probe.query.is_empty()).then(|| probe.target()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::act::{Act, acts_of, acts_of_route, at_ports};
+use super::act::{Act, acts_of, acts_of_route, at_ports, exempted};
 use super::caller::{Caller, block, callers_of};
 use super::token::Issuers;
 use crate::diff::Side;
@@ -20,6 +20,16 @@ pub(super) struct Guard {
 }
 
 impl Guard {
+    /// Asks for its operations also as others are exempted from what a rule denies.
+    pub(super) fn in_exempted_ways(&mut self, exempt: &BTreeSet<Act>) {
+        let acts = self
+            .acts
+            .iter()
+            .flat_map(|act| exempt.iter().map(move |other| act.or(other)));
+        let acts: Vec<Act> = acts.collect();
+        self.acts.extend(acts);
+    }
+
     /// Each once, in whatever ways it comes.
     pub(super) fn identities(&self) -> BTreeSet<&Option<SpiffeId>> {
         self.callers.iter().map(|caller| &caller.identity).collect()
@@ -96,6 +106,12 @@ pub(super) fn ports(side: Side<'_>) -> BTreeSet<u16> {
     let documents = &side.policy.peer_authentications;
     ports.extend(documents.iter().flat_map(|one| one.ports.keys().copied()));
     ports
+}
+
+/// Operations that rules do not mean (`not_paths` and the others).
+pub(super) fn exempt(side: Side<'_>) -> BTreeSet<Act> {
+    let rules = policies(side).flat_map(|one| &one.rules);
+    rules.flat_map(|rule| &rule.to).filter_map(exempted).collect()
 }
 
 /// Blocks of addresses that rules do not mean (`not_ip`, `not_remote_ip`).

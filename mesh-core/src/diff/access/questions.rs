@@ -5,13 +5,16 @@ use std::net::IpAddr;
 
 use super::act::Act;
 use super::caller::{Caller, Way};
-use super::guard::{Guard, Guards, excused, ports};
+use super::guard::{Guard, Guards, excused, exempt, ports};
 use super::token::{Issuers, Token};
 use crate::diff::Sides;
 use crate::identity::SpiffeId;
 
 /// Questions for one workload at most, beyond each rule's own.
 const LIMIT: usize = 20_000;
+
+/// In how many ways operations are asked for in which rules exempt them.
+const EXEMPT: usize = 8;
 
 type Question = (Caller, Act);
 
@@ -71,16 +74,16 @@ struct Named {
 
 impl Named {
     fn of(sides: Sides<'_>, of: Guards<'_>) -> Self {
-        let guards: Vec<Guard> = [sides.old, sides.new]
-            .into_iter()
-            .flat_map(|side| of.of(side))
-            .collect();
+        let sides_of = || [sides.old, sides.new].into_iter();
+        let mut guards: Vec<Guard> = sides_of().flat_map(|side| of.of(side)).collect();
+        let exempt: BTreeSet<Act> = sides_of().flat_map(exempt).take(EXEMPT).collect();
+        guards.iter_mut().for_each(|guard| guard.in_exempted_ways(&exempt));
         let strangers = Caller::strangers(of.trust_domain);
         let mut callers: BTreeSet<Caller> = guards.iter().flat_map(|guard| &guard.callers).cloned().collect();
         callers.extend(strangers.into_iter().map(Caller::plain));
         let mut acts = BTreeSet::from([Act::default(), Act::of_method("POST")]);
         acts.extend(guards.iter().flat_map(|guard| &guard.acts).cloned());
-        let ports = [sides.old, sides.new].into_iter().flat_map(ports);
+        let ports = sides_of().flat_map(ports);
         acts.extend(ports.map(|port| Act::default().at(port)));
         Self {
             identities: callers.iter().map(|caller| caller.identity.clone()).collect(),

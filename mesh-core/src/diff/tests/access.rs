@@ -191,3 +191,25 @@ fn routes_of_servers_and_labels_that_they_look_at_are_compared() {
     }
     assert!(diff(&routed, &routed).changes.is_empty());
 }
+
+#[test]
+fn operations_are_asked_for_as_a_rule_exempts_them() {
+    for (exempted, taken) in [
+        ("not_paths: ['/public*']", "methods: [DELETE]"),
+        ("not_methods: [PUT]", "paths: [/a]"),
+        ("not_hosts: [orders.shop]", "paths: [/a]"),
+        ("not_ports: [8080]", "paths: [/a]"),
+    ] {
+        let policy = |account: &str| {
+            format!(
+                "namespace: shop
+authorization:
+  - {{ name: most, selector: {{ app: orders }}, deny: [{{ {exempted} }}] }}
+  - {{ name: orders, selector: {{ app: orders }}, allow: [{{ from: [cluster.local/ns/shop/sa/{account}], {taken} }}] }}
+"
+            )
+        };
+        let found = access(&policy("web"), &policy("attacker"));
+        assert_eq!(found.len(), 2, "{exempted}: {found:#?}");
+    }
+}
