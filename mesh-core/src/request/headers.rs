@@ -86,7 +86,7 @@ pub fn strip_listed(headers: &mut HeaderMap) {
 fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut listed = Vec::new();
     let mut note = |element: &[u8]| match HeaderName::from_bytes(element) {
-        Ok(name) if !is_option(element) && !is_kept(&name) => listed.push(name),
+        Ok(name) if !is_option(element) && !stays_if_listed(&name) => listed.push(name),
         _ => {}
     };
     lines(headers, &CONNECTION).flat_map(pieces).for_each(&mut note);
@@ -103,10 +103,10 @@ fn is_option(element: &[u8]) -> bool {
     options.iter().any(|option| element.eq_ignore_ascii_case(option))
 }
 
-/// What no sender may take out of a message: what it is, whom it is for, and what others have said of it on its way.
-///
-/// A proxy that passes `Connection` on may have added its own to them.
-fn is_kept(name: &HeaderName) -> bool {
+/// Whether a header stays although `Connection` lists it: no sender may take out what a message is, whom it is for, and what
+/// others have said of it on its way. A proxy that passes `Connection` on may have added its own to them.
+#[must_use]
+pub fn stays_if_listed(name: &HeaderName) -> bool {
     let kept = [
         "host",
         "content-length",

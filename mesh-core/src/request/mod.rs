@@ -55,8 +55,8 @@ use crate::decide::jwt::VerifiedToken;
 pub use bad::{BadHost, BadPath, BadRequest};
 pub use client_cert::{BadClientCert, CLIENT_CERT, ClientCert};
 pub use headers::{
-    MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, strip_h2c,
-    strip_listed, strip_mesh_managed,
+    MESH_MANAGED, MESH_MANAGED_PREFIXES, any_element, is_grpc, is_mesh_managed, joined, lines, single, stays_if_listed,
+    strip_h2c, strip_listed, strip_mesh_managed,
 };
 pub use normalization::PathNormalization;
 pub use path::{PatternShape, canonical_pattern, has_dot_segments, route_pattern};

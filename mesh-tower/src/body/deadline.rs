@@ -16,7 +16,8 @@ impl DeadlineExceeded {
     pub(super) const SERVER: Self = Self { is_by_reader: false };
     pub(super) const READER: Self = Self { is_by_reader: true };
 
-    /// Whether there was data that nobody had asked for in time: its reader was late, not the server.
+    /// Whether there was data still, that nobody waited for: the reader was late, or there was too much of it; the server was not
+    /// silent.
     #[must_use]
     pub const fn is_by_reader(self) -> bool {
         self.is_by_reader

@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, TE, UPGRADE},
 };
-use mesh_core::request::is_mesh_managed;
+use mesh_core::request::{is_mesh_managed, stays_if_listed};
 
 /// Whether a request may switch its connection to another protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,21 +93,7 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     values
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| {
-            let is_kept = matches!(
-                name.as_str(),
-                "host"
-                    | "content-length"
-                    | "transfer-encoding"
-                    | "authorization"
-                    | "content-type"
-                    | "forwarded"
-                    | "x-forwarded-for"
-                    | "x-forwarded-proto"
-                    | "x-request-id"
-            );
-            !is_kept && !is_mesh_managed(name.as_str())
-        })
+        .filter(|name| !stays_if_listed(name) && !is_mesh_managed(name.as_str()))
         .collect()
 }
 

@@ -213,3 +213,16 @@ authorization:
         assert_eq!(found.len(), 2, "{exempted}: {found:#?}");
     }
 }
+
+#[test]
+fn a_condition_on_the_host_header_is_asked_for_as_the_host() {
+    let policy = |host: &str| {
+        format!(
+            "namespace: shop
+authorization:
+  - {{ name: hosts, selector: {{ app: orders }}, deny: [{{ when: [{{ attribute: 'request.headers[host]', values: [{host}] }}] }}] }}
+"
+        )
+    };
+    assert!(!access(&policy("admin.shop"), &policy("staff.shop")).is_empty());
+}

@@ -387,16 +387,15 @@ const REQUESTS: &str = "\
 {\"direction\": \"inbound\", \"as\": {\"namespace\": \"shop\", \"app\": \"orders\"}, \"from\": \"cluster.local/ns/shop/sa/web\", \"url\": \"http://orders/api/1\", \"port\": 8080, \"source_ip\": \"10.0.0.9\"}
 ";
 
+/// The shop, and one with another timeout and another caller.
+fn shops() -> (Policy, Policy) {
+    let changed = SHOP.replace("timeout: 10s", "timeout: 1s");
+    (load(SHOP), load(&changed.replace("sa/web", "sa/admin")))
+}
+
 #[test]
 fn recorded_requests_are_counted_by_how_they_change() {
-    let (old, new) = (
-        load(SHOP),
-        load(
-            &SHOP
-                .replace("timeout: 10s", "timeout: 1s")
-                .replace("sa/web", "sa/admin"),
-        ),
-    );
+    let (old, new) = shops();
     let impact = replay(&old, &new, &read("r.jsonl", REQUESTS, None).unwrap()).unwrap();
     assert_eq!((impact.requests, impact.changed), (4, 3));
     assert_eq!(
@@ -429,14 +428,7 @@ fn lines_of_the_access_log_are_recorded_requests() {
 {\"reporter\":\"destination\",\"method\":\"GET\",\"path\":\"/api/1\",\"authority\":\"orders\",\"source_principal\":\"spiffe://cluster.local/ns/shop/sa/web\",\"downstream_remote_address\":\"10.0.0.9:5000\",\"downstream_local_address\":\"10.0.0.4:8080\"}
 {\"reporter\":\"destination\",\"method\":\"GET\",\"path\":\"/api/1\",\"authority\":null}
 ";
-    let (old, new) = (
-        load(SHOP),
-        load(
-            &SHOP
-                .replace("timeout: 10s", "timeout: 1s")
-                .replace("sa/web", "sa/admin"),
-        ),
-    );
+    let (old, new) = shops();
     let orders = Workload::new("shop", "orders").label("app", "orders");
     let impact = replay(&old, &new, &read("r.jsonl", log, Some(&orders)).unwrap()).unwrap();
     assert_eq!((impact.requests, impact.changed, impact.skipped), (2, 2, 1));
